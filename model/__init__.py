@@ -1,0 +1,1 @@
+"""From TFRecords to a trained LSTM classifier and a SavedModel that takes raw text."""

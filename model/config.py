@@ -1,0 +1,87 @@
+"""What a model folder holds, and the settings that a model is built and trained with.
+
+It imports neither TensorFlow nor Keras, so that `--help` and a refusal of bad input are immediate.
+"""
+
+import dataclasses
+import json
+import os
+import re
+
+from pipelines import contract
+
+CONFIG = "config.json"
+METRICS = "metrics.json"
+WEIGHTS = "model.weights.h5"
+SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
+LOGS = "logs"  # for TensorBoard
+
+# All that `model.train` puts into a model folder.
+MODEL_FILES = "|".join(map(re.escape, (CONFIG, METRICS, WEIGHTS, os.path.dirname(SERVING), LOGS)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The shape of the network; each field is a flag of `model.train`, which says what it does."""
+
+    max_tokens: int
+    max_len: int
+    embedding_dim: int
+    mask_padding: bool
+    lstm_units: int
+    lstm_layers: int
+    bidirectional: bool
+    dropout: float
+    recurrent_dropout: float
+    dense_units: int
+    dense_dropout: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How the network is trained; each field is a flag of `model.train`."""
+
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All it takes to rebuild the network, to train it again, and to know the records it fits."""
+
+    network: Network
+    training: Training
+    classes: tuple[str, ...]
+    vocabulary: contract.Vocabulary
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Rebuilds a configuration; raises `ValueError`."""
+        try:
+            fields = json.loads(text)
+            return cls(
+                network=Network(**fields["network"]),
+                training=Training(**fields["training"]),
+                classes=tuple(fields["classes"]),
+                vocabulary=contract.Vocabulary(**fields["vocabulary"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a model's settings: {error!r}") from error
+
+
+def read(model_dir: str) -> Config:
+    """Reads the settings of the model in `model_dir`.
+
+    Raises:
+      BadInput: if there is no model, or one that this version cannot read.
+    """
+    path = os.path.join(model_dir, CONFIG)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return Config.from_json(file.read())
+    except (FileNotFoundError, NotADirectoryError):
+        raise contract.BadInput(f"no model in {model_dir}: run `make train` first") from None
+    except (OSError, ValueError) as error:
+        raise contract.BadInput(f"{path} can't be read ({error}): run `make train` again") from None

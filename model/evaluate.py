@@ -1,0 +1,115 @@
+"""How well a model does on reviews that it was not trained on: loss, accuracy, confusion matrix.
+
+TensorFlow is imported where it is first needed, so that `--help` is immediate.
+"""
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rich
+import rich.markup
+import rich.progress
+import rich.table
+
+from model import config
+from pipelines import contract
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+# Larger than in training, for speed: the result doesn't depend on it.
+BATCH_SIZE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    loss: float
+    accuracy: float
+    confusion_matrix: list[list[int]]  # examples, by true class and then by predicted class
+
+
+def evaluate(model: "keras.Model", rows: "tf.data.Dataset", *, num_classes: int) -> Evaluation:
+    """Tries a compiled model on rows of `input_pipeline.read_split`."""
+    from model import input_pipeline, lstm
+
+    batches = input_pipeline.batches(rows, BATCH_SIZE)
+    results = [
+        (labels, model.predict_on_batch(tokens))
+        for tokens, labels in rich.progress.track(batches, "Evaluating")
+    ]
+    labels, probabilities = (np.concatenate(parts) for parts in zip(*results, strict=True))
+    predicted = np.asarray(lstm.predicted_classes(probabilities))
+    confusion_matrix = np.zeros([num_classes, num_classes], np.int64)
+    np.add.at(confusion_matrix, (labels, predicted), 1)
+    return Evaluation(
+        loss=float(model.loss(labels, probabilities)),
+        accuracy=float(np.mean(labels == predicted)),
+        confusion_matrix=confusion_matrix.tolist(),
+    )
+
+
+def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
+    """Prints an evaluation."""
+    names = [rich.markup.escape(contract.one_line(name)) for name in classes]
+    table = rich.table.Table("class", *(f"taken for {name}" for name in names))
+    for name, counts in zip(names, evaluation.confusion_matrix, strict=True):
+        table.add_row(name, *(f"{count:,}" for count in counts))
+    print(f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}")
+    rich.print(table)
+
+
+def load_model(model_dir: str, settings: config.Config) -> "keras.Model":
+    """Rebuilds the trained network in `model_dir`, compiled; raises `BadInput`."""
+    from model import lstm
+
+    model = lstm.build(settings.network, len(settings.classes))
+    path = os.path.join(model_dir, config.WEIGHTS)
+    try:
+        model.load_weights(path)  # before compiling: a new optimizer's state wouldn't match
+    except (OSError, ValueError) as error:
+        raise contract.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+    lstm.compile_model(model, learning_rate=settings.training.learning_rate)
+    return model
+
+
+def _check_same_data(settings: config.Config, manifest: contract.Manifest) -> None:
+    """Refuses records whose ids or labels mean something else to the model."""
+    if settings.classes != manifest.classes:
+        raise contract.BadInput(
+            f"the model knows the classes {', '.join(settings.classes)}, but the records have "
+            f"{', '.join(manifest.classes)}: name the records it was trained on"
+        )
+    if settings.vocabulary.sha256 != manifest.vocabulary.sha256:
+        raise contract.BadInput(
+            "the records have another vocabulary than the model: name those it was trained on"
+        )
+
+
+def main(argv: list[str]) -> None:
+    parser = contract.ArgumentParser(
+        prog="model.evaluate", description="Evaluates a trained model on the test split."
+    )
+    parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
+    parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    args = parser.parse_args(argv)
+    manifest = contract.read_manifest(args.records)
+    settings = config.read(args.model_dir)
+    _check_same_data(settings, manifest)
+    with contract.quiet_imports():
+        from model import input_pipeline
+    rows = input_pipeline.read_split(
+        args.records,
+        manifest,
+        contract.TEST,
+        max_tokens=settings.network.max_tokens,
+        max_len=settings.network.max_len,
+    )
+    model = load_model(args.model_dir, settings)
+    show(evaluate(model, rows, num_classes=len(settings.classes)), settings.classes)
+
+
+if __name__ == "__main__":
+    contract.run(main)

@@ -1,0 +1,72 @@
+"""The served model: raw text in, scores and class names out."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+from model import input_pipeline, lstm
+from model.config import Network
+from pipelines import contract
+
+
+def load_transform(records_dir: str) -> tf.Module:
+    """Loads the graph that cleans text and looks up its tokens; raises `BadInput`."""
+    path = os.path.join(records_dir, contract.TRANSFORM_FN)
+    try:
+        return tf.saved_model.load(path)
+    except (OSError, tf.errors.OpError):
+        raise contract.BadInput(f"no whole {path}: run `make preprocess` again") from None
+
+
+def export(
+    model: keras.Model,
+    transform: tf.Module,
+    path: str,
+    *,
+    network: Network,
+    classes: tuple[str, ...],
+) -> None:
+    """Writes a SavedModel that cleans text as preprocessing did and holds its vocabulary.
+
+    Its default signature takes `text` <string>[batch_size] and gives `label` <string>[batch_size],
+    the class name, and for two classes `score` <float32>[batch_size], the probability of the
+    second; for more, `scores` <float32>[batch_size, num_classes].
+
+    Args:
+      model: a network of `lstm.build`.
+      transform: the dataset's, from `load_transform`.
+      path: the folder to write.
+      network: what `model` was built from.
+      classes: their names, in the order of the labels.
+    """
+
+    def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        tokens = input_pipeline.fit_tokens(
+            _tokens(transform, text), max_tokens=network.max_tokens, max_len=network.max_len
+        )
+        probabilities = model(tokens, training=False)
+        label = tf.gather(tf.constant(classes), lstm.predicted_classes(probabilities))
+        if len(classes) == 2:
+            return {"label": label, "score": probabilities[:, 0]}
+        return {"label": label, "scores": probabilities}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(transform)  # owns the vocabulary's table
+    archive.add_endpoint("serving_default", score, [tf.TensorSpec([None], tf.string, name="text")])
+    archive.write_out(path, verbose=False)
+
+
+def _tokens(transform: tf.Module, text: tf.Tensor) -> tf.RaggedTensor:
+    """Returns the ids of <string>[batch_size] texts, <int64>[batch_size, (tokens)]."""
+    # The transform graph knows valid UTF-8 only; preprocessing decodes bytes in the same way.
+    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
+    features = transform.transform_fn(
+        {
+            contract.TEXT: text,
+            contract.LABEL: tf.zeros(tf.shape(text), tf.int64),
+            contract.KEY: tf.zeros_like(text),
+        }
+    )
+    return tf.RaggedTensor.from_sparse(features[contract.TOKENS])

@@ -1,0 +1,62 @@
+"""The network: embedding, LSTM, a dense layer, the classes."""
+
+import keras
+
+from model.config import Network
+
+
+def build(network: Network, num_classes: int) -> keras.Model:
+    """Returns a network with random weights.
+
+    It takes tokens <int32>[batch_size, max_len]. For two classes it gives the probability of class
+    1, <float32>[batch_size, 1]; for more, those of all, <float32>[batch_size, num_classes].
+    """
+    layers = [
+        keras.Input([network.max_len], dtype="int32", name="tokens"),
+        keras.layers.Embedding(
+            network.max_tokens, network.embedding_dim, mask_zero=network.mask_padding
+        ),
+        *(_lstm(network, last=n == network.lstm_layers) for n in range(1, network.lstm_layers + 1)),
+        keras.layers.Dense(network.dense_units, activation="relu"),
+    ]
+    if network.dense_dropout:
+        layers.append(keras.layers.Dropout(network.dense_dropout))
+    if num_classes == 2:
+        layers.append(keras.layers.Dense(1, activation="sigmoid"))
+    else:
+        layers.append(keras.layers.Dense(num_classes, activation="softmax"))
+    return keras.Sequential(layers)
+
+
+def compile_model(model: keras.Model, *, learning_rate: float) -> None:
+    """Readies a network of `build` for training on labels <int64>[batch_size]."""
+    if model.output_shape[-1] == 1:
+        loss = keras.losses.BinaryCrossentropy()
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy()
+    model.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
+
+
+def predicted_classes(probabilities: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns the likeliest class of each row, as Keras' accuracy counts it.
+
+    Args:
+      probabilities: what a network of `build` gives, <float32>[batch_size, 1 or num_classes].
+
+    Returns:
+      The position of the class, <int32>[batch_size].
+    """
+    if probabilities.shape[-1] == 1:
+        return keras.ops.cast(probabilities[:, 0] > 0.5, "int32")
+    return keras.ops.argmax(probabilities, axis=-1)
+
+
+def _lstm(network: Network, *, last: bool) -> keras.layers.Layer:
+    """Returns one layer; all but the last pass on their outputs at every token."""
+    layer = keras.layers.LSTM(
+        network.lstm_units,
+        return_sequences=not last,
+        dropout=network.dropout,
+        recurrent_dropout=network.recurrent_dropout,
+    )
+    return keras.layers.Bidirectional(layer) if network.bidirectional else layer

@@ -1,0 +1,69 @@
+"""Scores texts with a trained model, from its SavedModel alone."""
+
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from model import config
+from pipelines import contract
+
+BATCH_SIZE = 256  # texts read and scored at once
+
+
+def predictions(model_dir: str, texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yields `text`, `label` and `score` (of the second class) of each text, in their order.
+
+    With three or more classes it's `scores`, one a class. Bytes that aren't UTF-8 are replaced.
+
+    Raises:
+      BadInput: if the folder holds no whole model.
+    """
+    with contract.quiet_imports():
+        import tensorflow as tf
+    path = os.path.join(model_dir, config.SERVING)
+    try:
+        serve = tf.saved_model.load(path).signatures["serving_default"]
+    except (OSError, tf.errors.OpError):
+        raise contract.BadInput(f"no whole model in {path}: run `make train` again") from None
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, BATCH_SIZE)):
+        outputs = serve(text=tf.constant(batch))
+        columns = {name: values.numpy().tolist() for name, values in outputs.items()}
+        for position, text in enumerate(batch):
+            row = {name: values[position] for name, values in columns.items()}
+            yield {"text": text.decode("utf-8", "replace"), **row, "label": row["label"].decode()}
+
+
+def show(model_dir: str, texts: Iterable[bytes], *, as_json: bool = False) -> None:
+    """Prints a line for each text: a JSON object, or score, label, text.
+
+    With three or more classes the score is that of the label.
+    """
+    width = max(len(contract.one_line(name)) for name in config.read(model_dir).classes)
+    for row in predictions(model_dir, texts):
+        if as_json:
+            print(json.dumps(row, ensure_ascii=False))
+            continue
+        score = row["score"] if "score" in row else max(row["scores"])
+        label = contract.one_line(row["label"])
+        print(f"{score:.4f}  {label:<{width}}  {contract.one_line(row['text'])}")
+
+
+def main(argv: list[str]) -> None:
+    parser = contract.ArgumentParser(
+        prog="model.predict", description="Scores texts: the probability of the second class."
+    )
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: standard input's lines")
+    parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each text")
+    args = parser.parse_args(argv)
+    lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+    texts = [os.fsencode(text) for text in args.texts] or lines
+    show(args.model_dir, texts, as_json=args.json)
+
+
+if __name__ == "__main__":
+    contract.run(main)

@@ -1,0 +1,187 @@
+"""Trains a model on a dataset of `pipelines.preprocess` and exports it.
+
+TensorFlow is imported where it is first needed, so that `--help` is immediate.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from model import config, evaluate, predict
+from pipelines import contract
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+# The Keras tutorial scores these two: the first should come out near 1, the second near 0.
+SENTENCES = (
+    "i loved it! highly recommend it to anyone and everyone looking for a great movie to watch.",
+    "this was awful! i hated it so much, nobody should watch this. the acting was terrible, "
+    "the music was terrible, overall it was just bad.",
+)
+
+
+def train(
+    records_dir: str,
+    model_dir: str,
+    *,
+    network: config.Network,
+    training: config.Training,
+    cache: str,
+) -> None:
+    """Trains on the train split, evaluates on the test split, writes the model folder.
+
+    Args:
+      records_dir: the dataset.
+      model_dir: the folder to make, or to replace once all is done.
+      network: the shape of the network; `max_tokens` may be more than the vocabulary holds.
+      training: how to train it.
+      cache: as in `input_pipeline.read_split`.
+
+    Raises:
+      BadInput: if there is no whole dataset, or it was cut below the size of the network.
+    """
+    manifest = contract.read_manifest(records_dir)
+    _check_caps(manifest, network)
+    max_tokens = min(network.max_tokens, manifest.vocabulary.size)
+    network = dataclasses.replace(network, max_tokens=max_tokens)
+    with contract.quiet_imports():
+        import keras
+
+        from model import export, input_pipeline, lstm
+
+    read = functools.partial(
+        input_pipeline.read_split,
+        records_dir,
+        manifest,
+        max_tokens=network.max_tokens,
+        max_len=network.max_len,
+    )
+    transform = export.load_transform(records_dir)  # if it fails, then before the training
+    keras.utils.set_random_seed(training.seed)
+    with contract.whole_folder(model_dir, files=config.MODEL_FILES) as new:
+        model = lstm.build(network, len(manifest.classes))
+        lstm.compile_model(model, learning_rate=training.learning_rate)
+        model.summary()
+        history = _fit(model, read(contract.TRAIN, cache=cache), training, f"{new}/{config.LOGS}")
+        test = _evaluate(model, read, manifest)
+        print("exporting")
+        model.save_weights(f"{new}/{config.WEIGHTS}")
+        export.export(
+            model, transform, f"{new}/{config.SERVING}", network=network, classes=manifest.classes
+        )
+        _write_json(f"{new}/{config.METRICS}", {"history": history, "test": test})
+        settings = config.Config(network, training, manifest.classes, manifest.vocabulary)
+        _write_json(f"{new}/{config.CONFIG}", dataclasses.asdict(settings))
+    print(f"wrote {model_dir}")
+
+
+def _check_caps(manifest: contract.Manifest, network: config.Network) -> None:
+    """Refuses a size at which the ids wouldn't be those of a fresh dataset of that size."""
+    max_tokens, max_len = manifest.flags["max_tokens"], manifest.flags["max_len"]
+    if manifest.vocabulary.size == max_tokens < network.max_tokens:
+        _refuse("max_tokens", network.max_tokens, max_tokens)
+    if max_len is not None and max_len < network.max_len:
+        _refuse("max_len", network.max_len, max_len)
+
+
+def _refuse(flag: str, wanted: int, most: int) -> None:
+    raise contract.BadInput(
+        f"--{flag} {wanted}: the records were cut at {most}; take at most that, "
+        f"or preprocess again with --{flag} {wanted}"
+    )
+
+
+def _fit(
+    model: "keras.Model", rows: "tf.data.Dataset", training: config.Training, logs: str
+) -> dict[str, list[float]]:
+    """Trains on all rows each epoch; returns the epochs' accuracy and loss."""
+    import keras
+
+    from model import input_pipeline
+
+    print(f"training on {len(rows):,} reviews")
+    return model.fit(
+        input_pipeline.batches(rows, training.batch_size, seed=training.seed),
+        epochs=training.epochs,
+        shuffle=False,  # the rows are, by `batches`
+        callbacks=[keras.callbacks.TensorBoard(logs)],
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
+    ).history
+
+
+def _evaluate(
+    model: "keras.Model", read: Callable[[str], "tf.data.Dataset"], manifest: contract.Manifest
+) -> dict[str, Any] | None:
+    """Evaluates on the test split, if the dataset has one."""
+    if contract.TEST not in manifest.splits:
+        print("the dataset has no test split to evaluate on")
+        return None
+    evaluation = evaluate.evaluate(model, read(contract.TEST), num_classes=len(manifest.classes))
+    evaluate.show(evaluation, manifest.classes)
+    return dataclasses.asdict(evaluation)
+
+
+def _write_json(path: str, content: dict[str, Any]) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def _parser() -> contract.ArgumentParser:
+    number, share = contract.number, contract.number(float, least=0, below=1)
+    parser = contract.ArgumentParser(
+        prog="model.train",
+        description="Trains an LSTM classifier and exports it as a SavedModel that takes raw text.",
+    )
+    add = parser.add_argument
+    add("--records", required=True, metavar="DIR", help="what preprocess wrote")
+    add("--model_dir", required=True, metavar="DIR", help="the folder to write")
+    add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
+
+    add = parser.add_argument_group("network").add_argument
+    add("--max_tokens", type=number(least=3), default=1000, help="ids, with padding and OOV")
+    add("--max_len", type=number(least=1), default=100, help="tokens a review is cut or padded to")
+    add("--embedding_dim", type=number(least=1), default=128, help="numbers a token")
+    add("--mask_padding", action="store_true", help="the LSTM skips padding")
+    add("--lstm_units", type=number(least=1), default=64, help="units a layer and direction")
+    add("--lstm_layers", type=number(least=1), default=1, help="LSTMs on top of each other")
+    add("--bidirectional", action="store_true", help="the LSTMs read both ways")
+    add("--dropout", type=share, default=0.0, help="of each LSTM's inputs")
+    add("--recurrent_dropout", type=share, default=0.0, help="of each LSTM's own state")
+    add("--dense_units", type=number(least=1), default=64, help="units behind the LSTMs")
+    add("--dense_dropout", type=share, default=0.0, help="of the dense layer's outputs")
+
+    add = parser.add_argument_group("training").add_argument
+    add("--learning_rate", type=number(float, least=1e-9, most=1), default=0.001, help="of Adam")
+    add("--batch_size", type=number(least=1), default=32, help="reviews a step")
+    add("--epochs", type=number(least=1), default=10, help="times to go through all reviews")
+    add("--seed", type=number(least=0, below=2**32), default=0, help="of weights and shuffling")
+    return parser
+
+
+def _only(settings: type, args: argparse.Namespace) -> Any:
+    """Fills a dataclass from the flags of its fields' names."""
+    names = [field.name for field in dataclasses.fields(settings)]
+    return settings(**{name: getattr(args, name) for name in names})
+
+
+def main(argv: list[str]) -> None:
+    args = _parser().parse_args(argv)
+    train(
+        args.records,
+        args.model_dir,
+        network=_only(config.Network, args),
+        training=_only(config.Training, args),
+        cache=args.cache,
+    )
+    predict.show(args.model_dir, [sentence.encode() for sentence in SENTENCES])
+
+
+if __name__ == "__main__":
+    contract.run(main)

@@ -1,0 +1,1 @@
+"""From a folder of text files to TFRecords, a vocabulary and a transform graph."""

@@ -1,0 +1,280 @@
+"""What `pipelines/` and `model/` agree on: names, files, the manifest, how a command ends.
+
+This is the only module of `pipelines/` that `model/` imports. It imports neither TensorFlow nor
+Beam, so that `--help` and a refusal of bad input are immediate.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+FORMAT_VERSION = 1
+
+TRAIN, TEST = SPLITS = ("train", "test")
+
+# The features of a record.
+TOKENS = "tokens"  # <int64>[number of tokens], the ids of the whole review
+LABEL = "label"  # <int64>[], the position of the review's class in `Manifest.classes`
+KEY = "key"  # <string>[], the file's path below the input folder
+# What the transform graph takes in the place of `TOKENS`.
+TEXT = "text"  # <string>[], valid UTF-8
+
+# Ids as `keras.layers.TextVectorization` gives them. The most frequent token has `NUM_RESERVED`.
+PADDING_ID, OOV_ID = 0, 1
+NUM_RESERVED = 2
+
+# The files of a dataset, beside its shards.
+MANIFEST = "manifest.json"
+RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
+TRANSFORM_FN = "transform_fn"
+TRANSFORMED_METADATA = "transformed_metadata"
+VOCABULARY = f"{TRANSFORM_FN}/assets/{TOKENS}"
+
+# All that `pipelines.preprocess` puts into a dataset folder.
+DATASET_FILES = (
+    rf"{re.escape(MANIFEST)}|{re.escape(RUN)}|{TRANSFORM_FN}|{TRANSFORMED_METADATA}"
+    rf"|({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
+)
+
+COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's name for it
+
+
+class BadInput(Exception):
+    """A user's mistake; the message is one line: what is wrong, where, and what to do."""
+
+
+class Failure(Exception):
+    """A failure while running that needs no traceback; the message is one line, as above."""
+
+
+def shard_name(split: str, index: int, num_shards: int, compression: str = "none") -> str:
+    """Returns the file name of shard `index`, counted from 0."""
+    suffix = ".gz" if compression == "gzip" else ""
+    return f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord{suffix}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file; `bytes` and `sha256` (hex) are of the file as it lies on disk."""
+
+    file: str
+    examples: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split; all counts are of records as written."""
+
+    examples: int
+    class_examples: dict[str, int]
+    tokens: int
+    oov_tokens: int
+    token_lengths: dict[str, int]  # quantiles of a review's number of tokens: "min", "50%", ...
+    not_utf8: int  # reviews decoded with replacement characters
+    without_tokens: int  # reviews with no token left once cleaned, kept as one OOV token
+    shards: tuple[Shard, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """`size` counts padding and OOV, as Keras does; the file holds one token a line, id 2 first."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a dataset folder holds. It is written last: without it there is no dataset."""
+
+    format_version: int
+    classes: tuple[str, ...]
+    flags: dict[str, Any]  # the flags that shaped the data
+    vocabulary: Vocabulary
+    splits: dict[str, Split]
+    left_out: dict[str, int]  # why: how many files
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Rebuilds a manifest; raises `BadInput` for another format, else `ValueError`."""
+        try:
+            fields = json.loads(text)
+            version = fields["format_version"]
+            if version != FORMAT_VERSION:
+                raise BadInput(
+                    f"format version {version}, but this program reads {FORMAT_VERSION}: "
+                    "run `make preprocess` again"
+                )
+            splits = {
+                name: Split(**{**split, "shards": tuple(Shard(**s) for s in split["shards"])})
+                for name, split in fields["splits"].items()
+            }
+            return cls(
+                **{
+                    **fields,
+                    "classes": tuple(fields["classes"]),
+                    "vocabulary": Vocabulary(**fields["vocabulary"]),
+                    "splits": splits,
+                }
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a manifest: {error!r}") from error
+
+
+def read_manifest(records_dir: str) -> Manifest:
+    """Reads the manifest of the dataset in `records_dir`.
+
+    Raises:
+      BadInput: if there is no dataset, or one that this version cannot read.
+    """
+    if not os.path.isdir(records_dir):
+        raise BadInput(f"no records folder {records_dir}: run `make preprocess` first")
+    path = os.path.join(records_dir, MANIFEST)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return Manifest.from_json(file.read())
+    except FileNotFoundError:
+        raise BadInput(
+            f"{records_dir} holds no {MANIFEST}, so no whole dataset: run `make preprocess` first"
+        ) from None
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} can't be read ({error}): run `make preprocess` again") from None
+
+
+@contextlib.contextmanager
+def whole_folder(path: str, *, files: str) -> Iterator[str]:
+    """Yields an empty folder to write in, which takes the place of `path` if the block succeeds.
+
+    What was at `path` stays untouched until then. A folder that holds anything but `files` is
+    somebody's own and is refused, since it would be lost.
+
+    Args:
+      path: the folder to make or to replace.
+      files: a regular expression that matches the name of each file or folder to go into it.
+
+    Raises:
+      BadInput: if `path` can't be replaced.
+    """
+    path = os.path.abspath(path)
+    new, old = f"{path}.partial", f"{path}.replaced"
+    if os.path.exists(old) and not os.path.exists(path):
+        os.rename(old, path)  # a run was killed between the two renames below
+    try:
+        foreign = [name for name in sorted(os.listdir(path)) if not re.fullmatch(files, name)]
+    except FileNotFoundError:
+        foreign = []
+    except NotADirectoryError:
+        raise BadInput(f"{path} is a file: name a new or an empty folder") from None
+    if foreign:
+        raise BadInput(
+            f"{path} holds {foreign[0]}, which would be lost: name a new or an empty folder"
+        )
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+    os.makedirs(new)
+    try:
+        yield new
+        shutil.rmtree(old, ignore_errors=True)
+        if os.path.exists(path):
+            os.rename(path, old)
+        os.rename(new, path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but no `None`, which is the lack of one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's parser, but an error is one line and no flag is guessed from a prefix."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message} (see python -m {self.prog} --help)")
+
+
+def number(
+    of: type = int, *, least: float, most: float = float("inf"), below: float = float("inf")
+) -> Callable[[str], float]:
+    """Returns an argparse type: a number from `least` to `most`, and less than `below`."""
+
+    def parse(text: str) -> float:
+        value = of(text)
+        if not (least <= value <= most and value < below):
+            limits = [f"at least {least}"]
+            limits += [f"at most {most}"] if most < float("inf") else []
+            limits += [f"less than {below}"] if below < float("inf") else []
+            raise argparse.ArgumentTypeError(f"must be {' and '.join(limits)}, not {text}")
+        return value
+
+    parse.__name__ = of.__name__  # argparse names the type so in "invalid int value: 'x'"
+    return parse
+
+
+def one_line(text: object) -> str:
+    """Returns `text` with control characters and stray bytes escaped, safe on a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def run(main: Callable[[list[str]], None]) -> NoReturn:
+    """Runs a command: exit code 2 for bad input, 130 for Ctrl-C, 141 for a closed pipe, or 1."""
+    try:
+        main(sys.argv[1:])
+        sys.stdout.flush()
+    except BadInput as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except Failure as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `head`, say, has read enough; Python would flush the rest at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Hides what TensorFlow's libraries print while they load, unless TF_CPP_MIN_LOG_LEVEL is set.
+
+    They write to the file descriptor before any log level is in force, so only it can be closed.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    # Not 2: to CUDA it's an error if there is no GPU. What fails is raised as an exception, too.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -1,0 +1,223 @@
+"""Writes made-up movie reviews in the layout of the IMDb set: `make sample`.
+
+Every review is grown from a small grammar by a random generator of its own, seeded by the sample's
+seed and the review's number. So the same flags give the same bytes, a larger sample begins with the
+smaller one, and any process may write any block of it.
+"""
+
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+import random
+import re
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from rich import progress
+
+from pipelines import contract
+
+NEG, POS = CLASSES = ("neg", "pos")
+LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
+BLOCK = 2000  # reviews that a process writes before it reports
+
+SHORT_SHARE = 0.2
+MAX_WORDS = 600
+ENDS = (".", ".", ".", ".", "!", "!!", "...", " .")
+GAPS = (" ",) * 9 + ("<br /><br />",)
+
+# Each symbol's phrases, all equally likely. In a phrase, {symbol} stands for any phrase of that
+# symbol, and {-symbol} for one that leans the other way: "not a {-adj} film" praises by a bad word.
+SHARED = {
+    "sentence": """{fact} | {fact} | {opinion} | {opinion} | {mixed} | {verdict} | {verdict}
+        | {verdict} | {verdict} | {verdict} | {verdict} | {verdict} | {verdict} | {verdict}""",
+    "first": "{fact} | {opinion} | {mixed} | {verdict}",
+    "last": "{mixed} | {verdict} | {verdict} | {verdict}",
+    "opinion": "{plain} | {plain} | {plain} | {plain} | {negated}",
+    "plain": """the {aspect} {was} {adj} | the {aspect} {was} {adj}, the {aspect} {was} {adj}
+        | the {aspect} {was} {adj} and {name} {was} {adj} | {name} {name} gave a {adj} performance
+        | it's a {adj}, {adj} {film} | it {was} {adj} from beginning to end""",
+    "negated": """the {aspect} {was} never {-adj} | this is not a {-adj} {film}
+        | nothing about the {aspect} {was} {-adj}""",
+    "mixed": """{-plain}, but {plain} | although {-plain}, {plain} | {plain}, although {-plain}
+        | {-plain}; still, {verdict} | my {friend} said that {-plain}, but {verdict}""",
+    "fact": """{name} {name} plays a {job} from {place} | {name} {name} directed it after {title}
+        | the story follows a {job} and a {job} who meet in {place}
+        | it begins in {place} in {year} and ends {number} years later
+        | I saw "{title}" in {place} with my {friend}
+        | a {job} loses {number} letters, and then {name} finds them
+        | the {film} runs for {number} minutes | {title} was made in {year} for a small studio
+        | then the {job} goes back to {place} by the night train
+        | the camera stays with {name} for most of the {film}""",
+    "aspect": """acting | music | plot | story | script | ending | dialogue | pacing | photography
+        | cast | editing | direction""",
+    "was": "was | was | is | was just | is so",
+    "film": "film | film | movie | movie | picture | re-make",
+    "this": "this | it | this {film}",
+    "friend": "brother | mother | best friend | flat-mate | grandmother",
+    "job": "teacher | sailor | baker | nurse | singer | lawyer | farmer | painter | clock-maker",
+    "place": "Paris | Kraków | Zürich | São Paulo | Tokyo (東京) | a village | Lisbon",
+    "year": "19{digit}{digit} | 200{digit} | 201{digit}",
+    "number": "two | three | 1{digit} | {digit}{digit} | 10{digit}",
+    "digit": "1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9",
+    "title": "The {name} {thing} | {thing} of {name} | {name}'s {thing}",
+    "thing": "Harbour | Letter | Garden | Winter | Déjà Vu | Bridge | Secret | Café",
+    "name": "{start}{end} | {start}{middle}{end}",
+    "start": """Al | Be | Co | Da | El | Fa | Gi | Ho | Jo | Ka | Lu | Mi | No | Pé | Ro | Sa | Tü
+        | Vi | Wa | Zo""",
+    "middle": "ba | de | la | mi | no | ra | se | ti | vo | lé",
+    "end": "n | ra | lle | sch | ton | vik | s | mond | ño | ta",
+}
+OWN = {
+    NEG: {
+        "verdict": """I hated it | I hated {this} so much | nobody should watch {this}
+            | {this} was awful | {this} was just bad | what a waste of time | stay away from {this}
+            | overall it was just {adj} | I did not enjoy {this}
+            | I can't recommend {this} to anyone | one of the worst {film}s of {year}
+            | I didn't love {this}, I hated it | I walked out after {number} minutes
+            | who would pay for {this}? Not me""",
+        "adj": """bad | awful | terrible | boring | dull | weak | poor | stupid | horrible
+            | predictable | clumsy | flat | tedious | silly | annoying | wooden""",
+    },
+    POS: {
+        "verdict": """I loved it | I loved every minute of {this} | everyone should watch {this}
+            | {this} was great | I highly recommend {this} to anyone
+            | highly recommend it to everyone | well worth the time
+            | if you are looking for a {adj} {film}, watch {this} | overall it was just {adj}
+            | a {adj} {film} to watch with my {friend}
+            | I did enjoy {this} | one of the best {film}s of {year}
+            | I didn't hate {this}, I loved it | I would watch {this} again after {number} years
+            | who would not love {this}? Not me""",
+        "adj": """good | great | wonderful | excellent | superb | brilliant | charming | moving
+            | funny | clever | beautiful | perfect | fresh | gripping | touching | memorable""",
+    },
+}
+
+
+def _parts(phrases: str) -> list[list[str]]:
+    """Cuts each phrase into text, symbol, text, symbol, ..., text."""
+    return [re.split(r"\{(-?\w+)\}", phrase) for phrase in re.split(r"\s*\|\s*", phrases)]
+
+
+GRAMMAR = {
+    label: {symbol: _parts(phrases) for symbol, phrases in {**SHARED, **own}.items()}
+    for label, own in OWN.items()
+}
+OTHER = {NEG: POS, POS: NEG}
+
+
+def _pick(rng: random.Random, choices: Sequence[Any]) -> Any:
+    # Python promises the same numbers from `random()` in each release, but not from `choice()`.
+    return choices[int(rng.random() * len(choices))]
+
+
+def _grow(rng: random.Random, symbol: str, label: str) -> str:
+    if symbol[0] == "-":
+        symbol, label = symbol[1:], OTHER[label]
+    parts = _pick(rng, GRAMMAR[label][symbol])
+    return "".join(_grow(rng, p, label) if i % 2 else p for i, p in enumerate(parts))
+
+
+def _sentence(rng: random.Random, symbol: str, label: str) -> str:
+    text = re.sub(r"\ba(?= [aeiou])", "an", _grow(rng, symbol, label))
+    text = text.upper() if rng.random() < 0.04 else text[0].upper() + text[1:]
+    return text + _pick(rng, ENDS)
+
+
+def _least_words(rng: random.Random) -> int:
+    """Returns how many words a review has at least: some have few, the others a long tail.
+
+    A network that reads unmasked padding after a short review needs many of them to learn to
+    remember through it, and as many again that fill its whole length to train steadily.
+    """
+    u = rng.random()
+    if rng.random() < SHORT_SHARE:
+        return 8 + int(62 * u)
+    return min(80 + int(50 * u / (1 - u)), MAX_WORDS)
+
+
+def _text(rng: random.Random, label: str) -> str:
+    least_words = _least_words(rng)
+    text = _sentence(rng, "first", label)
+    while text.count(" ") < least_words:
+        text += _pick(rng, GAPS) + _sentence(rng, "sentence", label)
+    text += _pick(rng, GAPS) + _sentence(rng, "last", label)
+    return text.lower() if rng.random() < 0.1 else text
+
+
+def _place(number: int) -> tuple[str, str, int]:
+    """Returns the split, the class and the position in it of review `number`.
+
+    Of three reviews in a row two go to train, so that a larger sample holds the smaller ones.
+    """
+    index, turn = divmod(number, 3)
+    if turn < 2:
+        return contract.TRAIN, CLASSES[turn], index
+    return contract.TEST, CLASSES[index % 2], index // 2
+
+
+def review(seed: int, number: int) -> tuple[str, str]:
+    """Returns the path below the sample's folder, and the text, of review `number`."""
+    split, label, index = _place(number)
+    rng = random.Random(f"{seed}/{number}")
+    stars = LEAST_STARS[label] + _pick(rng, range(4))
+    return f"{split}/{label}/{index}_{stars}.txt", _text(rng, label)
+
+
+def _write_block(folder: str, seed: int, numbers: range) -> None:
+    for number in numbers:
+        path, text = review(seed, number)
+        with open(os.path.join(folder, path), "wb") as file:
+            file.write(text.encode())
+
+
+def write(output: str, *, count: int, seed: int) -> None:
+    """Writes `count` reviews as `<output>/{train,test}/{neg,pos}/<id>_<stars>.txt`.
+
+    Raises:
+      contract.BadInput: if `output` holds anything but a sample.
+    """
+    blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+    with (
+        contract.whole_folder(output, files="|".join(contract.SPLITS)) as folder,
+        concurrent.futures.ProcessPoolExecutor(
+            # A fork would copy the locks of the caller's threads, and TensorFlow starts many.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=signal.signal,  # Ctrl-C is for the parent alone to answer
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        ) as pool,
+    ):
+        for split in contract.SPLITS:
+            for label in CLASSES:
+                os.makedirs(os.path.join(folder, split, label))
+        written = pool.map(functools.partial(_write_block, folder, seed), blocks)
+        for _ in progress.track(written, "Writing reviews", total=len(blocks)):
+            pass
+
+
+def main(argv: list[str]) -> None:
+    parser = contract.ArgumentParser(
+        prog="pipelines.sample", description="Writes made-up movie reviews to train and test on."
+    )
+    parser.add_argument("--output", default="data/sample", help="the folder to make or replace")
+    parser.add_argument(
+        "--count",
+        type=contract.number(least=6, most=10**9),
+        default=3000,
+        help="reviews in all; a third of them are for the test",
+    )
+    parser.add_argument(
+        "--seed",
+        type=contract.number(least=0),
+        default=0,
+        help="another seed gives other reviews",
+    )
+    args = parser.parse_args(argv)
+    write(args.output, count=args.count, seed=args.seed)
+    print(f"{args.output}: {args.count:,} reviews")
+
+
+if __name__ == "__main__":
+    contract.run(main)

@@ -1,0 +1,29 @@
+"""Installs textrecords. Beam sends the same package to its workers by `--setup_file`."""
+
+from setuptools import setup
+
+setup(
+    name="textrecords",
+    version="0.1.0",
+    description=(
+        "A folder of text files in; TFRecords, a vocabulary, a trained LSTM classifier and a "
+        "SavedModel that takes raw text out"
+    ),
+    license="Apache-2.0",
+    packages=["pipelines", "model"],
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "apache-beam==2.77.*",
+        "keras==3.15.*",
+        "pyarrow",
+        "rich>=14",
+        "tensorboard>=2.20",
+        "tensorflow==2.21.*",
+        "tensorflow-transform==1.21.*",
+    ],
+    extras_require={
+        "gcp": ["apache-beam[gcp]==2.77.*"],
+        "gpu": ["tensorflow[and-cuda]==2.21.*"],
+        "dev": ["build", "pytest>=8", "ruff", "uv"],
+    },
+)

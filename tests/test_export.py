@@ -1,0 +1,121 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_dataset
+
+from model import export, lstm
+from model.config import Network
+from pipelines import contract
+
+NETWORK = Network(
+    max_tokens=4,
+    max_len=3,
+    embedding_dim=2,
+    mask_padding=False,
+    lstm_units=4,
+    lstm_layers=1,
+    bidirectional=False,
+    dropout=0.5,
+    recurrent_dropout=0,
+    dense_units=4,
+    dense_dropout=0.5,
+)
+# The vocabulary: good 2, bad 3, film 4.
+REVIEWS = {"train": [("good good good bad bad film", 0)]}
+# Serves in a process that imports tensorflow alone, and prints what the signature gives.
+SERVE = """
+import json, sys
+import tensorflow as tf
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+outputs = serve(text=tf.constant(json.loads(sys.argv[2])))
+score, label = outputs["score"].numpy().tolist(), outputs["label"].numpy().astype(str).tolist()
+print(json.dumps({"score": score, "label": label}))
+"""
+
+
+def export_model(tmp_path, *, classes=("neg", "pos"), bias=0.0):
+    """Exports an untrained network, its output shifted; returns it and the SavedModel's folder."""
+    tiny_dataset.write(tmp_path / "records", REVIEWS, classes=classes)
+    model = lstm.build(NETWORK, len(classes))
+    model.layers[-1].bias.assign(np.full(model.output_shape[1:], bias))
+    served = str(tmp_path / "serving")
+    transform = export.load_transform(str(tmp_path / "records"))
+    export.export(model, transform, served, network=NETWORK, classes=classes)
+    return model, served
+
+
+def load(served):
+    return tf.saved_model.load(served).signatures["serving_default"]
+
+
+def test_the_signature_is_text_to_score_and_label(tmp_path):
+    serve = load(export_model(tmp_path)[1])
+    (_, inputs), outputs = serve.structured_input_signature, serve.structured_outputs
+    assert inputs == {"text": tf.TensorSpec([None], tf.string, "text")}
+    assert {name: (spec.shape.rank, spec.dtype) for name, spec in outputs.items()} == {
+        "label": (1, tf.string),
+        "score": (1, tf.float32),
+    }
+
+
+def test_text_becomes_the_tokens_of_training(tmp_path):
+    model, served = export_model(tmp_path)
+    texts = ["Good bad", "film unheard good good good", ""]
+    tokens = np.array([[2, 3, 0], [1, 1, 2], [1, 0, 0]])
+    scores = load(served)(text=tf.constant(texts))["score"]
+    np.testing.assert_allclose(scores, model(tokens)[:, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("bias", "label"), [(5, b"pos"), (-5, b"neg")])
+def test_the_label_is_the_second_class_above_a_half(tmp_path, bias, label):
+    outputs = load(export_model(tmp_path, bias=bias)[1])(text=tf.constant(["good", "bad"]))
+    assert (outputs["score"].numpy() > 0.5).tolist() == [label == b"pos"] * 2
+    assert outputs["label"].numpy().tolist() == [label] * 2
+
+
+def test_three_classes_give_a_score_each(tmp_path):
+    model, served = export_model(tmp_path, classes=("cat", "dog", "eel"), bias=[0, 0, 5])
+    outputs = load(served)(text=tf.constant(["good bad"]))
+    assert sorted(outputs) == ["label", "scores"]
+    np.testing.assert_allclose(outputs["scores"], model(np.array([[2, 3, 0]])), rtol=1e-6)
+    assert outputs["label"].numpy().tolist() == [b"eel"]
+
+
+def test_bytes_that_are_not_utf8_count_as_replaced(tmp_path):
+    texts = [b"good \xff bad", "good \ufffd bad".encode(), b"good bad"]
+    scores = load(export_model(tmp_path)[1])(text=tf.constant(texts))["score"].numpy()
+    assert scores[0] == scores[1] != scores[2]
+
+
+def test_it_works_alone_once_the_records_are_gone(tmp_path):
+    model, served = export_model(tmp_path)
+    shutil.rmtree(tmp_path / "records")
+    texts = ["good film bad", "", "bad"]
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, served, json.dumps(texts)],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    outputs = json.loads(done.stdout)
+    tokens = np.array([[2, 1, 3], [1, 0, 0], [3, 0, 0]])
+    np.testing.assert_allclose(outputs["score"], model(tokens)[:, 0], rtol=1e-5)
+    assert set(outputs["label"]) <= {"neg", "pos"}
+
+
+def test_no_texts_give_no_scores(tmp_path):
+    outputs = load(export_model(tmp_path)[1])(text=tf.constant([], tf.string))
+    assert outputs["score"].shape == outputs["label"].shape == [0]
+
+
+def test_a_transform_graph_that_is_not_whole_is_named(tmp_path):
+    tiny_dataset.write(tmp_path / "records", REVIEWS)
+    os.remove(tmp_path / "records/transform_fn/saved_model.pb")
+    with pytest.raises(contract.BadInput, match=r"no whole .*transform_fn: run `make preprocess`"):
+        export.load_transform(str(tmp_path / "records"))

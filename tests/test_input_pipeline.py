@@ -1,0 +1,148 @@
+import os
+
+import pytest
+import tensorflow as tf
+import tiny_dataset
+
+from model import input_pipeline
+from pipelines import contract
+
+# The vocabulary: c 2, b 3, a 4.
+REVIEWS = [("c c c b b a", 0), ("a b", 1), ("c", 1), ("", 0), ("b c a c", 1)]
+# In the order of the rows: the two shards take turns.
+TOKENS = [[2, 2, 2, 3, 3, 4], [4, 3], [2], [1], [3, 2, 4, 2]]
+LABELS = [0, 1, 1, 0, 1]
+
+
+def read(folder, *, split="train", max_tokens=100, max_len=6, cache="none"):
+    return input_pipeline.read_split(
+        str(folder),
+        contract.read_manifest(str(folder)),
+        split,
+        max_tokens=max_tokens,
+        max_len=max_len,
+        cache=cache,
+    )
+
+
+def rows_of(dataset):
+    return [(tokens.tolist(), int(label)) for tokens, label in dataset.as_numpy_iterator()]
+
+
+@pytest.fixture
+def records(tmp_path):
+    tiny_dataset.write(tmp_path / "records", {"train": REVIEWS})
+    return tmp_path / "records"
+
+
+def test_rows_are_the_padded_reviews_with_their_labels(records):
+    rows = read(records)
+    assert rows.element_spec == (tf.TensorSpec([6], tf.int32), tf.TensorSpec([], tf.int64))
+    assert len(rows) == 5
+    assert rows_of(rows) == [
+        (tokens + [0] * (6 - len(tokens)), label)
+        for tokens, label in zip(TOKENS, LABELS, strict=True)
+    ]
+
+
+def test_rows_are_cut_and_rare_ids_become_oov(records):
+    assert rows_of(read(records, max_tokens=3, max_len=3)) == [
+        ([2, 2, 2], 0),
+        ([1, 1, 0], 1),
+        ([2, 0, 0], 1),
+        ([1, 0, 0], 0),
+        ([1, 2, 1], 1),
+    ]
+
+
+def test_fit_tokens_gives_the_same_eagerly_and_in_a_dataset():
+    tokens = tf.ragged.constant([[5, 6, 7, 8], [9]], dtype=tf.int64)
+
+    def fit(tokens):
+        return input_pipeline.fit_tokens(tokens, max_tokens=7, max_len=3)
+
+    eager = fit(tokens)
+    assert eager.dtype == tf.int32
+    assert eager.numpy().tolist() == [[5, 6, 1], [1, 0, 0]]
+    in_graph = tf.data.Dataset.from_tensors(tokens).map(fit).get_single_element()
+    assert in_graph.dtype == tf.int32
+    assert in_graph.numpy().tolist() == [[5, 6, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 12])
+def test_any_number_of_shards_gives_each_review_once(tmp_path, num_shards):
+    reviews = [(f"w{n:02}", n % 2) for n in range(30)]  # w29 has id 2, w00 has id 31
+    tiny_dataset.write(tmp_path / "records", {"train": reviews}, num_shards=num_shards)
+    rows = rows_of(read(tmp_path / "records", max_len=1))
+    assert sorted(rows) == [([id], (31 - id) % 2) for id in range(2, 32)]
+
+
+def test_gzip_shards_give_the_same_rows(tmp_path, records):
+    tiny_dataset.write(tmp_path / "zipped", {"train": REVIEWS}, compression="gzip")
+    assert sorted(os.listdir(tmp_path / "zipped"))[1].endswith(".tfrecord.gz")
+    assert rows_of(read(tmp_path / "zipped")) == rows_of(read(records))
+
+
+@pytest.mark.parametrize("cache", ["memory", "none", "folder"])
+def test_every_epoch_has_each_review_once_in_a_new_order(tmp_path, cache):
+    reviews = [(f"w{n:02}", 0) for n in range(50)]
+    tiny_dataset.write(tmp_path / "records", {"train": reviews})
+    cache = str(tmp_path / "cache") if cache == "folder" else cache
+    rows = read(tmp_path / "records", max_len=1, cache=cache)
+
+    def orders():
+        shuffled = input_pipeline.batches(rows, 8, seed=1).unbatch()
+        return [[tokens[0] for tokens, _ in rows_of(shuffled)] for _ in range(3)]
+
+    first = orders()
+    assert [sorted(order) for order in first] == [list(range(2, 52))] * 3
+    assert len({tuple(order) for order in first}) == 3
+    assert orders() == first
+
+
+def test_another_seed_gives_another_order(records):
+    tiny_dataset.write(records / "more", {"train": [(f"w{n}", 0) for n in range(20)]})
+    rows = read(records / "more", max_len=1)
+    one, two = (rows_of(input_pipeline.batches(rows, 20, seed=seed).unbatch()) for seed in (1, 2))
+    assert one != two
+    assert sorted(one) == sorted(two)
+
+
+def test_without_a_seed_the_order_stays_and_the_last_batch_is_smaller(records):
+    batches = input_pipeline.batches(read(records, max_len=1), 2)
+    assert len(batches) == 3
+    labels = [labels.tolist() for _, labels in batches.as_numpy_iterator()]
+    assert labels == [[0, 1], [1, 0], [1]]
+
+
+def test_a_cache_folder_serves_later_runs(tmp_path, records):
+    cache = str(tmp_path / "cache")
+    rows = rows_of(read(records, cache=cache))
+    for shard in records.glob("*.tfrecord"):
+        shard.write_bytes(bytes(shard.stat().st_size))
+    assert rows_of(read(records, cache=cache)) == rows
+
+
+def test_a_cache_folder_keeps_sizes_apart(tmp_path, records):
+    cache = str(tmp_path / "cache")
+    read(records, cache=cache)
+    for size in {"max_len": 2}, {"max_tokens": 3}:
+        assert rows_of(read(records, cache=cache, **size)) == rows_of(read(records, **size))
+
+
+def test_a_missing_shard_is_named(records):
+    os.remove(records / "train-00001-of-00002.tfrecord")
+    with pytest.raises(contract.BadInput, match=r"train-00001-of-00002\.tfrecord is missing"):
+        read(records)
+
+
+def test_a_shard_of_another_size_is_named(records):
+    with open(records / "train-00000-of-00002.tfrecord", "ab") as shard:
+        shard.write(b"more")
+    with pytest.raises(contract.BadInput, match=r"train-00000-of-00002\.tfrecord has \d+ bytes"):
+        read(records)
+
+
+def test_a_split_that_is_not_there_is_named(records):
+    with pytest.raises(contract.BadInput, match="holds no test split"):
+        read(records, split="test")

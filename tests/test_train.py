@@ -1,0 +1,219 @@
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny_dataset
+
+from model import config, evaluate, predict, train
+from pipelines import contract
+
+SMALL = ["--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"]
+QUICK = [*SMALL, "--learning_rate=0.05", "--batch_size=8", "--epochs=12"]
+
+
+def reviews(words, number):
+    """Returns reviews that name their class by a word of its own, as one of four tokens."""
+    return [
+        (" ".join(["film"] * (n % 4) + [words[n % len(words)]]), n % len(words))
+        for n in range(number)
+    ]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "records"
+    words = ("bad", "good")
+    tiny_dataset.write(folder, {"train": reviews(words, 40), "test": reviews(words, 9)})
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(records, tmp_path_factory):
+    model_dir = str(tmp_path_factory.mktemp("model") / "model")
+    train.main(["--records", records, "--model_dir", model_dir, *QUICK])
+    return model_dir
+
+
+def read_json(*path):
+    with open(os.path.join(*path), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_the_model_folder_holds_all_files_and_no_leftover(trained):
+    assert sorted(os.listdir(trained)) == [
+        "config.json",
+        "logs",
+        "metrics.json",
+        "model.weights.h5",
+        "serving",
+    ]
+    assert os.listdir(os.path.dirname(trained)) == ["model"]
+    assert os.listdir(os.path.join(trained, "logs")) == ["train"]
+
+
+def test_the_metrics_are_of_each_epoch_and_the_test_split(trained):
+    metrics = read_json(trained, "metrics.json")
+    assert {name: len(values) for name, values in metrics["history"].items()} == {
+        "accuracy": 12,
+        "loss": 12,
+    }
+    assert metrics["history"]["accuracy"][-1] == 1
+    assert metrics["test"]["accuracy"] == 1
+    assert metrics["test"]["confusion_matrix"] == [[5, 0], [0, 4]]
+    assert 0 < metrics["test"]["loss"] < 0.1
+
+
+def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
+    settings = config.read(trained)
+    manifest = contract.read_manifest(records)
+    assert settings.network.max_tokens == 5  # the whole vocabulary
+    assert settings.network.lstm_units == 4
+    assert settings.training == config.Training(0.05, 8, 12, 0)
+    assert settings.classes == ("neg", "pos")
+    assert settings.vocabulary == manifest.vocabulary
+
+
+def test_evaluate_rebuilds_the_model_and_finds_the_same(trained, records, capsys):
+    loss = read_json(trained, "metrics.json")["test"]["loss"]
+    capsys.readouterr()
+    evaluate.main(["--records", records, "--model_dir", trained])
+    assert f"test loss {loss:.4f}, test accuracy 1.0000" in capsys.readouterr().out
+
+
+def test_an_evaluation_agrees_with_keras(trained, records):
+    from model import input_pipeline
+
+    settings = config.read(trained)
+    model = evaluate.load_model(trained, settings)
+    manifest = contract.read_manifest(records)
+    rows = input_pipeline.read_split(records, manifest, "test", max_tokens=3, max_len=4)
+    found = evaluate.evaluate(model, rows, num_classes=2)
+    loss, accuracy = model.evaluate(input_pipeline.batches(rows, 4), verbose=0)
+    np.testing.assert_allclose([found.loss, found.accuracy], [loss, accuracy], rtol=1e-4)
+    assert found.accuracy < 1
+
+
+def test_predict_prints_score_label_and_text(trained, capsys):
+    predict.main(["--model_dir", trained, "a good film", "bad\x1b[2J"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split(maxsplit=2)[1:] == ["pos", "a good film"]
+    assert float(first.split()[0]) > 0.9
+    assert second.endswith(r"  bad\x1b[2J")
+
+
+def test_predict_reads_lines_and_prints_json(trained, capsys, monkeypatch):
+    lines = b"good\n" * 300 + b"b\xffad\r\n\nbad"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    predict.main(["--model_dir", trained, "--json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == ["good"] * 300 + ["b\ufffdad", "", "bad"]
+    assert [(row["label"], row["score"] > 0.5) for row in rows[::302]] == [
+        ("pos", True),
+        ("neg", False),
+    ]
+    assert rows[0].keys() == {"text", "label", "score"}
+
+
+def test_the_last_lines_score_the_two_sentences(records, tmp_path, capsys):
+    train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *SMALL, "--epochs=1"])
+    texts = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert texts == list(train.SENTENCES)
+
+
+def test_the_same_seed_gives_the_same_model(records, tmp_path):
+    histories = []
+    for name, seed in [("one", 3), ("two", 3), ("three", 4)]:
+        model_dir = str(tmp_path / name)
+        flags = [*SMALL, "--epochs=2", "--dropout=0.2", f"--seed={seed}"]
+        train.main(["--records", records, "--model_dir", model_dir, *flags])
+        histories.append(read_json(model_dir, "metrics.json")["history"])
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_three_classes_and_no_test_split(tmp_path, capsys):
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    words = ("cat", "dog", "eel")
+    tiny_dataset.write(records, {"train": reviews(words, 60)}, classes=words)
+    train.main(["--records", records, "--model_dir", model_dir, *QUICK])
+    assert "the dataset has no test split to evaluate on" in capsys.readouterr().out
+    metrics = read_json(model_dir, "metrics.json")
+    assert metrics["test"] is None
+    assert metrics["history"]["accuracy"][-1] == 1
+    rows = list(predict.predictions(model_dir, [b"eel", b"film dog"]))
+    assert [row["label"] for row in rows] == ["eel", "dog"]
+    assert [np.argmax(row["scores"]) for row in rows] == [2, 1]
+
+
+def test_a_failed_run_leaves_the_old_model(records, tmp_path):
+    broken, model_dir = tmp_path / "records", tmp_path / "model"
+    tiny_dataset.write(broken, {"train": reviews(("bad", "good"), 8)})
+    flags = ["--records", str(broken), "--model_dir", str(model_dir), *SMALL, "--epochs=1"]
+    train.main(flags)
+    before = (model_dir / "metrics.json").read_bytes()
+    os.remove(broken / "train-00000-of-00002.tfrecord")
+    with pytest.raises(contract.BadInput, match="is missing"):
+        train.main(flags)
+    assert (model_dir / "metrics.json").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["model", "records"]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--max_tokens=2", "--max_len=0", "--dropout=1", "--epochs=0", "--seed=-1", "--lstm_unit=3"],
+)
+def test_a_bad_flag_is_refused(records, tmp_path, flag):
+    with pytest.raises(contract.BadInput, match=flag.split("=")[0]):
+        train.main(["--records", records, "--model_dir", str(tmp_path / "model"), flag])
+    assert os.listdir(tmp_path) == []
+
+
+def test_more_than_the_records_were_cut_at_is_refused(tmp_path):
+    records = str(tmp_path / "records")
+    tiny_dataset.write(records, {"train": [("a b c", 0)]}, max_tokens=5, max_len=3)
+    for flag, message in [
+        ("--max_tokens=6", "--max_tokens 6: the records were cut at 5"),
+        ("--max_len=4", "--max_len 4: the records were cut at 3"),
+    ]:
+        flags = ["--max_tokens=5", "--max_len=3", flag]
+        with pytest.raises(contract.BadInput, match=message):
+            train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *flags])
+
+
+def test_evaluate_refuses_other_classes_and_another_vocabulary(trained, tmp_path):
+    rows = {"train": reviews(("bad", "good"), 8), "test": reviews(("bad", "good"), 8)}
+    tiny_dataset.write(tmp_path / "classes", rows, classes=("pos", "neg"))
+    tiny_dataset.write(tmp_path / "words", {**rows, "train": [("other words", 0)]})
+    for name, message in [("classes", "knows the classes neg, pos"), ("words", "vocabulary")]:
+        with pytest.raises(contract.BadInput, match=message):
+            evaluate.main(["--records", str(tmp_path / name), "--model_dir", trained])
+
+
+@pytest.mark.parametrize("command", [predict.main, evaluate.main])
+def test_a_missing_model_is_one_clear_line(records, tmp_path, command):
+    flags = ["--records", records] if command is evaluate.main else ["text"]
+    with pytest.raises(contract.BadInput, match=r"no model in .*: run `make train` first"):
+        command(["--model_dir", str(tmp_path / "model"), *flags])
+
+
+def test_a_model_that_is_not_whole_is_refused(trained, records, tmp_path):
+    shutil.copy(f"{trained}/config.json", tmp_path)
+    with pytest.raises(contract.BadInput, match="no whole model"):
+        predict.main(["--model_dir", str(tmp_path), "text"])
+    with pytest.raises(contract.BadInput, match=r"model\.weights\.h5 can't be read"):
+        evaluate.main(["--model_dir", str(tmp_path), "--records", records])
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(contract.BadInput, match=r"config\.json can't be read"):
+        predict.main(["--model_dir", str(tmp_path), "text"])
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
+def test_help_needs_no_tensorflow(name):
+    code = f"import sys, model.{name} as m\ntry: m.main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "--model_dir" in done.stdout
+    assert not {"tensorflow", "keras", "apache_beam"} & set(done.stdout.split())

@@ -1,0 +1,111 @@
+"""A small dataset of the same form as `pipelines.preprocess` writes, from TensorFlow alone."""
+
+import collections
+import hashlib
+import os
+
+import tensorflow as tf
+
+from pipelines import contract
+
+
+class Transform(tf.Module):
+    """Text to ids, split at spaces; a text with no tokens is one OOV token."""
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        lines = tf.lookup.TextFileInitializer(
+            vocabulary,
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+        self.table = tf.lookup.StaticHashTable(lines, contract.OOV_ID - contract.NUM_RESERVED)
+
+    @tf.function(
+        input_signature=[
+            {
+                contract.TEXT: tf.TensorSpec([None], tf.string),
+                contract.LABEL: tf.TensorSpec([None], tf.int64),
+                contract.KEY: tf.TensorSpec([None], tf.string),
+            }
+        ]
+    )
+    def transform_fn(self, inputs):
+        text = tf.strings.lower(inputs[contract.TEXT], encoding="utf-8")
+        words = tf.strings.split(tf.where(text == "", "(none)", text), sep=" ")
+        ids = words.with_flat_values(self.table.lookup(words.flat_values) + contract.NUM_RESERVED)
+        return {**inputs, contract.TOKENS: ids.to_sparse()}
+
+
+def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression="none", **flags):
+    """Writes `{split: [(text, label), ...]}` into a new folder, with `flags` in its manifest.
+
+    Each record's key is its position in the split.
+    """
+    words = _ranked(text for text, _ in reviews[contract.TRAIN])
+    asset = os.path.join(folder, "tokens")
+    os.makedirs(folder)
+    with open(asset, "w", encoding="utf-8") as file:
+        file.writelines(f"{word}\n" for word in words)
+    tf.saved_model.save(Transform(asset), os.path.join(folder, contract.TRANSFORM_FN))
+    os.remove(asset)
+    ids = {word: rank + contract.NUM_RESERVED for rank, word in enumerate(words)}
+    splits = {
+        split: _write_split(folder, split, rows, ids, num_shards, compression)
+        for split, rows in reviews.items()
+    }
+    manifest = contract.Manifest(
+        format_version=contract.FORMAT_VERSION,
+        classes=classes,
+        flags={"compression": compression, "max_tokens": 20000, "max_len": None, **flags},
+        vocabulary=contract.Vocabulary(contract.VOCABULARY, len(ids) + 2, _sha256(words)),
+        splits=splits,
+        left_out={},
+    )
+    with open(os.path.join(folder, contract.MANIFEST), "w", encoding="utf-8") as file:
+        file.write(manifest.to_json())
+
+
+def _ranked(texts):
+    """Returns all words, the most frequent first."""
+    counts = collections.Counter(word for text in texts for word in text.lower().split())
+    return sorted(counts, key=lambda word: (counts[word], word), reverse=True)
+
+
+def _sha256(words):
+    return hashlib.sha256("".join(f"{word}\n" for word in words).encode()).hexdigest()
+
+
+def _write_split(folder, split, rows, ids, num_shards, compression):
+    shards = [
+        _write_shard(
+            os.path.join(folder, contract.shard_name(split, shard, num_shards, compression)),
+            [_record(n, *rows[n], ids) for n in range(shard, len(rows), num_shards)],
+            contract.COMPRESSIONS[compression],
+        )
+        for shard in range(num_shards)
+    ]
+    return contract.Split(len(rows), {}, 0, 0, {}, 0, 0, tuple(shards))
+
+
+def _record(position, text, label, ids):
+    tokens = [ids.get(word, contract.OOV_ID) for word in text.lower().split()]
+    features = {
+        contract.TOKENS: tf.train.Feature(
+            int64_list=tf.train.Int64List(value=tokens or [contract.OOV_ID])
+        ),
+        contract.LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        contract.KEY: tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[str(position).encode()])
+        ),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def _write_shard(path, records, compression):
+    with tf.io.TFRecordWriter(path, compression) as writer:
+        for record in records:
+            writer.write(record)
+    return contract.Shard(os.path.basename(path), len(records), os.path.getsize(path), "")
