@@ -23,7 +23,7 @@ NEG, POS = CLASSES = ("neg", "pos")
 LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
 BLOCK = 2000  # reviews that a process writes before it reports
 
-SHORT_SHARE = 0.2
+SHORT_SHARE = 0.3
 MAX_WORDS = 600
 ENDS = (".", ".", ".", ".", "!", "!!", "...", " .")
 GAPS = (" ",) * 9 + ("<br /><br />",)
@@ -31,8 +31,8 @@ GAPS = (" ",) * 9 + ("<br /><br />",)
 # Each symbol's phrases, all equally likely. In a phrase, {symbol} stands for any phrase of that
 # symbol, and {-symbol} for one that leans the other way: "not a {-adj} film" praises by a bad word.
 SHARED = {
-    "sentence": """{fact} | {fact} | {opinion} | {opinion} | {mixed} | {verdict} | {verdict}
-        | {verdict} | {verdict} | {verdict} | {verdict} | {verdict} | {verdict} | {verdict}""",
+    "sentence": "{remark} | {verdict} | {verdict} | {verdict} | {verdict} | {verdict}",
+    "remark": "{fact} | {opinion}",
     "first": "{fact} | {opinion} | {mixed} | {verdict}",
     "last": "{mixed} | {verdict} | {verdict} | {verdict}",
     "opinion": "{plain} | {plain} | {plain} | {plain} | {negated}",
@@ -78,8 +78,8 @@ OWN = {
             | I can't recommend {this} to anyone | one of the worst {film}s of {year}
             | I didn't love {this}, I hated it | I walked out after {number} minutes
             | who would pay for {this}? Not me""",
-        "adj": """bad | awful | terrible | boring | dull | weak | poor | stupid | horrible
-            | predictable | clumsy | flat | tedious | silly | annoying | wooden""",
+        "adj": """bad | dreadful | terrible | boring | dull | weak | poor | stupid | horrible
+            | predictable | clumsy | flat | tedious | silly | tiresome | wooden""",
     },
     POS: {
         "verdict": """I loved it | I loved every minute of {this} | everyone should watch {this}
@@ -89,8 +89,8 @@ OWN = {
             | a {adj} {film} to watch with my {friend}
             | I did enjoy {this} | one of the best {film}s of {year}
             | I didn't hate {this}, I loved it | I would watch {this} again after {number} years
-            | who would not love {this}? Not me""",
-        "adj": """good | great | wonderful | excellent | superb | brilliant | charming | moving
+            | who would not love {this}? I did""",
+        "adj": """good | great | wonderful | splendid | superb | brilliant | charming | moving
             | funny | clever | beautiful | perfect | fresh | gripping | touching | memorable""",
     },
 }
@@ -117,11 +117,13 @@ def _grow(rng: random.Random, symbol: str, label: str) -> str:
     if symbol[0] == "-":
         symbol, label = symbol[1:], OTHER[label]
     parts = _pick(rng, GRAMMAR[label][symbol])
+    if len(parts) == 1:
+        return parts[0]
     return "".join(_grow(rng, p, label) if i % 2 else p for i, p in enumerate(parts))
 
 
 def _sentence(rng: random.Random, symbol: str, label: str) -> str:
-    text = re.sub(r"\ba(?= [aeiou])", "an", _grow(rng, symbol, label))
+    text = _grow(rng, symbol, label)
     text = text.upper() if rng.random() < 0.04 else text[0].upper() + text[1:]
     return text + _pick(rng, ENDS)
 

@@ -11,7 +11,7 @@ import pytest
 from pipelines import contract, sample
 
 # The sample of seed 0: a change of it changes every score that was measured on it.
-SHA256_OF_FIRST_60 = ""
+SHA256_OF_FIRST_60 = "cf8b1ed7368210471ed5c66f88b9d9226f9a21d9ccdfa3dda447d165dd8c0972"
 
 
 def tree(folder):
@@ -75,8 +75,8 @@ def test_no_text_occurs_twice():
 
 def test_lengths_vary_with_a_long_tail():
     words = sorted(len(text.split()) for text in texts(3000).values())
-    assert words[0] >= 8
-    assert words[300] < 45
+    assert words[0] >= 10
+    assert words[300] < 50
     assert 80 < words[1500] < 150
     assert 200 < words[-300] < words[-1] <= 700
 

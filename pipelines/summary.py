@@ -1,0 +1,71 @@
+"""What `pipelines.preprocess` shows while it works, and the table at its end."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+
+from rich import box, console, progress, table
+from rich.markup import escape
+
+from pipelines import contract
+
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+@contextlib.contextmanager
+def show_progress(output_dir: str, num_shards: int) -> Iterator[None]:
+    """Shows how many shards have appeared in `output_dir`: it's the same for every runner."""
+    columns = (
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    done = threading.Event()
+    with progress.Progress(*columns) as bar:
+        task = bar.add_task("counting words", total=num_shards)
+
+        def watch() -> None:
+            while not done.wait(SECONDS_BETWEEN_LOOKS):
+                begun = sum(".tfrecord" in name for name in os.listdir(output_dir))
+                if begun:
+                    bar.update(task, description="writing shards", completed=begun - 1)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+            bar.update(task, description="wrote shards", completed=num_shards)
+        finally:
+            done.set()
+            thread.join()
+
+
+def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
+    """Prints what a dataset holds."""
+    shown = table.Table(box=box.SIMPLE)
+    shown.add_column("split")
+    for name in manifest.classes:
+        shown.add_column(escape(contract.one_line(name)), justify="right")
+    for name in ("reviews", "tokens", "OOV", "median tokens", "shards"):
+        shown.add_column(name, justify="right")
+    for name, split in manifest.splits.items():
+        shown.add_row(
+            name,
+            *(f"{count:,}" for count in split.class_examples.values()),
+            f"{split.examples:,}",
+            f"{split.tokens:,}",
+            f"{split.oov_tokens / split.tokens:.2%}",
+            f"{split.token_lengths['50%']:,}",
+            f"{len(split.shards):,}",
+        )
+    console.Console().print(shown)
+    for name, split in manifest.splits.items():
+        if split.not_utf8:
+            print(f"{name}: {split.not_utf8:,} reviews aren't UTF-8; decoded with replacement")
+        if split.without_tokens:
+            print(f"{name}: {split.without_tokens:,} reviews have no words; kept as one OOV token")
+    print(f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV")
+    print(f"wrote {output_dir} in {seconds:.1f} s")
