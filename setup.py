@@ -15,11 +15,13 @@ setup(
     install_requires=[
         "apache-beam==2.77.*",
         "keras==3.15.*",
-        "pyarrow",
+        "pyarrow>=20",
         "rich>=14",
         "tensorboard>=2.20",
         "tensorflow==2.21.*",
+        "tensorflow-metadata==1.21.*",
         "tensorflow-transform==1.21.*",
+        "tfx-bsl==1.21.*",
     ],
     extras_require={
         "gcp": ["apache-beam[gcp]==2.77.*"],

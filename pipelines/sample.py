@@ -21,7 +21,7 @@ from pipelines import contract
 
 NEG, POS = CLASSES = ("neg", "pos")
 LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
-BLOCK = 2000  # reviews that a process writes before it reports
+BLOCK = 500  # reviews that a process writes before it reports
 
 SHORT_SHARE = 0.3
 MAX_WORDS = 600

@@ -1,0 +1,100 @@
+# The two commands are `make preprocess` and `make train`. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+
+# The real reviews if they are there, else the sample.
+INPUT ?= $(if $(wildcard data/aclImdb/train),data/aclImdb,data/sample)
+NAME := $(notdir $(patsubst %/,%,$(INPUT)))
+RECORDS ?= out/$(NAME)/records
+OUTPUT ?= $(RECORDS)
+MODEL_DIR ?= out/$(NAME)/model
+RUNNER ?= DirectRunner
+COUNT ?= 3000
+N ?= 3
+ARGS ?=
+ARCHIVE ?=
+TEXT ?=
+export TEXT  # by the environment, so that quotes in it stay text
+
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock data sample preprocess train evaluate predict inspect test lint clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+setup: $(STAMP)  ## Build .venv from the lock file; PYTHON=python3.12 chooses another interpreter.
+
+# The stamp comes last: a set-up that was stopped starts anew.
+$(STAMP): requirements.lock setup.py
+	@echo "setting up $(VENV) with $(PYTHON): a minute or two, once"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: PYTHON=python3.12 make setup" >&2; exit 2; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions it allows.
+	$(VENV)/bin/uv pip compile --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
+	  --python-version 3.11 --extra dev --quiet setup.py -o requirements.lock
+
+data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file.tar.gz takes a local file.
+	@$(RUN) pipelines.dataset --output data/aclImdb $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(ARGS)
+
+sample: $(STAMP)  ## Write COUNT made-up reviews to data/sample.
+	@$(RUN) pipelines.sample --output data/sample --count $(COUNT) $(ARGS)
+
+data/sample:
+	@$(MAKE) --no-print-directory sample ARGS=
+
+# The sample is made if it is what is asked for. Which input it is, is said.
+.PHONY: input
+input: $(STAMP) $(filter data/sample,$(INPUT))
+ifeq ($(origin INPUT),file)
+ifeq ($(INPUT),data/sample)
+	@echo "input: the made-up reviews in data/sample (the real ones: make data; your own: INPUT=folder)"
+else
+	@echo "input: the IMDb reviews in data/aclImdb (the made-up ones: INPUT=data/sample)"
+endif
+endif
+
+preprocess: input  ## INPUT -> records in OUTPUT; RUNNER= and ARGS= take Beam's flags.
+	@$(RUN) pipelines.preprocess --input "$(INPUT)" --output "$(OUTPUT)" --runner "$(RUNNER)" $(ARGS)
+
+# RECORDS named without INPUT are taken as they are: they may be of any folder.
+RECORDS_ONLY := $(and $(filter-out file,$(origin RECORDS)),$(filter file,$(origin INPUT)))
+
+.PHONY: records
+ifeq ($(RECORDS_ONLY),)
+records: input
+	@$(RUN) pipelines.preprocess --if_needed --input "$(INPUT)" --output "$(RECORDS)" --runner "$(RUNNER)"
+else
+records: $(STAMP)
+endif
+
+train: records  ## Records in RECORDS -> a model in MODEL_DIR; preprocesses first if need be.
+	@$(RUN) model.train --records "$(RECORDS)" --model_dir "$(MODEL_DIR)" $(ARGS)
+
+evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
+	@$(RUN) model.evaluate --records "$(RECORDS)" --model_dir "$(MODEL_DIR)" $(ARGS)
+
+predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard input.
+	@$(RUN) model.predict --model_dir "$(MODEL_DIR)" $(ARGS) $(if $(TEXT),-- "$$TEXT")
+
+inspect: $(STAMP)  ## Print N records of RECORDS as text.
+	@$(RUN) pipelines.inspect_records --records "$(RECORDS)" --count $(N) $(ARGS)
+
+test: $(STAMP)  ## Run all tests.
+	@$(RUN) pytest $(ARGS)
+
+lint: $(STAMP)  ## Check style.
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+
+clean:  ## Remove all that make made but data/.
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .ruff_cache

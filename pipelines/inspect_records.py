@@ -1,0 +1,58 @@
+"""Prints a few records of a dataset as text."""
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+from pipelines import contract
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def main(argv: list[str]) -> None:
+    parser = contract.ArgumentParser(prog="pipelines.inspect_records", description=__doc__)
+    parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
+    parser.add_argument("--split", default=contract.TRAIN, help="whose records to print")
+    parser.add_argument("--count", type=contract.number(least=1), default=3, help="how many")
+    args = parser.parse_args(argv)
+    manifest = contract.read_manifest(args.records)
+    if args.split not in manifest.splits:
+        raise contract.BadInput(f"{args.records} has no split {args.split}")
+    with contract.quiet_imports():
+        import tensorflow as tf
+    tokens = _read_tokens(os.path.join(args.records, manifest.vocabulary.file))
+    paths = [os.path.join(args.records, s.file) for s in manifest.splits[args.split].shards]
+    compression = contract.COMPRESSIONS[manifest.flags["compression"]]
+    records = tf.data.TFRecordDataset(paths, compression).as_numpy_iterator()
+    try:
+        for record in itertools.islice(records, args.count):
+            _show(tf.train.Example.FromString(record), tokens, manifest.classes)
+    except tf.errors.OpError as error:
+        raise contract.BadInput(
+            f"{args.records} is damaged: {error.message}; run `make preprocess` again"
+        ) from None
+
+
+def _read_tokens(path: str) -> list[str]:
+    """Returns the token of each id."""
+    with open(path, "rb") as file:
+        words = file.read().decode().split("\n")[:-1]
+    return ["[PAD]", "[OOV]", *words]
+
+
+def _show(example: "tf.train.Example", tokens: list[str], classes: tuple[str, ...]) -> None:
+    feature = example.features.feature
+    ids = feature[contract.TOKENS].int64_list.value
+    label = classes[feature[contract.LABEL].int64_list.value[0]]
+    key = os.fsdecode(feature[contract.KEY].bytes_list.value[0])
+    num_oov = sum(i == contract.OOV_ID for i in ids)
+    print(f"key     {contract.one_line(key)}")
+    print(f"label   {contract.one_line(label)}")
+    print(f"tokens  {len(ids):,}, of which {num_oov:,} OOV")
+    print(contract.one_line(" ".join(tokens[i] for i in ids)))
+    print()
+
+
+if __name__ == "__main__":
+    contract.run(main)

@@ -1,0 +1,79 @@
+"""Every command, as a user runs it."""
+
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+COMMANDS = [
+    *("pipelines.dataset", "pipelines.inspect_records", "pipelines.preprocess"),
+    *("pipelines.sample", "model.evaluate", "model.predict", "model.train"),
+]
+
+
+def run(*args, stdin=""):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, args)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_neither_tensorflow_nor_beam(command):
+    code = (
+        f"import runpy, sys; sys.argv = ['x', '--help']\n"
+        f"try: runpy.run_module({command!r}, run_name='__main__')\n"
+        f"finally: print(sorted({{'tensorflow', 'keras', 'apache_beam'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: {command}")
+    assert done.stdout.endswith("\n[]\n")
+
+
+def test_model_imports_only_the_contract_from_pipelines():
+    for path in (ROOT / "model").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "pipelines":
+                assert [name.name for name in node.names] == ["contract"], path
+            names = [name.name for name in getattr(node, "names", [])]
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(n.startswith(("pipelines.", "tensorflow_transform")) for n in names)
+
+
+def test_the_whole_path_from_text_to_scores(tmp_path):
+    records, model = tmp_path / "records", tmp_path / "model"
+    steps = [
+        run("pipelines.sample", "--output", tmp_path / "in", "--count=300"),
+        run("pipelines.preprocess", "--input", tmp_path / "in", "--output", records),
+        run("model.train", "--records", records, "--model_dir", model, "--epochs=1"),
+        run("model.evaluate", "--records", records, "--model_dir", model),
+        run("model.predict", "--model_dir", model, "--json", stdin="great film\nbad film\n"),
+    ]
+    for step in steps:
+        assert step.returncode == 0, step.stderr
+        assert step.stderr == ""
+    metrics = json.loads((model / "metrics.json").read_text())
+    assert sum(map(sum, metrics["test"]["confusion_matrix"])) == 100
+    scored = [json.loads(line) for line in steps[-1].stdout.splitlines()]
+    assert [row["text"] for row in scored] == ["great film", "bad film"]
+    assert all(0 < row["score"] < 1 and row["label"] in ("neg", "pos") for row in scored)
+    # A model trained on this process's files knows nothing of TensorFlow Transform or Beam.
+    code = (
+        "import sys, model.train\n"
+        f"model.train.main(['--records', {str(records)!r}, '--model_dir', {str(model)!r},"
+        " '--epochs=1'])\n"
+        "print({'apache_beam', 'tensorflow_transform'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.endswith("set()\n"), done.stderr

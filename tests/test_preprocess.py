@@ -1,0 +1,266 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from pipelines import contract, preprocess, sample
+
+
+def write(folder, files):
+    """Writes `{path: text or bytes}` below a folder."""
+    for path, text in files.items():
+        full = os.path.join(folder, path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
+
+
+# Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
+TREE = {
+    "train/neg/0.txt": "Bad FILM.<br />A film, a b",
+    "train/pos/0.txt": "good (film) B; film É é",
+    "test/neg/0.txt": "a <br />new bad film!",
+    "test/pos/0.txt": "...",
+}
+VOCABULARY = ["film", "b", "a", "é", "É", "good", "bad"]
+
+
+def run(source, target, *flags):
+    preprocess.main(["--input", str(source), "--output", str(target), *flags])
+    return contract.read_manifest(str(target))
+
+
+def read(folder, split, compression=""):
+    """Returns `{key: (label, ids)}` of a split."""
+    records = {}
+    paths = sorted(map(str, folder.glob(f"{split}-*.tfrecord*")))
+    for record in tf.data.TFRecordDataset(paths, compression).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        ids = list(feature["tokens"].int64_list.value)
+        key = feature["key"].bytes_list.value[0].decode()
+        assert key not in records
+        records[key] = feature["label"].int64_list.value[0], ids
+    return records
+
+
+def digests(folder):
+    """Returns the SHA-256 of all that the manifest stands for, and of the manifest."""
+    names = [contract.MANIFEST, contract.VOCABULARY]
+    names += [path.name for path in folder.glob("*.tfrecord*")]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    write(folder / "in", TREE)
+    manifest = run(folder / "in", folder / "out")
+    return folder, manifest
+
+
+def test_vocabulary_and_ids_are_exact(tiny):
+    folder, manifest = tiny
+    tokens = (folder / "out" / contract.VOCABULARY).read_text().splitlines()
+    assert tokens == VOCABULARY
+    assert manifest.vocabulary.size == 9
+    assert read(folder / "out", "train") == {
+        "train/neg/0.txt": (0, [8, 2, 4, 2, 4, 3]),
+        "train/pos/0.txt": (1, [7, 2, 3, 2, 6, 5]),
+    }
+    assert read(folder / "out", "test") == {
+        "test/neg/0.txt": (0, [4, 1, 8, 2]),
+        "test/pos/0.txt": (1, [1]),
+    }
+
+
+def test_the_manifest_says_what_was_written(tiny):
+    folder, manifest = tiny
+    assert manifest.classes == ("neg", "pos")
+    test = manifest.splits["test"]
+    assert test.examples == 2
+    assert test.class_examples == {"neg": 1, "pos": 1}
+    assert (test.tokens, test.oov_tokens, test.without_tokens, test.not_utf8) == (5, 2, 1, 0)
+    assert test.token_lengths == {"min": 1, "50%": 1, "90%": 4, "99%": 4, "max": 4}
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            content = (folder / "out" / shard.file).read_bytes()
+            assert shard.bytes == len(content)
+            assert shard.sha256 == hashlib.sha256(content).hexdigest()
+    vocabulary = (folder / "out" / manifest.vocabulary.file).read_bytes()
+    assert manifest.vocabulary.sha256 == hashlib.sha256(vocabulary).hexdigest()
+
+
+def test_tf_transform_reads_the_records_by_its_own_metadata(tiny):
+    folder, _ = tiny
+    spec = tft.TFTransformOutput(str(folder / "out")).transformed_feature_spec()
+    paths = list(map(str, (folder / "out").glob("train-*")))
+    parsed = [tf.io.parse_example([r], spec) for r in tf.data.TFRecordDataset(paths)]
+    by_key = {p["key"].numpy()[0]: p["tokens"].values.numpy().tolist() for p in parsed}
+    assert by_key[b"train/neg/0.txt"] == [8, 2, 4, 2, 4, 3]
+
+
+def test_the_transform_graph_gives_the_ids_of_the_records_without_tf_transform(tiny):
+    folder, _ = tiny
+    graph = tf.saved_model.load(str(folder / "out" / contract.TRANSFORM_FN))
+    texts = tf.constant([TREE["test/neg/0.txt"], TREE["test/pos/0.txt"]])
+    features = {"text": texts, "label": tf.zeros([2], tf.int64), "key": tf.zeros_like(texts)}
+    tokens = graph.transform_fn(features)["tokens"]
+    assert tf.RaggedTensor.from_sparse(tokens).to_list() == [[4, 1, 8, 2], [1]]
+
+
+def test_flags_shape_the_data(tmp_path):
+    write(tmp_path / "in", {**TREE, "train/pos/1.txt": b"caf\xe9 gr8"})
+    (tmp_path / "stop.txt").write_text("a\n")
+    (tmp_path / "replace.tsv").write_text("gr8\tgood\n")
+    manifest = run(
+        *(tmp_path / "in", tmp_path / "out", "--max_tokens=4", "--max_len=3", "--num_shards=2"),
+        *("--compression=gzip", f"--stop_words={tmp_path / 'stop.txt'}", "--classes", "pos", "neg"),
+        f"--replacements={tmp_path / 'replace.tsv'}",
+    )
+    assert manifest.classes == ("pos", "neg")
+    assert manifest.vocabulary.size == 4
+    assert manifest.flags["max_tokens"] == 4
+    assert manifest.flags["max_len"] == 3
+    assert manifest.flags["stop_words"]["count"] == 1
+    assert manifest.splits["train"].not_utf8 == 1
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        *("manifest.json", "run.json", "test-00000-of-00002.tfrecord.gz"),
+        *("test-00001-of-00002.tfrecord.gz", "train-00000-of-00002.tfrecord.gz"),
+        *("train-00001-of-00002.tfrecord.gz", "transform_fn", "transformed_metadata"),
+    ]
+    # film 4, then good and b, 2 each: good comes first.
+    assert read(tmp_path / "out", "train", "GZIP") == {
+        "train/neg/0.txt": (1, [1, 2, 2]),
+        "train/pos/0.txt": (0, [3, 2, 1]),
+        "train/pos/1.txt": (0, [1, 3]),
+    }
+
+
+def test_the_same_files_give_the_same_bytes_wherever_they_lie(tiny, tmp_path):
+    folder, _ = tiny
+    write(tmp_path / "elsewhere" / "deeper", dict(reversed(TREE.items())))
+    run(tmp_path / "elsewhere" / "deeper", tmp_path / "out", "--direct_num_workers=1")
+    assert digests(tmp_path / "out") == digests(folder / "out")
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sampled")
+    sample.main(["--output", str(folder / "in"), "--count", "600"])
+    run(folder / "in", folder / "out", "--num_shards=3")
+    return folder
+
+
+@pytest.mark.parametrize(("max_tokens", "max_len"), [(50, None), (200, 20), (1000, 100)])
+def test_ids_equal_those_of_keras_at_any_size(sampled, max_tokens, max_len):
+    def clean(paths):
+        texts = tf.constant([(sampled / "in" / path).read_bytes() for path in paths])
+        return tf.strings.regex_replace(texts, "<br />", " ")
+
+    layer = keras.layers.TextVectorization(max_tokens, ragged=True)
+    train = read(sampled / "out", "train")
+    assert len(train) == 400
+    layer.adapt(clean(sorted(train)))
+    for records in (train, read(sampled / "out", "test")):
+        keys = sorted(records)
+        expected = layer(clean(keys)).to_list()
+        for key, ids in zip(keys, expected, strict=True):
+            kept = [i if i < max_tokens else contract.OOV_ID for i in records[key][1]]
+            assert kept[:max_len] == ids[:max_len], key
+
+
+def test_a_run_that_fails_leaves_the_old_dataset_and_nothing_else(tmp_path, monkeypatch):
+    write(tmp_path / "in", TREE)
+    run(tmp_path / "in", tmp_path / "out")
+    before = digests(tmp_path / "out")
+    write(tmp_path / "in", {"train/pos/2.txt": "another film"})
+
+    def fail(*_):
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr("pipelines.shards.serialize_example", fail)
+    with pytest.raises(RuntimeError, match="disk full"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert digests(tmp_path / "out") == before
+    assert sorted(os.listdir(tmp_path)) == ["in", "out"]
+    monkeypatch.undo()
+    assert run(tmp_path / "in", tmp_path / "out").splits["train"].examples == 3
+
+
+def test_if_needed_keeps_a_dataset_of_the_same_input_only(tiny, tmp_path, capsys):
+    folder, _ = tiny
+    stamp = os.stat(folder / "out" / contract.MANIFEST)
+    run(folder / "in", folder / "out", "--if_needed")
+    assert "already holds a dataset" in capsys.readouterr().out
+    assert os.stat(folder / "out" / contract.MANIFEST) == stamp
+    assert not preprocess._is_dataset_of(str(folder / "out"), str(tmp_path))
+    assert not preprocess._is_dataset_of(str(tmp_path / "none"), str(folder / "in"))
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
+    write(tmp_path, {**{f"in/{path}": text for path, text in TREE.items()}, "out/mine.txt": "x"})
+    with pytest.raises(contract.BadInput, match=r"holds mine\.txt, which would be lost"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out" / "mine.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--max_token=5"], "neither this command nor Beam knows --max_token=5"),
+        (["--max_tokens=2"], "argument --max_tokens: must be at least 3, not 2"),
+        (["--num_shards=0"], "argument --num_shards: must be at least 1 and at most 99999, not 0"),
+        (["--compression=zip"], "argument --compression: invalid choice: 'zip'"),
+        (["--direct_num_workers=x"], "argument --direct_num_workers: invalid int value: 'x'"),
+        (["--stop_words=none.txt"], "can't read the words in none.txt"),
+    ],
+)
+def test_a_wrong_flag_is_refused(tmp_path, flags, message):
+    write(tmp_path / "in", TREE)
+    with pytest.raises(contract.BadInput, match=message):
+        run(tmp_path / "in", tmp_path / "out", *flags)
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def command(*args, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, args)], capture_output=True, text=True, **kwargs
+    )
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(tmp_path):
+    done = command(
+        "pipelines.preprocess", "--input", tmp_path / "none\n", "--output", tmp_path / "x"
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: no input folder {tmp_path}/none\\n: name a folder that holds train/\n"
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_inspect_prints_records_as_text(tiny):
+    folder, _ = tiny
+    done = command("pipelines.inspect_records", "--records", folder / "out", "--split", "test")
+    assert done.returncode == 0
+    assert sorted(done.stdout.strip().split("\n\n")) == [
+        "key     test/neg/0.txt\nlabel   neg\ntokens  4, of which 1 OOV\na [OOV] bad film",
+        "key     test/pos/0.txt\nlabel   pos\ntokens  1, of which 1 OOV\n[OOV]",
+    ]
+    refused = command("pipelines.inspect_records", "--records", folder / "in")
+    assert refused.returncode == 2
+    assert "holds no manifest.json" in refused.stderr
+
+
+def test_another_format_version_is_refused(tiny, tmp_path):
+    _folder, manifest = tiny
+    fields = json.loads(manifest.to_json()) | {"format_version": 99}
+    (tmp_path / contract.MANIFEST).write_text(json.dumps(fields))
+    with pytest.raises(contract.BadInput, match="format version 99, but this program reads 1"):
+        contract.read_manifest(str(tmp_path))
