@@ -14,7 +14,9 @@ N ?= 3
 ARGS ?=
 ARCHIVE ?=
 TEXT ?=
-export TEXT  # by the environment, so that quotes in it stay text
+# By the environment and unexpanded, so that quotes and dollars in it stay text.
+override TEXT := $(value TEXT)
+export TEXT
 
 VENV := .venv
 RUN := $(VENV)/bin/python -m
