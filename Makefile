@@ -28,7 +28,9 @@ STAMP := $(VENV)/installed
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
-setup: $(STAMP)  ## Build .venv from the lock file; PYTHON=python3.12 chooses another interpreter.
+setup:  ## Build .venv from the lock file; PYTHON=python3.12 chooses another interpreter.
+	@$(if $(filter-out file,$(origin PYTHON)),rm -f $(STAMP),:)
+	@$(MAKE) --no-print-directory $(STAMP)
 
 # The stamp comes last: a set-up that was stopped starts anew.
 $(STAMP): requirements.lock setup.py

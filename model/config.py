@@ -42,6 +42,7 @@ class Training:
     """How the network is trained; each field is a flag of `model.train`."""
 
     learning_rate: float
+    clipnorm: float
     batch_size: int
     epochs: int
     seed: int

@@ -71,7 +71,7 @@ def load_model(model_dir: str, settings: config.Config) -> "keras.Model":
         model.load_weights(path)  # before compiling: a new optimizer's state wouldn't match
     except (OSError, ValueError) as error:
         raise contract.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
-    lstm.compile_model(model, learning_rate=settings.training.learning_rate)
+    lstm.compile_model(model, settings.training)
     return model
 
 

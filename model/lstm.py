@@ -2,7 +2,7 @@
 
 import keras
 
-from model.config import Network
+from model.config import Network, Training
 
 
 def build(network: Network, num_classes: int) -> keras.Model:
@@ -28,13 +28,14 @@ def build(network: Network, num_classes: int) -> keras.Model:
     return keras.Sequential(layers)
 
 
-def compile_model(model: keras.Model, *, learning_rate: float) -> None:
+def compile_model(model: keras.Model, training: Training) -> None:
     """Readies a network of `build` for training on labels <int64>[batch_size]."""
     if model.output_shape[-1] == 1:
         loss = keras.losses.BinaryCrossentropy()
     else:
         loss = keras.losses.SparseCategoricalCrossentropy()
-    model.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
+    adam = keras.optimizers.Adam(training.learning_rate, clipnorm=training.clipnorm or None)
+    model.compile(adam, loss, metrics=["accuracy"])
 
 
 def predicted_classes(probabilities: keras.KerasTensor) -> keras.KerasTensor:

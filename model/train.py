@@ -66,7 +66,7 @@ def train(
     keras.utils.set_random_seed(training.seed)
     with contract.whole_folder(model_dir, files=config.MODEL_FILES) as new:
         model = lstm.build(network, len(manifest.classes))
-        lstm.compile_model(model, learning_rate=training.learning_rate)
+        lstm.compile_model(model, training)
         model.summary()
         history = _fit(model, read(contract.TRAIN, cache=cache), training, f"{new}/{config.LOGS}")
         test = _evaluate(model, read, manifest)
@@ -159,6 +159,8 @@ def _parser() -> contract.ArgumentParser:
 
     add = parser.add_argument_group("training").add_argument
     add("--learning_rate", type=number(float, least=1e-9, most=1), default=0.001, help="of Adam")
+    # Through a hundred steps gradients can explode: unclipped, some trainings never recover.
+    add("--clipnorm", type=number(float, least=0), default=1.0, help="of gradients; 0: no limit")
     add("--batch_size", type=number(least=1), default=32, help="reviews a step")
     add("--epochs", type=number(least=1), default=10, help="times to go through all reviews")
     add("--seed", type=number(least=0, below=2**32), default=0, help="of weights and shuffling")

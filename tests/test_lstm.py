@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from model import lstm
-from model.config import Network
+from model.config import Network, Training
 
 TUTORIAL = Network(
     max_tokens=1000,
@@ -23,6 +23,7 @@ TUTORIAL = Network(
 SMALL = dataclasses.replace(
     TUTORIAL, max_tokens=9, max_len=4, embedding_dim=3, lstm_units=5, dense_units=6
 )
+TRAINING = Training(learning_rate=0.1, clipnorm=1.0, batch_size=3, epochs=25, seed=0)
 TOKENS = np.array([[1, 2, 3, 0], [8, 7, 0, 0], [4, 0, 0, 0]], np.int32)
 
 
@@ -90,11 +91,18 @@ def test_the_predicted_class_of_more_is_the_likeliest():
     assert np.asarray(lstm.predicted_classes(probabilities)).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(("clipnorm", "expected"), [(1.0, 1.0), (0.0, None)])
+def test_gradients_are_clipped_unless_the_norm_is_0(clipnorm, expected):
+    model = lstm.build(SMALL, 2)
+    lstm.compile_model(model, dataclasses.replace(TRAINING, clipnorm=clipnorm))
+    assert model.optimizer.clipnorm == expected
+
+
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_a_compiled_network_learns_its_labels(num_classes):
     keras.utils.set_random_seed(0)
     model = lstm.build(SMALL, num_classes)
-    lstm.compile_model(model, learning_rate=0.1)
+    lstm.compile_model(model, TRAINING)
     labels = np.array([1, 0, num_classes - 1])
     history = model.fit(TOKENS, labels, epochs=25, verbose=0).history
     assert history["accuracy"][-1] == 1
