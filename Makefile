@@ -4,7 +4,9 @@ PYTHON ?= python3
 
 # The real reviews if they are there, else the sample.
 INPUT ?= $(if $(wildcard data/aclImdb/train),data/aclImdb,data/sample)
-NAME := $(notdir $(patsubst %/,%,$(INPUT)))
+# The folder's own name; make's functions take a space for the end of a name.
+SPACE := $(subst ,, )
+NAME := $(subst ?,$(SPACE),$(notdir $(abspath $(subst $(SPACE),?,$(INPUT)))))
 RECORDS ?= out/$(NAME)/records
 OUTPUT ?= $(RECORDS)
 MODEL_DIR ?= out/$(NAME)/model
@@ -14,9 +16,9 @@ N ?= 3
 ARGS ?=
 ARCHIVE ?=
 TEXT ?=
-# By the environment and unexpanded, so that quotes and dollars in it stay text.
+# By the environment, so that quotes in them stay text; in TEXT, dollars too.
 override TEXT := $(value TEXT)
-export TEXT
+export INPUT OUTPUT RECORDS MODEL_DIR ARCHIVE TEXT
 
 VENV := .venv
 RUN := $(VENV)/bin/python -m
@@ -48,12 +50,12 @@ lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions 
 	  --python-version 3.11 --extra dev --quiet setup.py -o requirements.lock
 
 data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file.tar.gz takes a local file.
-	@$(RUN) pipelines.dataset --output data/aclImdb $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(ARGS)
+	@$(RUN) pipelines.dataset --output data/aclImdb $(if $(ARCHIVE),--archive "$$ARCHIVE") $(ARGS)
 
 sample: $(STAMP)  ## Write COUNT made-up reviews to data/sample.
 	@$(RUN) pipelines.sample --output data/sample --count $(COUNT) $(ARGS)
 
-data/sample:
+data/sample: | $(STAMP)
 	@$(MAKE) --no-print-directory sample ARGS=
 
 # The sample is made if it is what is asked for. Which input it is, is said.
@@ -68,7 +70,7 @@ endif
 endif
 
 preprocess: input  ## INPUT -> records in OUTPUT; RUNNER= and ARGS= take Beam's flags.
-	@$(RUN) pipelines.preprocess --input "$(INPUT)" --output "$(OUTPUT)" --runner "$(RUNNER)" $(ARGS)
+	@$(RUN) pipelines.preprocess --input "$$INPUT" --output "$$OUTPUT" --runner "$(RUNNER)" $(ARGS)
 
 # RECORDS named without INPUT are taken as they are: they may be of any folder.
 RECORDS_ONLY := $(and $(filter-out file,$(origin RECORDS)),$(filter file,$(origin INPUT)))
@@ -76,22 +78,22 @@ RECORDS_ONLY := $(and $(filter-out file,$(origin RECORDS)),$(filter file,$(origi
 .PHONY: records
 ifeq ($(RECORDS_ONLY),)
 records: input
-	@$(RUN) pipelines.preprocess --if_needed --input "$(INPUT)" --output "$(RECORDS)" --runner "$(RUNNER)"
+	@$(RUN) pipelines.preprocess --if_needed --input "$$INPUT" --output "$$RECORDS" --runner "$(RUNNER)"
 else
 records: $(STAMP)
 endif
 
 train: records  ## Records in RECORDS -> a model in MODEL_DIR; preprocesses first if need be.
-	@$(RUN) model.train --records "$(RECORDS)" --model_dir "$(MODEL_DIR)" $(ARGS)
+	@$(RUN) model.train --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
 
 evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
-	@$(RUN) model.evaluate --records "$(RECORDS)" --model_dir "$(MODEL_DIR)" $(ARGS)
+	@$(RUN) model.evaluate --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
 
 predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard input.
-	@$(RUN) model.predict --model_dir "$(MODEL_DIR)" $(ARGS) $(if $(TEXT),-- "$$TEXT")
+	@$(RUN) model.predict --model_dir "$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")
 
 inspect: $(STAMP)  ## Print N records of RECORDS as text.
-	@$(RUN) pipelines.inspect_records --records "$(RECORDS)" --count $(N) $(ARGS)
+	@$(RUN) pipelines.inspect_records --records "$$RECORDS" --count $(N) $(ARGS)
 
 test: $(STAMP)  ## Run all tests.
 	@$(RUN) pytest $(ARGS)

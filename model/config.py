@@ -86,3 +86,22 @@ def read(model_dir: str) -> Config:
         raise contract.BadInput(f"no model in {model_dir}: run `make train` first") from None
     except (OSError, ValueError) as error:
         raise contract.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+
+
+def check_fits(manifest: contract.Manifest, network: Network) -> None:
+    """Raises `BadInput` if the records were cut below what the network takes.
+
+    Their ids wouldn't be those of a fresh dataset of the network's size.
+    """
+    max_tokens, max_len = manifest.flags["max_tokens"], manifest.flags["max_len"]
+    if manifest.vocabulary.size == max_tokens < network.max_tokens:
+        _refuse("max_tokens", network.max_tokens, max_tokens)
+    if max_len is not None and max_len < network.max_len:
+        _refuse("max_len", network.max_len, max_len)
+
+
+def _refuse(flag: str, wanted: int, most: int) -> None:
+    raise contract.BadInput(
+        f"--{flag} {wanted}: the records were cut at {most}; take at most that, "
+        f"or preprocess again with --{flag} {wanted}"
+    )

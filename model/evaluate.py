@@ -98,6 +98,7 @@ def main(argv: list[str]) -> None:
     manifest = contract.read_manifest(args.records)
     settings = config.read(args.model_dir)
     _check_same_data(settings, manifest)
+    config.check_fits(manifest, settings.network)
     with contract.quiet_imports():
         from model import input_pipeline
     rows = input_pipeline.read_split(

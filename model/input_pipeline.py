@@ -43,7 +43,7 @@ def read_split(
       A dataset of (tokens <int32>[max_len], label <int64>[]) of known length.
 
     Raises:
-      BadInput: if the dataset has no such split, or a shard is missing or of another size.
+      BadInput: if the dataset has no such split, or a shard is missing or damaged.
     """
     if split not in manifest.splits:
         raise contract.BadInput(f"{records_dir} holds no {split} split")
@@ -102,12 +102,16 @@ def fit_tokens(tokens: tf.RaggedTensor, *, max_tokens: int, max_len: int) -> tf.
 
 
 def _path(records_dir: str, shard: contract.Shard) -> str:
-    """Returns the path of a shard that lies there as the manifest says."""
+    """Returns the path of a shard that holds what the manifest says, to the byte."""
     path = os.path.join(records_dir, shard.file)
-    found = os.path.getsize(path) if os.path.isfile(path) else None
-    if found != shard.bytes:
-        wrong = "is missing" if found is None else f"has {found} bytes, not {shard.bytes}"
-        raise contract.BadInput(f"{path} {wrong}: run `make preprocess` again")
+    if not os.path.isfile(path):
+        raise contract.BadInput(f"{path} is missing: run `make preprocess` again")
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != shard.sha256:
+        raise contract.BadInput(
+            f"{path} is not what the manifest says it is: run `make preprocess` again"
+        )
     return path
 
 
@@ -139,7 +143,7 @@ def _saved(dataset: tf.data.Dataset, path: str) -> tf.data.Dataset:
     `Dataset.cache(path)` is not used: once stopped half-way, it fails ever after.
     """
     if not os.path.exists(path):
-        with contract.whole_folder(path, files=".*") as new:
+        with contract.whole_folder(path, files=".*", marker="dataset_spec.pb") as new:
             dataset.save(new)
     return tf.data.Dataset.load(path)
 

@@ -47,7 +47,7 @@ def train(
       BadInput: if there is no whole dataset, or it was cut below the size of the network.
     """
     manifest = contract.read_manifest(records_dir)
-    _check_caps(manifest, network)
+    config.check_fits(manifest, network)
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
     network = dataclasses.replace(network, max_tokens=max_tokens)
     with contract.quiet_imports():
@@ -64,7 +64,7 @@ def train(
     )
     transform = export.load_transform(records_dir)  # if it fails, then before the training
     keras.utils.set_random_seed(training.seed)
-    with contract.whole_folder(model_dir, files=config.MODEL_FILES) as new:
+    with contract.whole_folder(model_dir, files=config.MODEL_FILES, marker=config.CONFIG) as new:
         model = lstm.build(network, len(manifest.classes))
         lstm.compile_model(model, training)
         model.summary()
@@ -79,22 +79,6 @@ def train(
         settings = config.Config(network, training, manifest.classes, manifest.vocabulary)
         _write_json(f"{new}/{config.CONFIG}", dataclasses.asdict(settings))
     print(f"wrote {model_dir}")
-
-
-def _check_caps(manifest: contract.Manifest, network: config.Network) -> None:
-    """Refuses a size at which the ids wouldn't be those of a fresh dataset of that size."""
-    max_tokens, max_len = manifest.flags["max_tokens"], manifest.flags["max_len"]
-    if manifest.vocabulary.size == max_tokens < network.max_tokens:
-        _refuse("max_tokens", network.max_tokens, max_tokens)
-    if max_len is not None and max_len < network.max_len:
-        _refuse("max_len", network.max_len, max_len)
-
-
-def _refuse(flag: str, wanted: int, most: int) -> None:
-    raise contract.BadInput(
-        f"--{flag} {wanted}: the records were cut at {most}; take at most that, "
-        f"or preprocess again with --{flag} {wanted}"
-    )
 
 
 def _fit(
@@ -163,7 +147,7 @@ def _parser() -> contract.ArgumentParser:
     add("--clipnorm", type=number(float, least=0), default=1.0, help="of gradients; 0: no limit")
     add("--batch_size", type=number(least=1), default=32, help="reviews a step")
     add("--epochs", type=number(least=1), default=10, help="times to go through all reviews")
-    add("--seed", type=number(least=0, below=2**32), default=0, help="of weights and shuffling")
+    add("--seed", type=number(least=0), default=0, help="of weights and shuffling")
     return parser
 
 

@@ -43,6 +43,8 @@ DATASET_FILES = (
     rf"|({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
 )
 
+LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
+
 COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's name for it
 
 
@@ -157,35 +159,31 @@ def read_manifest(records_dir: str) -> Manifest:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str, *, files: str) -> Iterator[str]:
+def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
     """Yields an empty folder to write in, which takes the place of `path` if the block succeeds.
 
-    What was at `path` stays untouched until then. A folder that holds anything but `files` is
-    somebody's own and is refused, since it would be lost.
+    What was at `path` stays untouched until then. A folder without `marker`, or with anything but
+    `files`, is somebody's own and is refused, since it would be lost.
 
     Args:
       path: the folder to make or to replace.
       files: a regular expression that matches the name of each file or folder to go into it.
+      marker: the name of one of them, by which a folder to replace is known.
 
     Raises:
       BadInput: if `path` can't be replaced.
     """
-    path = os.path.abspath(path)
-    new, old = f"{path}.partial", f"{path}.replaced"
-    if os.path.exists(old) and not os.path.exists(path):
-        os.rename(old, path)  # a run was killed between the two renames below
+    path = os.path.realpath(path)  # a link stays: what it points to is replaced
+    parent, name = os.path.split(path)
+    new, old = (os.path.join(parent, f".{name}.textrecords-{which}") for which in ("new", "old"))
     try:
-        foreign = [name for name in sorted(os.listdir(path)) if not re.fullmatch(files, name)]
-    except FileNotFoundError:
-        foreign = []
-    except NotADirectoryError:
-        raise BadInput(f"{path} is a file: name a new or an empty folder") from None
-    if foreign:
-        raise BadInput(
-            f"{path} holds {foreign[0]}, which would be lost: name a new or an empty folder"
-        )
-    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
-    os.makedirs(new)
+        if os.path.exists(old) and not os.path.exists(path):
+            os.rename(old, path)  # a run was killed between the two renames below
+        _check_replaceable(path, files, marker)
+        shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+        os.makedirs(new)
+    except OSError as error:
+        raise BadInput(f"can't write {path} ({error.strerror}): name another folder") from None
     try:
         yield new
         shutil.rmtree(old, ignore_errors=True)
@@ -195,6 +193,17 @@ def whole_folder(path: str, *, files: str) -> Iterator[str]:
     finally:
         shutil.rmtree(new, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(path: str, files: str, marker: str) -> None:
+    names = sorted(os.listdir(path)) if os.path.exists(path) else []
+    foreign = [name for name in names if not re.fullmatch(files, name)]
+    if names and marker not in names:
+        foreign = foreign or names
+    if foreign:
+        raise BadInput(
+            f"{path} holds {foreign[0]}, which would be lost: name a new or an empty folder"
+        )
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -215,17 +224,15 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def number(
-    of: type = int, *, least: float, most: float = float("inf"), below: float = float("inf")
+    of: type = int, *, least: float, most: float = LARGEST, below: float = float("inf")
 ) -> Callable[[str], float]:
     """Returns an argparse type: a number from `least` to `most`, and less than `below`."""
 
     def parse(text: str) -> float:
         value = of(text)
         if not (least <= value <= most and value < below):
-            limits = [f"at least {least}"]
-            limits += [f"at most {most}"] if most < float("inf") else []
-            limits += [f"less than {below}"] if below < float("inf") else []
-            raise argparse.ArgumentTypeError(f"must be {' and '.join(limits)}, not {text}")
+            limit = f"less than {below}" if below <= most else f"at most {most}"
+            raise argparse.ArgumentTypeError(f"must be at least {least} and {limit}, not {text}")
         return value
 
     parse.__name__ = of.__name__  # argparse names the type so in "invalid int value: 'x'"

@@ -118,7 +118,10 @@ def unpack(path: str, output: str) -> int:
         files = sum(len(names) for _, _, names in os.walk(partial))
         if not files:
             raise contract.BadInput(f"{path} holds no files: name a tar archive of text files")
-        os.rename(_top(partial), output)
+        top = _top(partial)
+        if not os.path.isdir(os.path.join(top, contract.TRAIN)):
+            raise contract.BadInput(f"{path} has no folder train: it must hold train/<class>/*.txt")
+        os.rename(top, output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return files
@@ -176,7 +179,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--archive", help="unpack this local tar archive, and download nothing")
     args = parser.parse_args(argv)
 
-    output = os.path.abspath(args.output)
+    output = os.path.realpath(args.output)
     if os.path.isfile(output):
         raise contract.BadInput(f"{args.output} is a file: name a new folder")
     if os.path.isdir(output) and os.listdir(output):

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import logging
 import operator
 import os
 import tempfile
@@ -20,13 +21,14 @@ import numpy as np
 import pyarrow as pa
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
 from pipelines import contract, reviews, shards, transform
 
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
-LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
+LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
 
 QUANTILES = {"min": 0.0, "50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
 
@@ -68,7 +70,12 @@ def parse_options(runner: str, flags: list[str]) -> PipelineOptions:
     _, unknown = parsers[0].parse_known_args(flags)
     if unknown:
         _refuse_flag(f"neither this command nor Beam knows {' '.join(unknown)}")
-    return PipelineOptions(flags, runner="FnApiRunner" if runner in LOCAL_RUNNERS else runner)
+    name = "FnApiRunner" if runner.lower() in LOCAL_RUNNERS else runner
+    try:
+        create_runner(name)
+    except (AttributeError, ImportError, ValueError) as error:
+        _refuse_flag(f"--runner {runner}: {error}")
+    return PipelineOptions(flags, runner=name)
 
 
 def _refuse_flag(message: str) -> None:
@@ -77,6 +84,7 @@ def _refuse_flag(message: str) -> None:
 
 def run(plan: Plan, output_dir: str, options: PipelineOptions) -> None:
     """Writes the dataset into `output_dir`, an empty folder; the manifest comes last."""
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     with (
         tempfile.TemporaryDirectory(prefix="textrecords-") as temp_dir,
         tft_beam.Context(temp_dir=temp_dir),

@@ -29,28 +29,43 @@ def main(argv: list[str]) -> None:
     print(f"preprocessing {args.input}")
     tree = reviews.survey(args.input, args.classes)
     _print_tree(tree)
-    with contract.quiet_imports():
-        from pipelines import pipeline
-
+    files, marker = contract.DATASET_FILES, contract.MANIFEST
+    with contract.whole_folder(args.output, files=files, marker=marker) as output_dir:
+        with contract.quiet_imports():
+            from pipelines import pipeline
         options = pipeline.parse_options(args.runner, beam_flags)
         plan = _plan(tree, args)
-    num_shards = sum(plan.num_shards.values())
-    with contract.whole_folder(args.output, files=contract.DATASET_FILES) as output_dir:
-        with summary.show_progress(output_dir, num_shards):
+        with summary.show_progress(output_dir, sum(plan.num_shards.values())):
             pipeline.run(plan, output_dir, options)
         manifest = contract.read_manifest(output_dir)
+        _check_words(manifest)
         _write_run(output_dir, args.input, started)
     summary.show(manifest, args.output, time.time() - started)
 
 
 def _is_dataset_of(output_dir: str, input_dir: str) -> bool:
-    """Tells whether there is a whole dataset that was made from this folder."""
+    """Tells whether there is a whole dataset of this folder, with as many reviews as it has now."""
     try:
-        contract.read_manifest(output_dir)
+        manifest = contract.read_manifest(output_dir)
         with open(os.path.join(output_dir, contract.RUN), encoding="utf-8") as file:
-            return json.load(file)["input"] == os.path.abspath(input_dir)
+            if json.load(file)["input"] != os.path.abspath(input_dir):
+                return False
+        shards = [shard for split in manifest.splits.values() for shard in split.shards]
+        sizes = [os.path.getsize(os.path.join(output_dir, shard.file)) for shard in shards]
+        counts = {name: split.class_examples for name, split in manifest.splits.items()}
+        return (
+            sizes == [shard.bytes for shard in shards]
+            and reviews.survey(input_dir, list(manifest.classes)).examples == counts
+        )
     except (contract.BadInput, OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _check_words(manifest: contract.Manifest) -> None:
+    """Refuses a train split without words: tf.Transform makes one up, for its file to have any."""
+    train = manifest.splits[contract.TRAIN]
+    if train.without_tokens == train.examples:
+        raise contract.BadInput("no review of train has a word left once cleaned: add text to it")
 
 
 def _print_tree(tree: reviews.Tree) -> None:

@@ -90,6 +90,10 @@ def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) ->
             f"{train_dir} has one class only, {chosen[0]}: a classifier needs at least two"
         )
     for name in chosen:
+        if not name.isprintable():
+            raise contract.BadInput(
+                f"{train_dir}: the class {name} has no printable name: rename it"
+            )
         if not os.path.isdir(os.path.join(train_dir, name)):
             raise contract.BadInput(
                 f"{train_dir} has no folder {name}: its classes are {', '.join(found)}"
@@ -151,7 +155,7 @@ def list_reviews(folder: str, left_out: collections.Counter[str] | None = None) 
 
 
 def read_batches(
-    input_dir: str, files: Iterable[tuple[str, int]], not_utf8: list[str] | None = None
+    input_dir: str, files: Iterable[tuple[bytes, int]], not_utf8: list[bytes] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Reads reviews, in the order of `files`, as record batches of `SCHEMA`.
 
@@ -169,14 +173,15 @@ def read_batches(
         columns = [
             pa.array(texts, pa.large_binary()),
             pa.array([label for _, label in batch], pa.int64()),
-            pa.array([os.fsencode(key) for key, _ in batch], pa.large_binary()),
+            pa.array([key for key, _ in batch], pa.large_binary()),
         ]
         yield pa.RecordBatch.from_arrays([_one_each(column) for column in columns], schema=SCHEMA)
 
 
-def _read(input_dir: str, key: str, not_utf8: list[str]) -> bytes:
+def _read(input_dir: str, key: bytes, not_utf8: list[bytes]) -> bytes:
     """Returns a review as valid UTF-8: what isn't becomes U+FFFD, as in the served model."""
-    with open(os.path.join(input_dir, key), "rb", buffering=0) as file:  # a small file is one read
+    path = os.path.join(os.fsencode(input_dir), key)
+    with open(path, "rb", buffering=0) as file:  # a small file is one read
         text = file.read()
     try:
         text.decode()

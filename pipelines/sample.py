@@ -7,6 +7,7 @@ smaller one, and any process may write any block of it.
 
 import concurrent.futures
 import functools
+import json
 import multiprocessing
 import os
 import random
@@ -21,6 +22,7 @@ from pipelines import contract
 
 NEG, POS = CLASSES = ("neg", "pos")
 LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
+MARKER = "sample.json"  # tells a sample from somebody's own folder
 BLOCK = 500  # reviews that a process writes before it reports
 
 SHORT_SHARE = 0.3
@@ -183,7 +185,9 @@ def write(output: str, *, count: int, seed: int) -> None:
     """
     blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     with (
-        contract.whole_folder(output, files="|".join(contract.SPLITS)) as folder,
+        contract.whole_folder(
+            output, files="|".join((*contract.SPLITS, MARKER)), marker=MARKER
+        ) as folder,
         concurrent.futures.ProcessPoolExecutor(
             # A fork would copy the locks of the caller's threads, and TensorFlow starts many.
             mp_context=multiprocessing.get_context("spawn"),
@@ -195,6 +199,8 @@ def write(output: str, *, count: int, seed: int) -> None:
             for label in CLASSES:
                 os.makedirs(os.path.join(folder, split, label))
         written = pool.map(functools.partial(_write_block, folder, seed), blocks)
+        with open(os.path.join(folder, MARKER), "w", encoding="utf-8") as file:
+            json.dump({"count": count, "seed": seed}, file)
         for _ in progress.track(written, "Writing reviews", total=len(blocks)):
             pass
 

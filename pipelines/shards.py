@@ -19,7 +19,7 @@ REVIEWS_PER_SHARD = 10_000
 MOST_SHARDS = 10_000
 
 ShardId = tuple[str, int]  # split, index
-ReviewFile = tuple[bytes, str, int]  # hash of the key, key, label
+ReviewFile = tuple[bytes, bytes, int]  # hash of the key, key, label
 
 
 def default_num_shards(num_reviews: int) -> int:
@@ -27,9 +27,9 @@ def default_num_shards(num_reviews: int) -> int:
     return min(max(1, -(-num_reviews // REVIEWS_PER_SHARD)), MOST_SHARDS)
 
 
-def key_hash(key: str) -> bytes:
+def key_hash(key: bytes) -> bytes:
     """Returns 8 bytes that decide a review's shard and its place there, alike in any process."""
-    return hashlib.blake2b(os.fsencode(key), digest_size=8, key=b"textrecords").digest()
+    return hashlib.blake2b(key, digest_size=8, key=b"textrecords").digest()
 
 
 def shard_index(hashed: bytes, num_shards: int) -> int:
@@ -96,7 +96,7 @@ class WriteShard:
         path = os.path.join(self.output_dir, name)
         graph, vocabulary_size = _load_transform(transform_fn_dir)
         written = self._nothing(vocabulary_size)
-        not_utf8: list[str] = []
+        not_utf8: list[bytes] = []
         batches = reviews.read_batches(self.input_dir, (file[1:] for file in files), not_utf8)
         with tf.io.TFRecordWriter(path, contract.COMPRESSIONS[self.compression]) as writer:
             for batch in batches:
@@ -229,7 +229,7 @@ def list_folder(
     for chunk in reviews.chunks(names, size=REVIEWS_PER_SHARD):
         by_shard = collections.defaultdict(list)
         for file in chunk:
-            key = f"{split}/{name}/{file}"
+            key = os.fsencode(f"{split}/{name}/{file}")
             hashed = key_hash(key)
             by_shard[split, shard_index(hashed, num_shards[split])].append((hashed, key, label))
         yield from by_shard.items()

@@ -47,14 +47,14 @@ def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
     """Prints what a dataset holds."""
     shown = table.Table(box=box.SIMPLE)
     shown.add_column("split")
-    for name in manifest.classes:
-        shown.add_column(escape(contract.one_line(name)), justify="right")
+    shown.add_column("of which")  # wraps, however many classes there are
     for name in ("reviews", "tokens", "OOV", "median tokens", "shards"):
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", no_wrap=True)
     for name, split in manifest.splits.items():
+        classes = (f"{count:,} {contract.one_line(c)}" for c, count in split.class_examples.items())
         shown.add_row(
             name,
-            *(f"{count:,}" for count in split.class_examples.values()),
+            escape(", ".join(classes)),
             f"{split.examples:,}",
             f"{split.tokens:,}",
             f"{split.oov_tokens / split.tokens:.2%}",

@@ -46,9 +46,30 @@ def test_model_imports_only_the_contract_from_pipelines():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "pipelines":
                 assert [name.name for name in node.names] == ["contract"], path
-            names = [name.name for name in getattr(node, "names", [])]
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not any(n.startswith(("pipelines.", "tensorflow_transform")) for n in names)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [getattr(node, "module", None) or name.name for name in node.names]
+                roots = {module.split(".")[0] for module in modules}
+                assert not roots & {"pipelines", "tensorflow_transform", "apache_beam"}, path
+
+
+@pytest.mark.parametrize(
+    ("variables", "records", "preprocesses"),
+    [
+        ([], "out/sample/records", True),
+        (["INPUT=/a b/my texts/"], "out/my texts/records", True),
+        (["RECORDS=mine"], "mine", False),
+        (["RECORDS=mine", "INPUT=texts"], "mine", True),
+    ],
+)
+def test_make_train_preprocesses_unless_only_records_are_named(variables, records, preprocesses):
+    """Records that were named alone may be of any folder: they must not be replaced."""
+    recipe = "show: ; @printf '%s\\n' \"$$RECORDS\"\n.PHONY: show"
+    make = ["make", "--no-print-directory", *variables, f"--eval={recipe}"]
+    shown = subprocess.run([*make, "show"], capture_output=True, text=True, cwd=ROOT)
+    assert shown.stdout == f"{records}\n"
+    plan = subprocess.run([*make, "-n", "train"], capture_output=True, text=True, cwd=ROOT).stdout
+    assert ("pipelines.preprocess --if_needed" in plan) is preprocesses
+    assert "model.train" in plan
 
 
 def test_the_whole_path_from_text_to_scores(tmp_path):

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,18 +9,9 @@ import keras
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
+from tiny_tree import write
 
 from pipelines import contract, preprocess, sample
-
-
-def write(folder, files):
-    """Writes `{path: text or bytes}` below a folder."""
-    for path, text in files.items():
-        full = os.path.join(folder, path)
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "wb") as file:
-            file.write(text.encode() if isinstance(text, str) else text)
-
 
 # Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
 TREE = {
@@ -43,7 +35,7 @@ def read(folder, split, compression=""):
     for record in tf.data.TFRecordDataset(paths, compression).as_numpy_iterator():
         feature = tf.train.Example.FromString(record).features.feature
         ids = list(feature["tokens"].int64_list.value)
-        key = feature["key"].bytes_list.value[0].decode()
+        key = os.fsdecode(feature["key"].bytes_list.value[0])
         assert key not in records
         records[key] = feature["label"].int64_list.value[0], ids
     return records
@@ -142,6 +134,31 @@ def test_flags_shape_the_data(tmp_path):
     }
 
 
+def test_odd_file_names_are_kept_as_keys(tmp_path):
+    names = ["new\nline.txt", "qu'o\"te $x `y`.txt", "é ü.txt", os.fsdecode(b"\xff.txt")]
+    write(tmp_path / "in", {f"train/{c}/{name}": "x" for name in names for c in ("a b", "[ß]")})
+    run(tmp_path / "in", tmp_path / "out")
+    keys = {f"train/{c}/{name}" for name in names for c in ("a b", "[ß]")}
+    assert set(read(tmp_path / "out", "train")) == keys
+
+
+def test_a_train_split_without_words_is_refused(tmp_path):
+    write(tmp_path / "in", {"train/a/0.txt": "...", "train/b/0.txt": ""})
+    with pytest.raises(contract.BadInput, match="no review of train has a word left"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_two_worker_processes_give_the_same_bytes(tiny, tmp_path):
+    folder, _ = tiny
+    flags = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    done = command(
+        *("pipelines.preprocess", "--input", folder / "in", "--output", tmp_path / "out", *flags)
+    )
+    assert done.returncode == 0, done.stderr
+    assert digests(tmp_path / "out") == digests(folder / "out")
+
+
 def test_the_same_files_give_the_same_bytes_wherever_they_lie(tiny, tmp_path):
     folder, _ = tiny
     write(tmp_path / "elsewhere" / "deeper", dict(reversed(TREE.items())))
@@ -195,12 +212,19 @@ def test_a_run_that_fails_leaves_the_old_dataset_and_nothing_else(tmp_path, monk
 
 def test_if_needed_keeps_a_dataset_of_the_same_input_only(tiny, tmp_path, capsys):
     folder, _ = tiny
-    stamp = os.stat(folder / "out" / contract.MANIFEST)
-    run(folder / "in", folder / "out", "--if_needed")
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    source, target = str(tmp_path / "in"), str(tmp_path / "out")
+    assert not preprocess._is_dataset_of(target, source)  # the copy was made from another folder
+    run(source, target)
+    capsys.readouterr()
+    run(source, target, "--if_needed")
     assert "already holds a dataset" in capsys.readouterr().out
-    assert os.stat(folder / "out" / contract.MANIFEST) == stamp
-    assert not preprocess._is_dataset_of(str(folder / "out"), str(tmp_path))
-    assert not preprocess._is_dataset_of(str(tmp_path / "none"), str(folder / "in"))
+    write(source, {"train/pos/9.txt": "another"})
+    assert not preprocess._is_dataset_of(target, source)
+    os.remove(f"{source}/train/pos/9.txt")
+    assert preprocess._is_dataset_of(target, source)
+    os.remove(f"{target}/train-00000-of-00001.tfrecord")
+    assert not preprocess._is_dataset_of(target, source)
 
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):
@@ -214,10 +238,15 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     ("flags", "message"),
     [
         (["--max_token=5"], "neither this command nor Beam knows --max_token=5"),
-        (["--max_tokens=2"], "argument --max_tokens: must be at least 3, not 2"),
+        (
+            ["--max_tokens=2"],
+            "argument --max_tokens: must be at least 3 and at most 2147483647, not 2",
+        ),
         (["--num_shards=0"], "argument --num_shards: must be at least 1 and at most 99999, not 0"),
         (["--compression=zip"], "argument --compression: invalid choice: 'zip'"),
         (["--direct_num_workers=x"], "argument --direct_num_workers: invalid int value: 'x'"),
+        (["--max_len=99999999999"], "must be at least 1 and at most 2147483647"),
+        (["--runner=Foo"], "--runner Foo: "),
         (["--stop_words=none.txt"], "can't read the words in none.txt"),
     ],
 )
@@ -234,15 +263,33 @@ def command(*args, **kwargs):
     )
 
 
-def test_a_refusal_is_one_line_and_exit_code_2(tmp_path):
-    done = command(
-        "pipelines.preprocess", "--input", tmp_path / "none\n", "--output", tmp_path / "x"
-    )
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "no input folder"),
+        ({"in/test/a/0.txt": "x"}, "has no folder train"),
+        ({"in/train/0.txt": "x"}, "has no class folders"),
+        ({"in/train/a/0.txt": "x"}, "has one class only"),
+        ({"in/train/a/0.txt": "x", "in/train/b/0.md": "x"}, "holds no .txt files"),
+        ({f"in/{d}/0.txt": "x" for d in ("train/a", "train/b", "test/a")}, "but train has a, b"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, files, message):
+    write(tmp_path, files)
+    before = sorted(os.listdir(tmp_path))
+    done = command("pipelines.preprocess", "--input", tmp_path / "in", "--output", tmp_path / "out")
     assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_control_characters_in_a_message_are_escaped(tmp_path):
+    done = command("pipelines.preprocess", "--input", tmp_path / "a\n\x1b", "--output", "x")
     assert done.stderr == (
-        f"error: no input folder {tmp_path}/none\\n: name a folder that holds train/\n"
+        f"error: no input folder {tmp_path}/a\\n\\x1b: name a folder that holds train/\n"
     )
-    assert os.listdir(tmp_path) == []
 
 
 def test_inspect_prints_records_as_text(tiny):

@@ -1,18 +1,7 @@
-import os
-
 import pytest
+from tiny_tree import write
 
 from pipelines import contract, reviews
-
-
-def write(folder, files):
-    """Writes `{path: text or bytes}` below a folder."""
-    for path, text in files.items():
-        full = os.path.join(folder, path)
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "wb") as file:
-            file.write(text.encode() if isinstance(text, str) else text)
-
 
 GOOD = {
     "train/neg/0.txt": "bad",
@@ -92,7 +81,7 @@ def test_read_batches_keeps_order_and_decodes_with_replacement(tmp_path):
     write(
         tmp_path, {"train/neg/a.txt": b"caf\xe9", "train/pos/b.txt": "ok ☺", "train/pos/c.txt": ""}
     )
-    files = [("train/pos/b.txt", 1), ("train/neg/a.txt", 0), ("train/pos/c.txt", 1)]
+    files = [(b"train/pos/b.txt", 1), (b"train/neg/a.txt", 0), (b"train/pos/c.txt", 1)]
     not_utf8 = []
     (batch,) = reviews.read_batches(str(tmp_path), files, not_utf8)
     assert batch.schema == reviews.SCHEMA
@@ -101,11 +90,13 @@ def test_read_batches_keeps_order_and_decodes_with_replacement(tmp_path):
         "label": [[1], [0], [1]],
         "key": [[b"train/pos/b.txt"], [b"train/neg/a.txt"], [b"train/pos/c.txt"]],
     }
-    assert not_utf8 == ["train/neg/a.txt"]
+    assert not_utf8 == [b"train/neg/a.txt"]
 
 
 def test_read_batches_splits_at_the_batch_size(tmp_path, monkeypatch):
     monkeypatch.setattr(reviews, "BATCH_SIZE", 2)
     write(tmp_path, {f"train/a/{n}.txt": str(n) for n in range(5)})
-    batches = reviews.read_batches(str(tmp_path), ((f"train/a/{n}.txt", 0) for n in range(5)))
+    batches = reviews.read_batches(
+        str(tmp_path), ((f"train/a/{n}.txt".encode(), 0) for n in range(5))
+    )
     assert [batch.num_rows for batch in batches] == [2, 2, 1]

@@ -18,6 +18,7 @@ def tree(folder):
     return {
         os.path.relpath(path, folder): open(path, "rb").read()
         for path in (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+        if os.path.basename(path) != sample.MARKER
     }
 
 
@@ -113,6 +114,14 @@ def test_the_whole_sample_is_replaced(tmp_path):
     sample.write(str(output), count=6, seed=1)
     assert tree(output) == {path: text.encode() for path, text in texts(6, seed=1).items()}
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_somebodys_own_reviews_are_not_replaced(tmp_path):
+    (tmp_path / "train" / "pos").mkdir(parents=True)
+    (tmp_path / "train" / "pos" / "0.txt").write_text("mine")
+    with pytest.raises(contract.BadInput, match="holds train, which would be lost"):
+        sample.write(str(tmp_path), count=6, seed=0)
+    assert tree(tmp_path) == {"train/pos/0.txt": b"mine"}
 
 
 def test_a_folder_with_something_else_is_refused_and_untouched(tmp_path):

@@ -2,7 +2,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -211,11 +210,3 @@ def test_a_model_that_is_not_whole_is_refused(trained, records, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(contract.BadInput, match=r"config\.json can't be read"):
         predict.main(["--model_dir", str(tmp_path), "text"])
-
-
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
-def test_help_needs_no_tensorflow(name):
-    code = f"import sys, model.{name} as m\ntry: m.main(['--help'])\nfinally: print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "--model_dir" in done.stdout
-    assert not {"tensorflow", "keras", "apache_beam"} & set(done.stdout.split())

@@ -108,4 +108,6 @@ def _write_shard(path, records, compression):
     with tf.io.TFRecordWriter(path, compression) as writer:
         for record in records:
             writer.write(record)
-    return contract.Shard(os.path.basename(path), len(records), os.path.getsize(path), "")
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return contract.Shard(os.path.basename(path), len(records), os.path.getsize(path), digest)

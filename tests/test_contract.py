@@ -1,0 +1,100 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from tiny_tree import write
+
+from pipelines import contract
+
+OURS = {"files": "a|b", "marker": "a"}
+
+
+def fill(folder):
+    with open(os.path.join(folder, "a"), "w") as file:
+        file.write("new")
+
+
+def test_a_whole_folder_replaces_an_old_one_of_ours(tmp_path):
+    write(tmp_path, {"out/a": "old", "out/b": "old"})
+    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+        fill(new)
+        assert (tmp_path / "out" / "a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == ["a"]
+    assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_a_block_that_fails_leaves_all_as_it_was(tmp_path):
+    write(tmp_path, {"out/a": "old"})
+    with pytest.raises(KeyError), contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+        fill(new)
+        raise KeyError
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["b", "c"])
+def test_somebodys_own_folder_is_refused(tmp_path, name):
+    """`b` is a name of ours, but without the marker that tells nothing."""
+    write(tmp_path, {f"out/{name}": "mine"})
+    with (
+        pytest.raises(contract.BadInput, match=f"holds {name}, which would be lost"),
+        contract.whole_folder(str(tmp_path / "out"), **OURS),
+    ):
+        pass
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    for _ in range(2):
+        with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+            fill(new)
+        assert (tmp_path / "out").is_symlink()
+        assert sorted(os.listdir(tmp_path)) == ["disk", "out"]
+        assert os.listdir(tmp_path / "disk") == ["a"]
+
+
+def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
+    write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
+    with pytest.raises(KeyError), contract.whole_folder(str(tmp_path / "out"), **OURS):
+        raise KeyError
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("path", ["file", "file/below"])
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, path):
+    write(tmp_path, {"file": "x"})
+    with (
+        pytest.raises(contract.BadInput, match=r"can't write .*Not a directory"),
+        contract.whole_folder(str(tmp_path / path), **OURS),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "stderr"),
+    [
+        ("pass", 0, ""),
+        ("raise contract.BadInput('a\\nb')", 2, "error: a\\nb\n"),
+        ("raise contract.Failure('no')", 1, "error: no\n"),
+        ("raise KeyboardInterrupt", 130, "stopped\n"),
+        ("import os; print('x' * 9); os.close(1); raise BrokenPipeError", 141, None),
+    ],
+)
+def test_how_a_command_ends(body, code, stderr):
+    program = f"from pipelines import contract\ndef main(argv): {body}\ncontract.run(main)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == code
+    assert stderr in (None, done.stderr)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 1}', "{"])
+def test_a_broken_manifest_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / contract.MANIFEST).write_text(text)
+    with pytest.raises(contract.BadInput, match=r"manifest\.json can't be read") as error:
+        contract.read_manifest(str(tmp_path))
+    assert "\n" not in str(error.value)
