@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -55,7 +56,7 @@ def test_model_imports_only_the_contract_from_pipelines():
 @pytest.mark.parametrize(
     ("variables", "records", "preprocesses"),
     [
-        ([], "out/sample/records", True),
+        (["INPUT=data/sample/"], "out/sample/records", True),
         (["INPUT=/a b/my texts/"], "out/my texts/records", True),
         (["RECORDS=mine"], "mine", False),
         (["RECORDS=mine", "INPUT=texts"], "mine", True),
@@ -63,13 +64,30 @@ def test_model_imports_only_the_contract_from_pipelines():
 )
 def test_make_train_preprocesses_unless_only_records_are_named(variables, records, preprocesses):
     """Records that were named alone may be of any folder: they must not be replaced."""
+    of_make = ("INPUT", "OUTPUT", "RECORDS", "MODEL_DIR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in of_make}
+    options = {"capture_output": True, "text": True, "cwd": ROOT, "env": environment}
     recipe = "show: ; @printf '%s\\n' \"$$RECORDS\"\n.PHONY: show"
     make = ["make", "--no-print-directory", *variables, f"--eval={recipe}"]
-    shown = subprocess.run([*make, "show"], capture_output=True, text=True, cwd=ROOT)
+    shown = subprocess.run([*make, "show"], **options)
     assert shown.stdout == f"{records}\n"
-    plan = subprocess.run([*make, "-n", "train"], capture_output=True, text=True, cwd=ROOT).stdout
+    plan = subprocess.run([*make, "-n", "train"], **options).stdout
     assert ("pipelines.preprocess --if_needed" in plan) is preprocesses
     assert "model.train" in plan
+
+
+def served_alone(model, folder):
+    """Serves two texts where there's nothing but the SavedModel and TensorFlow."""
+    shutil.move(model / "serving" / "1", folder / "served")
+    for name in ("in", "records", "model"):
+        shutil.rmtree(folder / name)
+    code = (
+        "import tensorflow as tf\n"
+        "serve = tf.saved_model.load('served').signatures['serving_default']\n"
+        "print(serve(text=tf.constant(['great film', 'bad film']))['score'].numpy().tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    return json.loads(done.stdout)
 
 
 def test_the_whole_path_from_text_to_scores(tmp_path):
@@ -89,12 +107,35 @@ def test_the_whole_path_from_text_to_scores(tmp_path):
     scored = [json.loads(line) for line in steps[-1].stdout.splitlines()]
     assert [row["text"] for row in scored] == ["great film", "bad film"]
     assert all(0 < row["score"] < 1 and row["label"] in ("neg", "pos") for row in scored)
-    # A model trained on this process's files knows nothing of TensorFlow Transform or Beam.
-    code = (
-        "import sys, model.train\n"
-        f"model.train.main(['--records', {str(records)!r}, '--model_dir', {str(model)!r},"
-        " '--epochs=1'])\n"
-        "print({'apache_beam', 'tensorflow_transform'} & set(sys.modules))"
+    assert served_alone(model, tmp_path) == pytest.approx(
+        [row["score"] for row in scored], abs=1e-6
     )
+
+
+def test_training_imports_neither_beam_nor_tf_transform():
+    code = "import sys; from model import export, input_pipeline, lstm, train; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.endswith("set()\n"), done.stderr
+    assert "tensorflow" in done.stdout.split()
+    assert not {"apache_beam", "tensorflow_transform"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["model.train", "model.evaluate"])
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (None, "no records folder"),
+        ("", "holds no manifest.json"),
+        ('{"format_version": 0}', "format version 0, but this program reads 1"),
+    ],
+)
+def test_records_that_are_not_there_are_one_line(tmp_path, command, manifest, message):
+    records = tmp_path / "records"
+    if manifest is not None:
+        records.mkdir()
+    if manifest:
+        (records / "manifest.json").write_text(manifest)
+    done = run(command, "--records", records, "--model_dir", tmp_path / "model")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "model").exists()
