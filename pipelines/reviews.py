@@ -102,7 +102,7 @@ def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) ->
 
 def _check_same_classes(split_dir: str, chosen: tuple[str, ...], *, chosen_by_user: bool) -> None:
     found = _class_folders(split_dir)
-    missing = sorted(set(chosen) - set(found) - {UNLABELLED})
+    missing = [name for name in chosen if not os.path.isdir(os.path.join(split_dir, name))]
     extra = [] if chosen_by_user else sorted(set(found) - set(chosen))
     if missing or extra:
         raise contract.BadInput(

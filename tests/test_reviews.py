@@ -66,6 +66,7 @@ def test_classes_override_order_and_choice(tmp_path):
         ({**GOOD, "test/meh/0.txt": "x"}, None, "has the classes meh, neg, pos, but train has"),
         ({"train/a/0.txt": "x", "train/b/0.txt": "x", "test/a/0.txt": "x"}, None, "test has the"),
         (GOOD, ["neg", "bad"], "has no folder bad: its classes are neg, pos"),
+        ({**GOOD, "train/unsup/0.txt": "x"}, ["neg", "unsup"], "but train has neg, unsup"),
         (GOOD, ["neg", "neg"], "names a class twice"),
     ],
 )
