@@ -173,6 +173,15 @@ def test_a_bad_flag_is_refused(records, tmp_path, flag):
     assert os.listdir(tmp_path) == []
 
 
+def test_evaluate_refuses_records_that_were_cut_shorter(trained, tmp_path):
+    cut = str(tmp_path / "records")
+    words = ("bad", "good")
+    splits = {"train": reviews(words, 40), "test": reviews(words, 9)}
+    tiny_dataset.write(cut, splits, max_len=3)
+    with pytest.raises(contract.BadInput, match="--max_len 4: the records were cut at 3"):
+        evaluate.main(["--records", cut, "--model_dir", trained])
+
+
 def test_more_than_the_records_were_cut_at_is_refused(tmp_path):
     records = str(tmp_path / "records")
     tiny_dataset.write(records, {"train": [("a b c", 0)]}, max_tokens=5, max_len=3)
