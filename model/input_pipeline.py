@@ -106,9 +106,7 @@ def _path(records_dir: str, shard: contract.Shard) -> str:
     path = os.path.join(records_dir, shard.file)
     if not os.path.isfile(path):
         raise contract.BadInput(f"{path} is missing: run `make preprocess` again")
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != shard.sha256:
+    if contract.file_sha256(path) != shard.sha256:
         raise contract.BadInput(
             f"{path} is not what the manifest says it is: run `make preprocess` again"
         )

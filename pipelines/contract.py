@@ -7,6 +7,7 @@ Beam, so that `--help` and a refusal of bad input are immediate.
 import argparse
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -35,7 +36,8 @@ MANIFEST = "manifest.json"
 RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
 TRANSFORM_FN = "transform_fn"
 TRANSFORMED_METADATA = "transformed_metadata"
-VOCABULARY = f"{TRANSFORM_FN}/assets/{TOKENS}"
+ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it
+VOCABULARY = f"{TRANSFORM_FN}/{ASSET}"
 
 # All that `pipelines.preprocess` puts into a dataset folder.
 DATASET_FILES = (
@@ -156,6 +158,18 @@ def read_manifest(records_dir: str) -> Manifest:
         raise BadInput(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} can't be read ({error}): run `make preprocess` again") from None
+
+
+def read_vocabulary(path: str) -> list[bytes]:
+    """Returns the tokens of a vocabulary file; the first has the id `NUM_RESERVED`."""
+    with open(path, "rb") as file:
+        return file.read().split(b"\n")[:-1]
+
+
+def file_sha256(path: str) -> str:
+    """Returns the SHA-256 of a file in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

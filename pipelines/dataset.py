@@ -2,7 +2,6 @@
 
 import dataclasses
 import gzip
-import hashlib
 import http.client
 import lzma
 import os
@@ -28,7 +27,7 @@ class Archive:
 
     def is_at(self, path: str) -> bool:
         """Returns whether the whole, unchanged file lies at `path`."""
-        return os.path.getsize(path) == self.size and file_sha256(path) == self.sha256
+        return os.path.getsize(path) == self.size and contract.file_sha256(path) == self.sha256
 
 
 # The Large Movie Review Dataset of Maas et al. (2011).
@@ -37,12 +36,6 @@ IMDB = Archive(
     size=84_125_825,
     sha256="c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
 )
-
-
-def file_sha256(path: str) -> str:
-    """Returns the SHA-256 of a file in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(archive: Archive, path: str) -> None:
@@ -61,7 +54,7 @@ def fetch(archive: Archive, path: str) -> None:
         os.remove(partial)  # what was there belonged to another file
         _download(archive, partial)
     if not archive.is_at(partial):
-        found = f"{os.path.getsize(partial)} bytes, SHA-256 {file_sha256(partial)}"
+        found = f"{os.path.getsize(partial)} bytes, SHA-256 {contract.file_sha256(partial)}"
         os.remove(partial)
         raise contract.Failure(
             f"{archive.url} is not the published file: {found}, "
@@ -191,7 +184,7 @@ def main(argv: list[str]) -> None:
     archive = args.archive or os.path.join(os.path.dirname(output), os.path.basename(IMDB.url))
     if not args.archive:
         fetch(IMDB, archive)
-    print(f"{archive}: SHA-256 {file_sha256(archive)}")
+    print(f"{archive}: SHA-256 {contract.file_sha256(archive)}")
     print(f"{args.output}: {unpack(archive, output):,} files")
 
 

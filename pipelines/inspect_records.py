@@ -21,7 +21,8 @@ def main(argv: list[str]) -> None:
         raise contract.BadInput(f"{args.records} has no split {args.split}")
     with contract.quiet_imports():
         import tensorflow as tf
-    tokens = _read_tokens(os.path.join(args.records, manifest.vocabulary.file))
+    vocabulary = contract.read_vocabulary(os.path.join(args.records, manifest.vocabulary.file))
+    tokens = ["[PAD]", "[OOV]", *(token.decode() for token in vocabulary)]
     paths = [os.path.join(args.records, s.file) for s in manifest.splits[args.split].shards]
     compression = contract.COMPRESSIONS[manifest.flags["compression"]]
     records = tf.data.TFRecordDataset(paths, compression).as_numpy_iterator()
@@ -32,13 +33,6 @@ def main(argv: list[str]) -> None:
         raise contract.BadInput(
             f"{args.records} is damaged: {error.message}; run `make preprocess` again"
         ) from None
-
-
-def _read_tokens(path: str) -> list[str]:
-    """Returns the token of each id."""
-    with open(path, "rb") as file:
-        words = file.read().decode().split("\n")[:-1]
-    return ["[PAD]", "[OOV]", *words]
 
 
 def _show(example: "tf.train.Example", tokens: list[str], classes: tuple[str, ...]) -> None:

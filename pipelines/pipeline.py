@@ -32,7 +32,6 @@ LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
 
 QUANTILES = {"min": 0.0, "50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
 
-
 # Each column of `reviews.SCHEMA` is a tensor of one value a review.
 _ADAPTER = tfxio.TensorAdapterConfig(
     reviews.SCHEMA,
@@ -151,8 +150,7 @@ def write_manifest(
     splits: dict[str, shards.Written], plan: Plan, output_dir: str, transform_fn_dir: str
 ) -> None:
     """Checks the order of the vocabulary and writes `contract.MANIFEST`."""
-    path = os.path.join(transform_fn_dir, "assets", contract.TOKENS)
-    vocabulary = shards.read_vocabulary(path)
+    vocabulary = contract.read_vocabulary(os.path.join(transform_fn_dir, contract.ASSET))
     if plan.options.max_len is None:  # else the records don't hold all tokens that were counted
         check_order(vocabulary, splits[contract.TRAIN].id_counts)
     manifest = contract.Manifest(

@@ -156,20 +156,13 @@ def serialize_example(tokens: np.ndarray, label: int, key: bytes) -> bytes:
 @functools.lru_cache(maxsize=1)
 def _load_transform(transform_fn_dir: str) -> tuple[tf.Module, int]:
     """Loads the transform graph, once a process, and the size of its vocabulary."""
-    path = os.path.join(transform_fn_dir, "assets", contract.TOKENS)
-    size = len(read_vocabulary(path)) + contract.NUM_RESERVED
-    return tf.saved_model.load(transform_fn_dir), size
+    vocabulary = contract.read_vocabulary(os.path.join(transform_fn_dir, contract.ASSET))
+    return tf.saved_model.load(transform_fn_dir), len(vocabulary) + contract.NUM_RESERVED
 
 
 @functools.lru_cache(maxsize=1)
 def _tokenizer(options: transform.TextOptions) -> transform.Tokenizer:
     return transform.Tokenizer(options)
-
-
-def read_vocabulary(path: str) -> list[bytes]:
-    """Returns the tokens of a vocabulary file; the first has the id `contract.NUM_RESERVED`."""
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read().split(b"\n")[:-1]
 
 
 def _token_ids(
@@ -188,8 +181,7 @@ def _token_ids(
 
 
 def _describe(path: str, num_examples: int) -> contract.Shard:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = contract.file_sha256(path)
     return contract.Shard(os.path.basename(path), num_examples, os.path.getsize(path), digest)
 
 

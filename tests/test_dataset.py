@@ -209,7 +209,7 @@ def test_command_prints_the_hash_and_the_number_of_files_once(tmp_path):
     output = tmp_path / "data" / "out"
     done = command("--output", output, "--archive", archive)
     assert done.returncode == 0
-    assert f"SHA-256 {dataset.file_sha256(archive)}" in done.stdout
+    assert f"SHA-256 {contract.file_sha256(archive)}" in done.stdout
     assert done.stdout.endswith(f"{output}: 3 files\n")
     again = command("--output", output, "--archive", archive)
     assert again.returncode == 0
