@@ -45,6 +45,7 @@ class Training:
     clipnorm: float
     batch_size: int
     epochs: int
+    patience: int
     seed: int
 
 

@@ -43,14 +43,12 @@ def read_split(
       A dataset of (tokens <int32>[max_len], label <int64>[]) of known length.
 
     Raises:
-      BadInput: if the dataset has no such split, or a shard is missing or damaged.
+      BadInput: if the dataset has no such split, or a shard is missing, damaged or added.
     """
-    if split not in manifest.splits:
-        raise contract.BadInput(f"{records_dir} holds no {split} split")
-    shards = manifest.splits[split].shards
+    paths = contract.shard_paths(records_dir, manifest, split)
     compression = contract.COMPRESSIONS[manifest.flags["compression"]]
     blocks = (
-        tf.data.Dataset.from_tensor_slices([_path(records_dir, shard) for shard in shards])
+        tf.data.Dataset.from_tensor_slices(paths)
         .interleave(
             functools.partial(tf.data.TFRecordDataset, compression_type=compression),
             cycle_length=OPEN_SHARDS,
@@ -99,18 +97,6 @@ def fit_tokens(tokens: tf.RaggedTensor, *, max_tokens: int, max_len: int) -> tf.
     """
     dense = tf.cast(tokens.to_tensor(contract.PADDING_ID, shape=[None, max_len]), tf.int32)
     return tf.where(dense < max_tokens, dense, contract.OOV_ID)
-
-
-def _path(records_dir: str, shard: contract.Shard) -> str:
-    """Returns the path of a shard that holds what the manifest says, to the byte."""
-    path = os.path.join(records_dir, shard.file)
-    if not os.path.isfile(path):
-        raise contract.BadInput(f"{path} is missing: run `make preprocess` again")
-    if contract.file_sha256(path) != shard.sha256:
-        raise contract.BadInput(
-            f"{path} is not what the manifest says it is: run `make preprocess` again"
-        )
-    return path
 
 
 def _parse(records: tf.Tensor, *, max_tokens: int, max_len: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -36,6 +36,9 @@ def train(
 ) -> None:
     """Trains on the train split, evaluates on the test split, writes the model folder.
 
+    If there is a validation split, it decides when to stop and which epoch's weights are kept, so
+    that the test split is used for nothing but the last evaluation.
+
     Args:
       records_dir: the dataset.
       model_dir: the folder to make, or to replace once all is done.
@@ -62,41 +65,71 @@ def train(
         max_tokens=network.max_tokens,
         max_len=network.max_len,
     )
-    transform = export.load_transform(records_dir)  # if it fails, then before the training
+    transform = export.load_transform(
+        records_dir, manifest
+    )  # if it fails, then before the training
     keras.utils.set_random_seed(training.seed)
     with contract.whole_folder(model_dir, files=config.MODEL_FILES, marker=config.CONFIG) as new:
         model = lstm.build(network, len(manifest.classes))
         lstm.compile_model(model, training)
         model.summary()
-        history = _fit(model, read(contract.TRAIN, cache=cache), training, f"{new}/{config.LOGS}")
+        rows = {
+            split: read(split, cache=cache)
+            for split in (contract.TRAIN, contract.VALIDATION)
+            if split in manifest.splits
+        }
+        history = _fit(model, rows, training, f"{new}/{config.LOGS}")
         test = _evaluate(model, read, manifest)
         print("exporting")
         model.save_weights(f"{new}/{config.WEIGHTS}")
         export.export(
             model, transform, f"{new}/{config.SERVING}", network=network, classes=manifest.classes
         )
-        _write_json(f"{new}/{config.METRICS}", {"history": history, "test": test})
+        _write_json(f"{new}/{config.METRICS}", {**history, "test": test})
         settings = config.Config(network, training, manifest.classes, manifest.vocabulary)
         _write_json(f"{new}/{config.CONFIG}", dataclasses.asdict(settings))
     print(f"wrote {model_dir}")
 
 
 def _fit(
-    model: "keras.Model", rows: "tf.data.Dataset", training: config.Training, logs: str
-) -> dict[str, list[float]]:
-    """Trains on all rows each epoch; returns the epochs' accuracy and loss."""
+    model: "keras.Model",
+    rows: dict[str, "tf.data.Dataset"],
+    training: config.Training,
+    logs: str,
+) -> dict[str, Any]:
+    """Trains on all rows of train each epoch.
+
+    Returns:
+      `history`, the epochs' loss and accuracy, and `best_epoch`, counted from 1: the one whose
+      weights the model has now.
+    """
     import keras
 
     from model import input_pipeline
 
-    print(f"training on {len(rows):,} reviews")
-    return model.fit(
-        input_pipeline.batches(rows, training.batch_size, seed=training.seed),
+    callbacks = [keras.callbacks.TensorBoard(logs)]
+    validation_batches = None
+    if contract.VALIDATION in rows:
+        validation_batches = input_pipeline.batches(rows[contract.VALIDATION], evaluate.BATCH_SIZE)
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                "val_loss", patience=training.patience, restore_best_weights=True
+            )
+        )
+    print(", ".join(f"{split}: {len(rows[split]):,} reviews" for split in rows))
+    history = model.fit(
+        input_pipeline.batches(rows[contract.TRAIN], training.batch_size, seed=training.seed),
         epochs=training.epochs,
+        validation_data=validation_batches,
         shuffle=False,  # the rows are, by `batches`
-        callbacks=[keras.callbacks.TensorBoard(logs)],
+        callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
     ).history
+    best_epoch = len(history["loss"])
+    if "val_loss" in history:
+        best_epoch = history["val_loss"].index(min(history["val_loss"])) + 1
+        print(f"the weights of epoch {best_epoch} are kept: its validation loss is the least")
+    return {"history": history, "best_epoch": best_epoch}
 
 
 def _evaluate(
@@ -147,6 +180,12 @@ def _parser() -> contract.ArgumentParser:
     add("--clipnorm", type=number(float, least=0), default=1.0, help="of gradients; 0: no limit")
     add("--batch_size", type=number(least=1), default=32, help="reviews a step")
     add("--epochs", type=number(least=1), default=10, help="times to go through all reviews")
+    add(
+        "--patience",
+        type=number(least=1),
+        default=3,
+        help="epochs to go on without a smaller validation loss, if there is a validation split",
+    )
     add("--seed", type=number(least=0), default=0, help="of weights and shuffling")
     return parser
 

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-TRAIN, TEST = SPLITS = ("train", "test")
+TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 
 # The features of a record.
 TOKENS = "tokens"  # <int64>[number of tokens], the ids of the whole review
@@ -33,6 +33,8 @@ NUM_RESERVED = 2
 
 # The files of a dataset, beside its shards.
 MANIFEST = "manifest.json"
+SCHEMA = "schema.pbtxt"  # the records, as TensorFlow Metadata describes them
+AUDIT = "audit.jsonl"  # what is wrong with single reviews, one finding a line
 RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
 TRANSFORM_FN = "transform_fn"
 TRANSFORMED_METADATA = "transformed_metadata"
@@ -40,9 +42,12 @@ ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it
 VOCABULARY = f"{TRANSFORM_FN}/{ASSET}"
 
 # All that `pipelines.preprocess` puts into a dataset folder.
-DATASET_FILES = (
-    rf"{re.escape(MANIFEST)}|{re.escape(RUN)}|{TRANSFORM_FN}|{TRANSFORMED_METADATA}"
-    rf"|({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
+SHARD_FILES = rf"({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
+DATASET_FILES = "|".join(
+    (
+        *map(re.escape, (MANIFEST, SCHEMA, AUDIT, RUN, TRANSFORM_FN, TRANSFORMED_METADATA)),
+        SHARD_FILES,
+    )
 )
 
 LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
@@ -76,15 +81,22 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """One split; all counts are of records as written."""
+    """One split. What was found is counted before any review is dropped; all else is as written."""
 
+    found: int  # reviews of the input that belong to the split
+    distinct_texts: int  # of those found
+    dropped_leaked: int
+    dropped_duplicates: int
     examples: int
     class_examples: dict[str, int]
     tokens: int
     oov_tokens: int
+    coverage: dict[str, float]  # which share of the tokens the so many most frequent words make up
     token_lengths: dict[str, int]  # quantiles of a review's number of tokens: "min", "50%", ...
-    not_utf8: int  # reviews decoded with replacement characters
+    token_length_histogram: dict[str, int]  # reviews, by their number of tokens: "64-127", ...
+    undecodable: int  # reviews decoded with replacement characters
     without_tokens: int  # reviews with no token left once cleaned, kept as one OOV token
+    short: int  # reviews of fewer tokens than `--min_tokens`
     shards: tuple[Shard, ...]
 
 
@@ -98,14 +110,43 @@ class Vocabulary:
 
 
 @dataclasses.dataclass(frozen=True)
+class Fingerprint:
+    """Stands for files of an input: `sha256` is the sum of a digest of each, modulo 2**256, in hex.
+
+    A sum, so that files may be taken in any order and by many workers.
+    """
+
+    files: int
+    bytes: int
+    sha256: str
+
+    def __add__(self, other: "Fingerprint") -> "Fingerprint":
+        total = (int(self.sha256, 16) + int(other.sha256, 16)) % 2**256
+        return Fingerprint(self.files + other.files, self.bytes + other.bytes, f"{total:064x}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What is wrong with texts that stand in the input more than once; `file` lists the keys."""
+
+    file: str
+    sha256: str
+    leaked_texts: int  # distinct texts that stand in two splits or more
+    contrary_texts: int  # distinct texts that stand in two classes or more
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """What a dataset folder holds. It is written last: without it there is no dataset."""
 
     format_version: int
+    input: Fingerprint
+    code_sha256: str  # of the modules that shape the data
+    flags: dict[str, Any]  # those that shape the data
     classes: tuple[str, ...]
-    flags: dict[str, Any]  # the flags that shaped the data
     vocabulary: Vocabulary
     splits: dict[str, Split]
+    audit: Audit
     left_out: dict[str, int]  # why: how many files
 
     def to_json(self) -> str:
@@ -126,14 +167,14 @@ class Manifest:
                 name: Split(**{**split, "shards": tuple(Shard(**s) for s in split["shards"])})
                 for name, split in fields["splits"].items()
             }
-            return cls(
-                **{
-                    **fields,
-                    "classes": tuple(fields["classes"]),
-                    "vocabulary": Vocabulary(**fields["vocabulary"]),
-                    "splits": splits,
-                }
-            )
+            rebuilt = {
+                "input": Fingerprint(**fields["input"]),
+                "classes": tuple(fields["classes"]),
+                "vocabulary": Vocabulary(**fields["vocabulary"]),
+                "splits": splits,
+                "audit": Audit(**fields["audit"]),
+            }
+            return cls(**{**fields, **rebuilt})
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a manifest: {error!r}") from error
 
@@ -158,6 +199,38 @@ def read_manifest(records_dir: str) -> Manifest:
         raise BadInput(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} can't be read ({error}): run `make preprocess` again") from None
+
+
+def shard_paths(records_dir: str, manifest: Manifest, split: str) -> list[str]:
+    """Returns the paths of a split's shards, each of which holds what the manifest says.
+
+    Raises:
+      BadInput: if there is no such split, or a shard is missing, was changed, or was added.
+    """
+    if split not in manifest.splits:
+        raise BadInput(f"{records_dir} holds no {split} split")
+    shards = manifest.splits[split].shards
+    listed = {shard.file for each in manifest.splits.values() for shard in each.shards}
+    for name in sorted(os.listdir(records_dir)):
+        if re.fullmatch(SHARD_FILES, name) and name not in listed:
+            raise BadInput(
+                f"{os.path.join(records_dir, name)} is of another dataset, the manifest doesn't "
+                "name it: remove it, or run `make preprocess` again"
+            )
+    return [_unchanged(os.path.join(records_dir, shard.file), shard.sha256) for shard in shards]
+
+
+def vocabulary_path(records_dir: str, manifest: Manifest) -> str:
+    """Returns the path of the vocabulary; raises `BadInput` if it's missing or was changed."""
+    return _unchanged(os.path.join(records_dir, VOCABULARY), manifest.vocabulary.sha256)
+
+
+def _unchanged(path: str, sha256: str) -> str:
+    if not os.path.isfile(path):
+        raise BadInput(f"{path} is missing: run `make preprocess` again")
+    if file_sha256(path) != sha256:
+        raise BadInput(f"{path} is not what the manifest says it is: run `make preprocess` again")
+    return path
 
 
 def read_vocabulary(path: str) -> list[bytes]:

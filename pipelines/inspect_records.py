@@ -17,13 +17,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--count", type=contract.number(least=1), default=3, help="how many")
     args = parser.parse_args(argv)
     manifest = contract.read_manifest(args.records)
-    if args.split not in manifest.splits:
-        raise contract.BadInput(f"{args.records} has no split {args.split}")
+    paths = contract.shard_paths(args.records, manifest, args.split)
+    vocabulary = contract.read_vocabulary(contract.vocabulary_path(args.records, manifest))
     with contract.quiet_imports():
         import tensorflow as tf
-    vocabulary = contract.read_vocabulary(os.path.join(args.records, manifest.vocabulary.file))
     tokens = ["[PAD]", "[OOV]", *(token.decode() for token in vocabulary)]
-    paths = [os.path.join(args.records, s.file) for s in manifest.splits[args.split].shards]
     compression = contract.COMPRESSIONS[manifest.flags["compression"]]
     records = tf.data.TFRecordDataset(paths, compression).as_numpy_iterator()
     try:

@@ -1,10 +1,12 @@
 """Turns a folder of text files into a dataset: TFRecords, a vocabulary and a transform graph.
 
-TensorFlow and Beam are imported once the input is known to be good, so that a refusal is immediate.
+TensorFlow and Beam are imported once there is something to do, so that a refusal is immediate.
 """
 
 import argparse
+import codecs
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -12,60 +14,135 @@ import platform
 import time
 from typing import TYPE_CHECKING, Any
 
-from pipelines import contract, reviews, summary
+from pipelines import contract, reviews, summary, wordlists
 
 if TYPE_CHECKING:
-    from pipelines import pipeline
+    from pipelines import manifest
 
 PACKAGES = ("apache-beam", "tensorflow", "tensorflow-transform", "pyarrow")
 
+# The modules that decide the bytes of a dataset: if one changes, the datasets it made are stale.
+CODE = ("audit", "contract", "manifest", "pipeline", "reviews", "shards", "transform", "wordlists")
+
 
 def main(argv: list[str]) -> None:
-    args, beam_flags = _parser().parse_known_args(argv)
-    if args.if_needed and _is_dataset_of(args.output, args.input):
-        print(f"{args.output} already holds a dataset of {args.input}")
-        return
     started = time.time()
+    args, beam_flags = _parser().parse_known_args(argv)
+    source = reviews.Source(args.input, args.pattern, _check_encoding(args.encoding))
+    tree = reviews.survey(source, args.classes)
+    _check_splits(tree, args)
+    flags = _data_flags(args)
+    if not args.force and _is_up_to_date(args, flags):
+        return
     print(f"preprocessing {args.input}")
-    tree = reviews.survey(args.input, args.classes)
     _print_tree(tree)
     files, marker = contract.DATASET_FILES, contract.MANIFEST
     with contract.whole_folder(args.output, files=files, marker=marker) as output_dir:
         with contract.quiet_imports():
             from pipelines import pipeline
         options = pipeline.parse_options(args.runner, beam_flags)
-        plan = _plan(tree, args)
+        plan = _plan(tree, args, flags)
         with summary.show_progress(output_dir, sum(plan.num_shards.values())):
             pipeline.run(plan, output_dir, options)
         manifest = contract.read_manifest(output_dir)
-        _check_words(manifest)
+        _check_splits_hold_reviews(manifest)
         _write_run(output_dir, args.input, started)
     summary.show(manifest, args.output, time.time() - started)
 
 
-def _is_dataset_of(output_dir: str, input_dir: str) -> bool:
-    """Tells whether there is a whole dataset of this folder, with as many reviews as it has now."""
+def _check_encoding(name: str) -> str:
     try:
-        manifest = contract.read_manifest(output_dir)
-        with open(os.path.join(output_dir, contract.RUN), encoding="utf-8") as file:
-            if json.load(file)["input"] != os.path.abspath(input_dir):
-                return False
-        shards = [shard for split in manifest.splits.values() for shard in split.shards]
-        sizes = [os.path.getsize(os.path.join(output_dir, shard.file)) for shard in shards]
-        counts = {name: split.class_examples for name, split in manifest.splits.items()}
-        return (
-            sizes == [shard.bytes for shard in shards]
-            and reviews.survey(input_dir, list(manifest.classes)).examples == counts
+        "".encode(codecs.lookup(name).name)  # else one that isn't of text, such as base64
+    except (LookupError, ValueError):
+        raise contract.BadInput(
+            f"--encoding {name}: Python knows no such text encoding; try utf-8 or latin-1"
+        ) from None
+    return name
+
+
+def _check_splits(tree: reviews.Tree, args: argparse.Namespace) -> None:
+    if args.validation and contract.VALIDATION in tree.examples:
+        raise contract.BadInput(
+            f"{args.input} has a folder {contract.VALIDATION}: leave out --validation"
         )
-    except (contract.BadInput, OSError, ValueError, KeyError, TypeError):
+
+
+def _data_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the flags that shape the data, files of words by their fingerprints."""
+    names = ("classes", "pattern", "encoding", "max_tokens", "max_len", "validation")
+    names += ("drop_leaked", "drop_duplicates", "min_tokens", "num_shards", "compression")
+    return {
+        **{name: getattr(args, name) for name in names},
+        "stop_words": wordlists.fingerprint(args.stop_words),
+        "replacements": wordlists.fingerprint(args.replacements),
+    }
+
+
+def _is_up_to_date(args: argparse.Namespace, flags: dict[str, Any]) -> bool:
+    """Tells, and says, whether the dataset that is there can stay.
+
+    Raises:
+      BadInput: if it can't stay, but `--if_needed` has no flags to make it again as it was.
+    """
+    try:
+        made = contract.read_manifest(args.output)
+        for split in made.splits:
+            contract.shard_paths(args.output, made, split)
+        contract.vocabulary_path(args.output, made)
+    except contract.BadInput:
         return False
+    same_flags = made.flags == flags
+    if not args.if_needed and not same_flags:
+        return False
+    if _made_of(made, args.input) and made.code_sha256 == _code_sha256():
+        print(f"{args.output} is up to date with {args.input}")
+        return True
+    if not same_flags:
+        changed = [
+            f"--{name} {made.flags[name]}" for name in flags if made.flags[name] != flags[name]
+        ]
+        raise contract.BadInput(
+            f"{args.output} is out of date and was made with other flags ({', '.join(changed)}): "
+            "run `make preprocess` with the flags you want"
+        )
+    return False
 
 
-def _check_words(manifest: contract.Manifest) -> None:
-    """Refuses a train split without words: tf.Transform makes one up, for its file to have any."""
+def _made_of(made: contract.Manifest, input_dir: str) -> bool:
+    """Tells whether a dataset was made of the files that the folder holds now."""
+    source = reviews.Source(input_dir, made.flags["pattern"])
+    try:
+        tree = reviews.survey(source, made.flags["classes"])
+    except contract.BadInput:
+        return False
+    return (
+        tree.left_out == made.left_out
+        and tree.num_reviews == made.input.files
+        and tree.fingerprint() == made.input
+    )
+
+
+def _code_sha256() -> str:
+    digest = hashlib.sha256()
+    for module in CODE:
+        path = os.path.join(os.path.dirname(__file__), f"{module}.py")
+        digest.update(bytes.fromhex(contract.file_sha256(path)))
+    return digest.hexdigest()
+
+
+def _check_splits_hold_reviews(manifest: contract.Manifest) -> None:
     train = manifest.splits[contract.TRAIN]
-    if train.without_tokens == train.examples:
+    # tf.Transform makes a word up if there is none, for its file to have any.
+    if train.examples == train.without_tokens:
         raise contract.BadInput("no review of train has a word left once cleaned: add text to it")
+    for name, split in manifest.splits.items():
+        empty = [c for c, examples in split.class_examples.items() if not examples]
+        if not split.examples or (name == contract.TRAIN and empty):
+            what = f"the class {empty[0]}" if split.examples else "reviews"
+            raise contract.BadInput(
+                f"nothing is left of {what} in {name}: change --validation, --drop_leaked or "
+                "--drop_duplicates, or add reviews"
+            )
 
 
 def _print_tree(tree: reviews.Tree) -> None:
@@ -78,8 +155,8 @@ def _print_tree(tree: reviews.Tree) -> None:
         print("no test split: there will be nothing to evaluate a model on")
 
 
-def _plan(tree: reviews.Tree, args: argparse.Namespace) -> "pipeline.Plan":
-    from pipelines import pipeline, shards, transform, wordlists
+def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: dict[str, Any]) -> "manifest.Plan":
+    from pipelines import audit, manifest, shards, transform
 
     options = transform.TextOptions(
         max_tokens=args.max_tokens,
@@ -87,11 +164,17 @@ def _plan(tree: reviews.Tree, args: argparse.Namespace) -> "pipeline.Plan":
         stop_words=wordlists.read_stop_words(args.stop_words),
         replacements=wordlists.read_replacements(args.replacements),
     )
+    sizes = {split: sum(classes.values()) for split, classes in tree.examples.items()}
+    if args.validation:
+        sizes[contract.VALIDATION] = round(args.validation * sizes[contract.TRAIN])
+        sizes[contract.TRAIN] -= sizes[contract.VALIDATION]
     num_shards = {
-        split: args.num_shards or shards.default_num_shards(sum(classes.values()))
-        for split, classes in tree.examples.items()
+        split: args.num_shards or shards.default_num_shards(sizes[split])
+        for split in contract.SPLITS
+        if split in sizes
     }
-    return pipeline.Plan(tree, options, num_shards, args.compression)
+    assign = audit.Assign(num_shards, args.validation, args.drop_leaked, args.drop_duplicates)
+    return manifest.Plan(tree, options, assign, flags, _code_sha256())
 
 
 def _write_run(output_dir: str, input_dir: str, started: float) -> None:
@@ -118,24 +201,34 @@ def _parser() -> contract.ArgumentParser:
         ),
     )
     add = parser.add_argument
+    number = contract.number
     add("--input", required=True, metavar="DIR", help="a folder that holds train/ and test/")
     add("--output", required=True, metavar="DIR", help="the folder to write, or to replace whole")
-    add("--if_needed", action="store_true", help="do nothing if it holds a dataset of this input")
+    add("--force", action="store_true", help="run even if nothing has changed")
+    add("--if_needed", action="store_true", help="keep a dataset of this input, whatever its flags")
     add("--classes", nargs="+", metavar="NAME", help="the class folders, in the order of labels")
+    add("--pattern", default="*.txt", help="which file names are reviews")
+    add("--encoding", default="utf-8", help="of the files")
+    add(
+        "--validation",
+        type=number(float, least=0, below=1),
+        default=0.0,
+        metavar="SHARE",
+        help="how much of train becomes the validation split",
+    )
+    add("--drop_leaked", action="store_true", help="drop from train what stands in test, too")
+    add("--drop_duplicates", action="store_true", help="keep a text only once a split")
+    add("--min_tokens", type=number(least=0), default=5, help="report reviews of fewer tokens")
     add(
         "--max_tokens",
-        type=contract.number(least=3),
+        type=number(least=3),
         default=20_000,
         help="size of the vocabulary, counting padding and OOV",
     )
-    add(
-        "--max_len",
-        type=contract.number(least=1),
-        help="how many tokens of a review to keep (all of them by default)",
-    )
+    add("--max_len", type=number(least=1), help="how many tokens of a review to keep (else all)")
     add(
         "--num_shards",
-        type=contract.number(least=1, most=99_999),
+        type=number(least=1, most=99_999),
         help="of each split (one for every 10,000 reviews by default)",
     )
     add("--compression", choices=sorted(contract.COMPRESSIONS), default="none", help="of shards")

@@ -2,7 +2,11 @@
 
 import collections
 import dataclasses
+import fnmatch
+import functools
+import hashlib
 import itertools
+import operator
 import os
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -13,8 +17,8 @@ from pipelines import contract
 
 T = TypeVar("T")
 
-SUFFIX = ".txt"
 UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
+LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
 
 _BYTES = pa.large_list(pa.large_binary())
@@ -27,39 +31,103 @@ SCHEMA = pa.schema(
 )
 
 
+# Hash of the text, path of the file below the input folder, position of its class. A plain tuple,
+# which Beam encodes much faster than a named one.
+Review = tuple[bytes, bytes, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the reviews lie and how they are read.
+
+    Attributes:
+      input_dir: the folder.
+      pattern: which file names are reviews, by the shell's `*`, `?` and `[...]`.
+      encoding: of the files, as Python names it.
+    """
+
+    input_dir: str
+    pattern: str = "*.txt"
+    encoding: str = "utf-8"
+
+    def read(self, key: bytes) -> bytes:
+        """Returns the bytes of a file."""
+        # Plain calls of the system: for small files Python's file objects take twice the time.
+        file = os.open(os.path.join(os.fsencode(self.input_dir), key), os.O_RDONLY)
+        try:
+            size = os.fstat(file).st_size
+            return b"".join(iter(lambda: os.read(file, size + 1), b""))
+        finally:
+            os.close(file)
+
+    def decode(self, content: bytes) -> tuple[bytes, bool]:
+        """Returns the text as valid UTF-8, and whether any of it had to be replaced.
+
+        What can't be decoded becomes U+FFFD, as in the served model.
+        """
+        try:
+            text = content.decode(self.encoding).encode()
+            return text, False
+        except UnicodeError:
+            return content.decode(self.encoding, "replace").encode(errors="replace"), True
+
+
+def text_hash(text: bytes) -> bytes:
+    """Returns 16 bytes by which equal texts are known, alike in any process."""
+    return hashlib.blake2b(text, digest_size=16, key=b"textrecords text").digest()
+
+
+def fingerprint(key: bytes, content: bytes) -> contract.Fingerprint:
+    """Returns the fingerprint of one file."""
+    digest = hashlib.sha256(b"%d:%b" % (len(key), key) + hashlib.sha256(content).digest())
+    return contract.Fingerprint(1, len(content), digest.hexdigest())
+
+
 @dataclasses.dataclass(frozen=True)
 class Tree:
     """An input folder that can be preprocessed.
 
     Attributes:
-      input_dir: the folder.
+      source: the folder.
       classes: names of the class folders; a class's position is its label.
       examples: how many reviews lie in each split and class.
       left_out: why files were left out, and how many.
     """
 
-    input_dir: str
+    source: Source
     classes: tuple[str, ...]
     examples: dict[str, dict[str, int]]
     left_out: dict[str, int]
 
+    @property
+    def num_reviews(self) -> int:
+        return sum(sum(classes.values()) for classes in self.examples.values())
 
-def survey(input_dir: str, classes: list[str] | None = None) -> Tree:
+    def fingerprint(self) -> contract.Fingerprint:
+        """Reads all reviews and returns their fingerprint."""
+        folders = [f"{split}/{name}" for split in self.examples for name in self.classes]
+        keys = itertools.chain.from_iterable(list_reviews(self.source, f) for f in folders)
+        prints = (fingerprint(key, self.source.read(key)) for key in keys)
+        return functools.reduce(operator.add, prints)
+
+
+def survey(source: Source, classes: list[str] | None = None) -> Tree:
     """Looks through `<input_dir>/<split>/<class>/` and counts the reviews.
 
     Args:
-      input_dir: a folder with `train` and, if there is one, `test`.
+      source: a folder with `train` and, if there are any, `validation` and `test`.
       classes: the class folders to read; by default all of train, sorted by name.
 
     Raises:
       BadInput: if there is nothing to train a classifier on.
     """
+    input_dir = source.input_dir
     if not os.path.isdir(input_dir):
         raise contract.BadInput(f"no input folder {input_dir}: name a folder that holds train/")
     train_dir = os.path.join(input_dir, contract.TRAIN)
     if not os.path.isdir(train_dir):
         raise contract.BadInput(
-            f"{input_dir} has no folder train: it must hold train/<class>/*.txt"
+            f"{input_dir} has no folder train: it must hold train/<class>/{source.pattern}"
         )
     found = _class_folders(train_dir)
     chosen = tuple(classes or found)
@@ -70,8 +138,8 @@ def survey(input_dir: str, classes: list[str] | None = None) -> Tree:
         split_dir = os.path.join(input_dir, split)
         if os.path.isdir(split_dir):
             _check_same_classes(split_dir, chosen, chosen_by_user=bool(classes))
-            examples[split] = _count_split(split_dir, chosen, left_out)
-    return Tree(input_dir, chosen, examples, dict(sorted(left_out.items())))
+            examples[split] = _count_split(source, split, chosen, left_out)
+    return Tree(source, chosen, examples, dict(sorted(left_out.items())))
 
 
 def _class_folders(split_dir: str) -> list[str]:
@@ -82,7 +150,9 @@ def _class_folders(split_dir: str) -> list[str]:
 
 def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) -> None:
     if not chosen:
-        raise contract.BadInput(f"{train_dir} has no class folders: it must hold <class>/*.txt")
+        raise contract.BadInput(
+            f"{train_dir} has no class folders: it must hold a folder for each class"
+        )
     if len(set(chosen)) < len(chosen):
         raise contract.BadInput(f"--classes names a class twice: {' '.join(chosen)}")
     if len(chosen) == 1:
@@ -112,11 +182,10 @@ def _check_same_classes(split_dir: str, chosen: tuple[str, ...], *, chosen_by_us
 
 
 def _count_split(
-    split_dir: str, classes: tuple[str, ...], left_out: collections.Counter[str]
+    source: Source, split: str, classes: tuple[str, ...], left_out: collections.Counter[str]
 ) -> dict[str, int]:
     """Counts the reviews of each class; adds what is left out to `left_out`."""
-    split = os.path.basename(split_dir)
-    with os.scandir(split_dir) as entries:
+    with os.scandir(os.path.join(source.input_dir, split)) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 left_out["hidden"] += 1
@@ -127,68 +196,83 @@ def _count_split(
                 left_out[f"{split}/{entry.name}: {why}"] += len(os.listdir(entry.path))
     examples = {}
     for name in classes:
-        folder = os.path.join(split_dir, name)
-        examples[name] = sum(1 for _ in list_reviews(folder, left_out))
+        examples[name] = sum(1 for _ in list_reviews(source, f"{split}/{name}", left_out))
         if not examples[name]:
-            raise contract.BadInput(f"{folder} holds no {SUFFIX} files: a class needs at least one")
+            raise contract.BadInput(
+                f"{source.input_dir}/{split}/{name} holds no {source.pattern} files: a class "
+                "needs at least one"
+            )
     return examples
 
 
-def list_reviews(folder: str, left_out: collections.Counter[str] | None = None) -> Iterator[str]:
-    """Yields the names of the reviews in a class folder, in no order.
+def list_reviews(
+    source: Source, folder: str, left_out: collections.Counter[str] | None = None
+) -> Iterator[bytes]:
+    """Yields the keys of the reviews in a class folder and the folders inside it, in no order.
 
     Args:
-      folder: the class folder.
+      source: the input folder.
+      folder: the class folder, by its path below the input folder.
       left_out: where the files that aren't reviews are counted, by reason.
     """
     left_out = collections.Counter() if left_out is None else left_out
-    with os.scandir(folder) as entries:
+    with os.scandir(os.path.join(source.input_dir, folder)) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 left_out["hidden"] += 1
+            elif entry.is_dir(follow_symlinks=False):
+                yield from list_reviews(source, f"{folder}/{entry.name}", left_out)
             elif not entry.is_file():
-                left_out["folders and special files inside a class"] += 1
-            elif not entry.name.endswith(SUFFIX):
-                left_out[f"not {SUFFIX}"] += 1
+                left_out["links to folders, and special files"] += 1
+            elif not fnmatch.fnmatchcase(entry.name, source.pattern):
+                left_out[f"not {source.pattern}"] += 1
             else:
-                yield entry.name
+                yield os.fsencode(f"{folder}/{entry.name}")
+
+
+def list_folder(folder: tuple[str, str, int], source: Source) -> Iterator[list[tuple[bytes, int]]]:
+    """Yields the files of a class folder, given as (split, class, label): lists of (key, label)."""
+    split, name, label = folder
+    keys = list_reviews(source, f"{split}/{name}")
+    yield from chunks(((key, label) for key in keys), size=LISTED_TOGETHER)
 
 
 def read_batches(
-    input_dir: str, files: Iterable[tuple[bytes, int]], not_utf8: list[bytes] | None = None
+    source: Source, reviews: Iterable[Review], undecodable: list[bytes] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Reads reviews, in the order of `files`, as record batches of `SCHEMA`.
+    """Reads reviews, in their order, as record batches of `SCHEMA`.
 
     Args:
-      input_dir: the input folder.
-      files: the key and the label of each review.
-      not_utf8: where the keys are put of the reviews that had to be decoded with replacement.
+      source: the input folder.
+      reviews: what to read.
+      undecodable: where the keys are put of the reviews that had to be decoded with replacement.
 
     Yields:
       Batches of up to `BATCH_SIZE` reviews.
+
+    Raises:
+      Failure: if a text isn't the one that was hashed.
     """
-    not_utf8 = [] if not_utf8 is None else not_utf8
-    for batch in chunks(files, size=BATCH_SIZE):
-        texts = [_read(input_dir, key, not_utf8) for key, _ in batch]
+    undecodable = [] if undecodable is None else undecodable
+    for batch in chunks(reviews, size=BATCH_SIZE):
+        texts = [_read_text(source, review, undecodable) for review in batch]
         columns = [
             pa.array(texts, pa.large_binary()),
-            pa.array([label for _, label in batch], pa.int64()),
-            pa.array([key for key, _ in batch], pa.large_binary()),
+            pa.array([label for _, _, label in batch], pa.int64()),
+            pa.array([key for _, key, _ in batch], pa.large_binary()),
         ]
         yield pa.RecordBatch.from_arrays([_one_each(column) for column in columns], schema=SCHEMA)
 
 
-def _read(input_dir: str, key: bytes, not_utf8: list[bytes]) -> bytes:
-    """Returns a review as valid UTF-8: what isn't becomes U+FFFD, as in the served model."""
-    path = os.path.join(os.fsencode(input_dir), key)
-    with open(path, "rb", buffering=0) as file:  # a small file is one read
-        text = file.read()
-    try:
-        text.decode()
-        return text
-    except UnicodeDecodeError:
-        not_utf8.append(key)
-        return text.decode(errors="replace").encode()
+def _read_text(source: Source, review: Review, undecodable: list[bytes]) -> bytes:
+    hashed, key, _ = review
+    text, replaced = source.decode(source.read(key))
+    if text_hash(text) != hashed:
+        path = os.path.join(source.input_dir, os.fsdecode(key))
+        raise contract.Failure(f"{path} changed while it was being read: run again")
+    if replaced:
+        undecodable.append(key)
+    return text
 
 
 def chunks(items: Iterable[T], *, size: int) -> Iterator[list[T]]:

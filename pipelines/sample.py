@@ -195,7 +195,7 @@ def write(output: str, *, count: int, seed: int) -> None:
             initargs=(signal.SIGINT, signal.SIG_IGN),
         ) as pool,
     ):
-        for split in contract.SPLITS:
+        for split in (contract.TRAIN, contract.TEST):
             for label in CLASSES:
                 os.makedirs(os.path.join(folder, split, label))
         written = pool.map(functools.partial(_write_block, folder, seed), blocks)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import apache_beam as beam
 import numpy as np
@@ -19,7 +19,6 @@ REVIEWS_PER_SHARD = 10_000
 MOST_SHARDS = 10_000
 
 ShardId = tuple[str, int]  # split, index
-ReviewFile = tuple[bytes, bytes, int]  # hash of the key, key, label
 
 
 def default_num_shards(num_reviews: int) -> int:
@@ -32,9 +31,9 @@ def key_hash(key: bytes) -> bytes:
     return hashlib.blake2b(key, digest_size=8, key=b"textrecords").digest()
 
 
-def shard_index(hashed: bytes, num_shards: int) -> int:
-    """Returns the shard, counted from 0, of the review with this `key_hash`."""
-    return int.from_bytes(hashed, "big") % num_shards
+def shard_of(split: str, key: bytes, num_shards: dict[str, int]) -> ShardId:
+    """Returns the shard that the review of this key goes into."""
+    return split, int.from_bytes(key_hash(key), "big") % num_shards[split]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +45,18 @@ class Written:
       label_counts: <int64>[num_classes], reviews of each label.
       length_counts: how many reviews have so many tokens, by the number of tokens.
       id_counts: <int64>[vocabulary size], how often each id was written.
-      not_utf8: reviews that were decoded with replacement.
-      without_tokens: reviews that are one OOV for want of a token.
+      undecodable: keys of the reviews that were decoded with replacement.
+      without_tokens: keys of the reviews that are one OOV for want of a token.
+      short: keys of the reviews that have too few tokens.
     """
 
     shards: tuple[contract.Shard, ...]
     label_counts: np.ndarray
     length_counts: collections.Counter[int]
     id_counts: np.ndarray
-    not_utf8: int
-    without_tokens: int
+    undecodable: tuple[bytes, ...]
+    without_tokens: tuple[bytes, ...]
+    short: tuple[bytes, ...]
 
     def __add__(self, other: "Written") -> "Written":
         return Written(
@@ -71,42 +72,43 @@ class WriteShard:
     stage: they are in memory a batch at a time, whatever the size of the dataset.
 
     Attributes:
-      input_dir: the folder of the reviews.
+      source: the folder of the reviews.
       output_dir: the folder to write in.
       num_shards: of each split.
       num_classes: number of labels.
       compression: a key of `contract.COMPRESSIONS`.
       options: the flags that the transform graph was made with.
+      min_tokens: a review of fewer is short.
     """
 
-    input_dir: str
+    source: reviews.Source
     output_dir: str
     num_shards: dict[str, int]
     num_classes: int
     compression: str
     options: transform.TextOptions
+    min_tokens: int
 
     def __call__(
-        self, shard: tuple[ShardId, Iterable[list[ReviewFile]]], transform_fn_dir: str
+        self, shard: tuple[ShardId, Iterable[list[reviews.Review]]], transform_fn_dir: str
     ) -> tuple[str, Written]:
         """Returns the split and what was written of it."""
-        (split, index), chunks = shard
-        files = sorted(itertools.chain.from_iterable(chunks))
+        (split, index), lists = shard
+        files = in_order(lists)
         name = contract.shard_name(split, index, self.num_shards[split], self.compression)
         path = os.path.join(self.output_dir, name)
         graph, vocabulary_size = _load_transform(transform_fn_dir)
         written = self._nothing(vocabulary_size)
-        not_utf8: list[bytes] = []
-        batches = reviews.read_batches(self.input_dir, (file[1:] for file in files), not_utf8)
+        undecodable: list[bytes] = []
         with tf.io.TFRecordWriter(path, contract.COMPRESSIONS[self.compression]) as writer:
-            for batch in batches:
+            for batch in reviews.read_batches(self.source, files, undecodable):
                 written += self._write_batch(batch, graph, vocabulary_size, writer)
         described = (_describe(path, len(files)),)
-        return split, dataclasses.replace(written, shards=described, not_utf8=len(not_utf8))
+        return split, dataclasses.replace(written, shards=described, undecodable=tuple(undecodable))
 
     def _nothing(self, vocabulary_size: int) -> Written:
         labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
-        return Written((), labels, collections.Counter(), ids, 0, 0)
+        return Written((), labels, collections.Counter(), ids, (), (), ())
 
     def _write_batch(
         self,
@@ -118,28 +120,33 @@ class WriteShard:
         texts, labels, keys = (column.flatten() for column in batch.columns)
         ids, lengths = _token_ids(graph, texts, labels, keys)
         rows = np.split(ids, np.cumsum(lengths)[:-1])
-        for row, label, key in zip(rows, labels.to_pylist(), keys.to_pylist(), strict=True):
+        names = keys.to_pylist()
+        for row, label, key in zip(rows, labels.to_pylist(), names, strict=True):
             writer.write(serialize_example(row, label, key))
+        without_tokens = self._without_tokens(texts, rows)
+        is_short = (lengths < self._least) | (without_tokens & (self.min_tokens > 0))
         return Written(
             shards=(),
             label_counts=np.bincount(labels, minlength=self.num_classes),
             length_counts=collections.Counter(lengths.tolist()),
             id_counts=np.bincount(ids, minlength=vocabulary_size),
-            not_utf8=0,
-            without_tokens=self._count_without_tokens(texts.to_pylist(), rows),
+            undecodable=(),
+            without_tokens=tuple(itertools.compress(names, without_tokens)),
+            short=tuple(itertools.compress(names, is_short)),
         )
 
-    def _count_without_tokens(self, texts: list[bytes], rows: list[np.ndarray]) -> int:
-        """Counts the texts that have no token; the record doesn't tell them from one OOV word."""
-        alone = [
-            text
-            for text, row in zip(texts, rows, strict=True)
-            if len(row) == 1 and row[0] == contract.OOV_ID
-        ]
-        if not alone:
-            return 0
-        num_tokens = _tokenizer(self.options)(tf.constant(alone)).row_lengths()
-        return int(tf.math.count_nonzero(num_tokens == 0))
+    @property
+    def _least(self) -> int:
+        """The number of tokens to ask for: a review cut to `max_len` isn't short for that."""
+        return min(self.min_tokens, self.options.max_len or self.min_tokens)
+
+    def _without_tokens(self, texts: pa.Array, rows: list[np.ndarray]) -> np.ndarray:
+        """Tells which texts have no token; the record doesn't tell them from one OOV word."""
+        found = np.array([len(row) == 1 and row[0] == contract.OOV_ID for row in rows])
+        if found.any():
+            alone = tf.constant(texts.filter(pa.array(found)).to_pylist())
+            found[found] = _tokenizer(self.options)(alone).row_lengths() == 0
+        return found
 
 
 def serialize_example(tokens: np.ndarray, label: int, key: bytes) -> bytes:
@@ -185,43 +192,28 @@ def _describe(path: str, num_examples: int) -> contract.Shard:
     return contract.Shard(os.path.basename(path), num_examples, os.path.getsize(path), digest)
 
 
+def in_order(lists: Iterable[list[reviews.Review]]) -> list[reviews.Review]:
+    """Returns the reviews of a shard in the order in which they are written."""
+    return sorted(itertools.chain.from_iterable(lists), key=_place)
+
+
+def _place(review: reviews.Review) -> tuple[bytes, bytes]:
+    return key_hash(review[1]), review[1]
+
+
 class GroupByShard(beam.PTransform):
-    """Lists the class folders and groups their files by shard.
+    """Groups (ShardId, list of Review) by shard; every shard comes out, also an empty one."""
 
-    Takes (split, class name, label), gives (ShardId, lists of ReviewFile). Paths alone are grouped,
-    in lists, since one path an element costs more than the file's reading. Every shard comes out,
-    also one that no review falls into.
-    """
-
-    def __init__(self, input_dir: str, num_shards: dict[str, int]):
+    def __init__(self, num_shards: dict[str, int]):
         super().__init__()
-        self._input_dir = input_dir
         self._num_shards = num_shards
 
-    def expand(self, folders: beam.PCollection) -> beam.PCollection:
+    def expand(self, assigned: beam.PCollection) -> beam.PCollection:
         every_shard = [
             ((split, index), [])
             for split, count in self._num_shards.items()
             for index in range(count)
         ]
-        listed = folders | "ListFolder" >> beam.FlatMap(
-            list_folder, input_dir=self._input_dir, num_shards=self._num_shards
-        )
-        empty = folders.pipeline | "EveryShard" >> beam.Create(every_shard)
-        # (ShardId, list of ReviewFile) -> (ShardId, lists of ReviewFile)
-        return (listed, empty) | beam.Flatten() | beam.GroupByKey()
-
-
-def list_folder(
-    folder: tuple[str, str, int], input_dir: str, num_shards: dict[str, int]
-) -> Iterator[tuple[ShardId, list[ReviewFile]]]:
-    """Yields the files of one class folder, some thousands at a time, by the shard they go into."""
-    split, name, label = folder
-    names = reviews.list_reviews(os.path.join(input_dir, split, name))
-    for chunk in reviews.chunks(names, size=REVIEWS_PER_SHARD):
-        by_shard = collections.defaultdict(list)
-        for file in chunk:
-            key = os.fsencode(f"{split}/{name}/{file}")
-            hashed = key_hash(key)
-            by_shard[split, shard_index(hashed, num_shards[split])].append((hashed, key, label))
-        yield from by_shard.items()
+        empty = assigned.pipeline | "EveryShard" >> beam.Create(every_shard)
+        # (ShardId, list of Review) -> (ShardId, lists of Review)
+        return (assigned, empty) | beam.Flatten() | beam.GroupByKey()

@@ -63,9 +63,25 @@ def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
         )
     console.Console().print(shown)
     for name, split in manifest.splits.items():
-        if split.not_utf8:
-            print(f"{name}: {split.not_utf8:,} reviews aren't UTF-8; decoded with replacement")
-        if split.without_tokens:
-            print(f"{name}: {split.without_tokens:,} reviews have no words; kept as one OOV token")
+        for what, count in _findings(split).items():
+            if count:
+                print(f"{name}: {count:,} {what}")
+    print(
+        f"in two splits: {manifest.audit.leaked_texts:,} texts; "
+        f"in two classes: {manifest.audit.contrary_texts:,} (keys in {manifest.audit.file})"
+    )
     print(f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV")
+    train = manifest.splits[contract.TRAIN].coverage
+    print("of train's tokens: " + ", ".join(f"top {int(n):,} {s:.1%}" for n, s in train.items()))
     print(f"wrote {output_dir} in {seconds:.1f} s")
+
+
+def _findings(split: contract.Split) -> dict[str, int]:
+    return {
+        "reviews repeat another of the split": split.found - split.distinct_texts,
+        "reviews dropped, since a later split has their text": split.dropped_leaked,
+        "reviews dropped, since they repeat another": split.dropped_duplicates,
+        "reviews aren't in the encoding; decoded with replacement": split.undecodable,
+        "reviews have no words; kept as one OOV token": split.without_tokens,
+        "reviews are shorter than --min_tokens": split.short,
+    }

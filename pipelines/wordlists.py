@@ -1,8 +1,25 @@
-"""Reads the files of `--stop_words` and `--replacements`."""
+"""Reads the files of `--stop_words` and `--replacements`.
 
-import tensorflow as tf
+TensorFlow is imported where it is first needed, so that a refusal is immediate.
+"""
 
-from pipelines import contract, transform
+from pipelines import contract
+
+BUILT_IN = "english"
+
+
+def fingerprint(path: str | None) -> str | None:
+    """Returns the SHA-256 of a file of words; `english` and None stand for themselves.
+
+    Raises:
+      BadInput: if the file can't be read.
+    """
+    if path is None or path == BUILT_IN:
+        return path
+    try:
+        return contract.file_sha256(path)
+    except OSError as error:
+        raise contract.BadInput(f"can't read the words in {path}: {error.strerror}") from None
 
 
 def read_stop_words(path: str | None) -> tuple[str, ...]:
@@ -16,7 +33,9 @@ def read_stop_words(path: str | None) -> tuple[str, ...]:
     """
     if path is None:
         return ()
-    if path == "english":
+    if path == BUILT_IN:
+        from pipelines import transform
+
         return transform.ENGLISH_STOP_WORDS
     words = {_one_token(line, f"{path}, line {n}") for n, line in _lines(path) if line.strip()}
     return tuple(sorted(words))
@@ -56,6 +75,10 @@ def _lines(path: str) -> list[tuple[int, str]]:
 
 
 def _tokens(text: str) -> list[str]:
+    import tensorflow as tf
+
+    from pipelines import transform
+
     return [t.decode() for t in tf.strings.split(transform.standardize(text)).numpy()]
 
 

@@ -92,7 +92,7 @@ def test_how_a_command_ends(body, code, stderr):
     assert stderr in (None, done.stderr)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 1}', "{"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 2}', "{"])
 def test_a_broken_manifest_is_refused_in_one_line(tmp_path, text):
     (tmp_path / contract.MANIFEST).write_text(text)
     with pytest.raises(contract.BadInput, match=r"manifest\.json can't be read") as error:

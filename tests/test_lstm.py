@@ -23,7 +23,7 @@ TUTORIAL = Network(
 SMALL = dataclasses.replace(
     TUTORIAL, max_tokens=9, max_len=4, embedding_dim=3, lstm_units=5, dense_units=6
 )
-TRAINING = Training(learning_rate=0.1, clipnorm=1.0, batch_size=3, epochs=25, seed=0)
+TRAINING = Training(learning_rate=0.1, clipnorm=1.0, batch_size=3, epochs=25, patience=1, seed=0)
 TOKENS = np.array([[1, 2, 3, 0], [8, 7, 0, 0], [4, 0, 0, 0]], np.int32)
 
 

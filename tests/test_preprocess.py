@@ -43,7 +43,7 @@ def read(folder, split, compression=""):
 
 def digests(folder):
     """Returns the SHA-256 of all that the manifest stands for, and of the manifest."""
-    names = [contract.MANIFEST, contract.VOCABULARY]
+    names = [contract.MANIFEST, contract.SCHEMA, contract.AUDIT, contract.VOCABULARY]
     names += [path.name for path in folder.glob("*.tfrecord*")]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
@@ -77,7 +77,7 @@ def test_the_manifest_says_what_was_written(tiny):
     test = manifest.splits["test"]
     assert test.examples == 2
     assert test.class_examples == {"neg": 1, "pos": 1}
-    assert (test.tokens, test.oov_tokens, test.without_tokens, test.not_utf8) == (5, 2, 1, 0)
+    assert (test.tokens, test.oov_tokens, test.without_tokens, test.undecodable) == (5, 2, 1, 0)
     assert test.token_lengths == {"min": 1, "50%": 1, "90%": 4, "99%": 4, "max": 4}
     for split in manifest.splits.values():
         for shard in split.shards:
@@ -119,11 +119,12 @@ def test_flags_shape_the_data(tmp_path):
     assert manifest.vocabulary.size == 4
     assert manifest.flags["max_tokens"] == 4
     assert manifest.flags["max_len"] == 3
-    assert manifest.flags["stop_words"]["count"] == 1
-    assert manifest.splits["train"].not_utf8 == 1
+    assert manifest.flags["stop_words"] == hashlib.sha256(b"a\n").hexdigest()
+    assert manifest.splits["train"].undecodable == 1
     assert sorted(os.listdir(tmp_path / "out")) == [
-        *("manifest.json", "run.json", "test-00000-of-00002.tfrecord.gz"),
-        *("test-00001-of-00002.tfrecord.gz", "train-00000-of-00002.tfrecord.gz"),
+        *("audit.jsonl", "manifest.json", "run.json", "schema.pbtxt"),
+        *("test-00000-of-00002.tfrecord.gz", "test-00001-of-00002.tfrecord.gz"),
+        "train-00000-of-00002.tfrecord.gz",
         *("train-00001-of-00002.tfrecord.gz", "transform_fn", "transformed_metadata"),
     ]
     # film 4, then good and b, 2 each: good comes first.
@@ -147,23 +148,6 @@ def test_a_train_split_without_words_is_refused(tmp_path):
     with pytest.raises(contract.BadInput, match="no review of train has a word left"):
         run(tmp_path / "in", tmp_path / "out")
     assert os.listdir(tmp_path) == ["in"]
-
-
-def test_two_worker_processes_give_the_same_bytes(tiny, tmp_path):
-    folder, _ = tiny
-    flags = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    done = command(
-        *("pipelines.preprocess", "--input", folder / "in", "--output", tmp_path / "out", *flags)
-    )
-    assert done.returncode == 0, done.stderr
-    assert digests(tmp_path / "out") == digests(folder / "out")
-
-
-def test_the_same_files_give_the_same_bytes_wherever_they_lie(tiny, tmp_path):
-    folder, _ = tiny
-    write(tmp_path / "elsewhere" / "deeper", dict(reversed(TREE.items())))
-    run(tmp_path / "elsewhere" / "deeper", tmp_path / "out", "--direct_num_workers=1")
-    assert digests(tmp_path / "out") == digests(folder / "out")
 
 
 @pytest.fixture(scope="module")
@@ -210,21 +194,78 @@ def test_a_run_that_fails_leaves_the_old_dataset_and_nothing_else(tmp_path, monk
     assert run(tmp_path / "in", tmp_path / "out").splits["train"].examples == 3
 
 
-def test_if_needed_keeps_a_dataset_of_the_same_input_only(tiny, tmp_path, capsys):
+def ran(source, target, *flags):
+    """Runs preprocess; tells whether it made a dataset."""
+    before = os.stat(target).st_ino
+    run(source, target, *flags)
+    return os.stat(target).st_ino != before
+
+
+def test_nothing_is_done_if_nothing_has_changed(tiny, tmp_path):
     folder, _ = tiny
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    source, target = str(tmp_path / "in"), str(tmp_path / "out")
-    assert not preprocess._is_dataset_of(target, source)  # the copy was made from another folder
+    source, target = tmp_path / "in", tmp_path / "out"
+    assert not ran(source, target)
+    assert ran(source, target, "--force")
+    assert ran(source, target, "--max_tokens=50")
+    assert ran(source, target)  # the flags are others again
+    (source / "train/neg/0.txt").write_text("Bad FILM.<br />A film, a c")  # of the same size
+    assert ran(source, target)
+    (source / "train/neg/0.txt").rename(source / "train/neg/1.txt")
+    assert ran(source, target)
+    write(source, {"train/neg/2.txt": "new"})
+    assert ran(source, target)
+    write(source, {"train/neg/notes.md": "left out"})
+    assert ran(source, target)
+    assert not ran(source, target)
+
+
+@pytest.mark.parametrize("change", ["missing", "changed", "added", "vocabulary"])
+def test_a_damaged_dataset_is_made_again(tiny, tmp_path, change):
+    folder, _ = tiny
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    target = tmp_path / "out"
+    shard = target / "test-00000-of-00001.tfrecord"
+    if change == "missing":
+        shard.unlink()
+    elif change == "changed":
+        shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    elif change == "added":
+        shutil.copy(shard, target / "test-00001-of-00002.tfrecord")
+    else:
+        (target / contract.VOCABULARY).write_text("film\n")
+    assert ran(tmp_path / "in", target)
+    assert digests(target) == digests(folder / "out")
+
+
+def test_other_code_makes_a_dataset_stale(tiny, tmp_path, monkeypatch):
+    folder, _ = tiny
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(preprocess, "_code_sha256", lambda: "0" * 64)
+    assert ran(tmp_path / "in", tmp_path / "out")
+
+
+def test_the_code_that_counts_is_all_that_the_pipeline_imports():
+    imported = "import pipelines.pipeline, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True)
+    modules = {m.removeprefix("pipelines.") for m in done.stdout.split() if "pipelines." in m}
+    assert modules | {"wordlists"} == set(preprocess.CODE)
+
+
+def test_if_needed_keeps_a_dataset_of_other_flags_while_its_input_is_the_same(tmp_path):
+    write(tmp_path / "in", TREE)
+    source, target = tmp_path / "in", tmp_path / "out"
+    run(source, target, "--max_tokens=50", "--pattern=0.*")
+    assert not ran(source, target, "--if_needed")
+    write(source, {"train/pos/9.txt": "not in the pattern"})
+    # No review is new, but one more file was left out: the manifest would differ.
+    with pytest.raises(
+        contract.BadInput, match=r"other flags \(--pattern 0\.\*, --max_tokens 50\)"
+    ):
+        ran(source, target, "--if_needed")
     run(source, target)
-    capsys.readouterr()
-    run(source, target, "--if_needed")
-    assert "already holds a dataset" in capsys.readouterr().out
-    write(source, {"train/pos/9.txt": "another"})
-    assert not preprocess._is_dataset_of(target, source)
-    os.remove(f"{source}/train/pos/9.txt")
-    assert preprocess._is_dataset_of(target, source)
-    os.remove(f"{target}/train-00000-of-00001.tfrecord")
-    assert not preprocess._is_dataset_of(target, source)
+    write(source, {"train/pos/10.txt": "another"})
+    assert ran(source, target, "--if_needed")
 
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):
@@ -270,7 +311,7 @@ def command(*args, **kwargs):
         ({"in/test/a/0.txt": "x"}, "has no folder train"),
         ({"in/train/0.txt": "x"}, "has no class folders"),
         ({"in/train/a/0.txt": "x"}, "has one class only"),
-        ({"in/train/a/0.txt": "x", "in/train/b/0.md": "x"}, "holds no .txt files"),
+        ({"in/train/a/0.txt": "x", "in/train/b/0.md": "x"}, "holds no *.txt files"),
         ({f"in/{d}/0.txt": "x" for d in ("train/a", "train/b", "test/a")}, "but train has a, b"),
     ],
 )
@@ -309,5 +350,5 @@ def test_another_format_version_is_refused(tiny, tmp_path):
     _folder, manifest = tiny
     fields = json.loads(manifest.to_json()) | {"format_version": 99}
     (tmp_path / contract.MANIFEST).write_text(json.dumps(fields))
-    with pytest.raises(contract.BadInput, match="format version 99, but this program reads 1"):
+    with pytest.raises(contract.BadInput, match="format version 99, but this program reads 2"):
         contract.read_manifest(str(tmp_path))

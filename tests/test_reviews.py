@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from tiny_tree import write
 
@@ -24,29 +26,28 @@ def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
         "train/unsup/1.txt": "",
     }
     write(tmp_path, GOOD | others)
-    tree = reviews.survey(str(tmp_path))
+    tree = reviews.survey(reviews.Source(str(tmp_path)))
     assert tree.classes == ("neg", "pos")
-    assert tree.examples == {"train": {"neg": 2, "pos": 1}, "test": {"neg": 1, "pos": 1}}
+    assert tree.examples == {"train": {"neg": 2, "pos": 2}, "test": {"neg": 1, "pos": 1}}
     assert tree.left_out == {
         "beside the class folders": 1,
-        "folders and special files inside a class": 1,
         "hidden": 2,
-        "not .txt": 1,
+        "not *.txt": 1,
         "train/unsup: no labels": 2,
     }
 
 
 def test_survey_sorts_classes_of_any_name_and_takes_a_missing_test_split(tmp_path):
     write(tmp_path, {f"train/{name}/0.txt": "x" for name in ("so so", "Ärger", "b", "a")})
-    tree = reviews.survey(str(tmp_path))
+    tree = reviews.survey(reviews.Source(str(tmp_path)))
     assert tree.classes == ("a", "b", "so so", "Ärger")
     assert list(tree.examples) == ["train"]
 
 
 def test_classes_override_order_and_choice(tmp_path):
     write(tmp_path, GOOD | {"train/unsup/0.txt": "x", "test/unsup/0.txt": "x"})
-    assert reviews.survey(str(tmp_path), ["pos", "neg"]).classes == ("pos", "neg")
-    chosen = reviews.survey(str(tmp_path), ["pos", "unsup"])
+    assert reviews.survey(reviews.Source(str(tmp_path)), ["pos", "neg"]).classes == ("pos", "neg")
+    chosen = reviews.survey(reviews.Source(str(tmp_path)), ["pos", "unsup"])
     assert chosen.examples["train"] == {"pos": 1, "unsup": 1}
     assert chosen.left_out == {
         "train/neg: not a chosen class": 2,
@@ -62,7 +63,7 @@ def test_classes_override_order_and_choice(tmp_path):
         ({"train/0.txt": "x"}, None, "has no class folders"),
         ({"train/unsup/0.txt": "x"}, None, "has no class folders"),
         ({"train/neg/0.txt": "x"}, None, "has one class only, neg"),
-        ({"train/neg/0.txt": "x", "train/pos/0.md": "x"}, None, "pos holds no .txt files"),
+        ({"train/neg/0.txt": "x", "train/pos/0.md": "x"}, None, "pos holds no *.txt files"),
         ({**GOOD, "test/meh/0.txt": "x"}, None, "has the classes meh, neg, pos, but train has"),
         ({"train/a/0.txt": "x", "train/b/0.txt": "x", "test/a/0.txt": "x"}, None, "test has the"),
         (GOOD, ["neg", "bad"], "has no folder bad: its classes are neg, pos"),
@@ -73,31 +74,90 @@ def test_classes_override_order_and_choice(tmp_path):
 def test_survey_refuses_in_one_line(tmp_path, files, classes, message):
     write(tmp_path / "in", files)
     with pytest.raises(contract.BadInput) as error:
-        reviews.survey(str(tmp_path / "in"), classes)
+        reviews.survey(reviews.Source(str(tmp_path / "in")), classes)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_nested_folders_and_other_names_are_found_by_the_pattern(tmp_path):
+    files = {"train/a/0": "", "train/a/deep/er/1.md": "", "train/a/.git/2.md": "", "train/b/3": ""}
+    write(tmp_path, files)
+    (tmp_path / "train/a/loop").symlink_to(tmp_path / "train")
+    (tmp_path / "train/a/link.md").symlink_to(tmp_path / "train/b/3")
+    tree = reviews.survey(reviews.Source(str(tmp_path), pattern="*"))
+    assert tree.examples == {"train": {"a": 3, "b": 1}}
+    assert tree.left_out == {"hidden": 1, "links to folders, and special files": 1}
+    keys = {b"train/a/0", b"train/a/deep/er/1.md", b"train/a/link.md"}
+    assert set(reviews.list_reviews(tree.source, "train/a")) == keys
+
+
+def test_the_fingerprint_follows_paths_and_contents_alone(tmp_path):
+    def of(files):
+        folder = tmp_path / str(len(os.listdir(tmp_path)))
+        write(folder, files)
+        return reviews.survey(reviews.Source(str(folder))).fingerprint()
+
+    assert of(GOOD) == of(dict(reversed(GOOD.items())))
+    assert (of(GOOD).files, of(GOOD).bytes) == (5, 19)
+    others = (
+        {**GOOD, "train/neg/0.txt": "Bad"},
+        {**GOOD, "train/neg/0.txt": "worse", "train/neg/1.txt": "bad"},
+        {**GOOD, "train/neg/2.txt": ""},
+    )
+    assert len({of(files) for files in (GOOD, *others)}) == 4
+
+
+def reviews_of(folder, keys):
+    """Returns a `Review` of each key, all with the label 1."""
+    source = reviews.Source(str(folder))
+    texts = [source.decode(source.read(key))[0] for key in keys]
+    return [(reviews.text_hash(text), key, 1) for text, key in zip(texts, keys, strict=True)]
 
 
 def test_read_batches_keeps_order_and_decodes_with_replacement(tmp_path):
     write(
         tmp_path, {"train/neg/a.txt": b"caf\xe9", "train/pos/b.txt": "ok ☺", "train/pos/c.txt": ""}
     )
-    files = [(b"train/pos/b.txt", 1), (b"train/neg/a.txt", 0), (b"train/pos/c.txt", 1)]
-    not_utf8 = []
-    (batch,) = reviews.read_batches(str(tmp_path), files, not_utf8)
+    files = reviews_of(tmp_path, [b"train/pos/b.txt", b"train/neg/a.txt", b"train/pos/c.txt"])
+    undecodable = []
+    (batch,) = reviews.read_batches(reviews.Source(str(tmp_path)), files, undecodable)
     assert batch.schema == reviews.SCHEMA
     assert batch.to_pydict() == {
         "text": [["ok ☺".encode()], ["caf\ufffd".encode()], [b""]],
-        "label": [[1], [0], [1]],
+        "label": [[1], [1], [1]],
         "key": [[b"train/pos/b.txt"], [b"train/neg/a.txt"], [b"train/pos/c.txt"]],
     }
-    assert not_utf8 == [b"train/neg/a.txt"]
+    assert undecodable == [b"train/neg/a.txt"]
 
 
 def test_read_batches_splits_at_the_batch_size(tmp_path, monkeypatch):
     monkeypatch.setattr(reviews, "BATCH_SIZE", 2)
     write(tmp_path, {f"train/a/{n}.txt": str(n) for n in range(5)})
-    batches = reviews.read_batches(
-        str(tmp_path), ((f"train/a/{n}.txt".encode(), 0) for n in range(5))
-    )
+    files = reviews_of(tmp_path, [f"train/a/{n}.txt".encode() for n in range(5)])
+    batches = reviews.read_batches(reviews.Source(str(tmp_path)), files)
     assert [batch.num_rows for batch in batches] == [2, 2, 1]
+
+
+def test_a_text_that_changed_since_it_was_hashed_is_named(tmp_path):
+    write(tmp_path, GOOD)
+    files = reviews_of(tmp_path, [b"train/neg/0.txt"])
+    write(tmp_path, {"train/neg/0.txt": "new"})
+    with pytest.raises(contract.Failure, match=r"train/neg/0\.txt changed while it was being read"):
+        list(reviews.read_batches(reviews.Source(str(tmp_path)), files))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "text", "replaced"),
+    [
+        ("utf-8", "é\x00\n".encode(), "é\x00\n", False),
+        ("utf-8", b"caf\xe9", "caf\ufffd", True),
+        ("utf-8", b"\xed\xa0\x80", "\ufffd\ufffd\ufffd", True),
+        ("latin-1", b"caf\xe9", "café", False),
+        ("utf-16", "é".encode("utf-16"), "é", False),
+        ("cp1252", b"\x81", "\ufffd", True),
+        ("unicode_escape", b"a\\ud800", "a?", True),
+    ],
+)
+def test_texts_are_decoded_to_utf8(encoding, content, text, replaced):
+    source = reviews.Source("", encoding=encoding)
+    assert source.decode(content) == (text.encode(), replaced)

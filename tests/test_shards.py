@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import contract, pipeline, shards
+from pipelines import contract, manifest, shards
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_a_serialized_example_is_exact():
 
 def test_quantiles_are_the_least_value_that_covers_the_share():
     counts = collections.Counter({1: 5, 2: 4, 7: 1})
-    assert pipeline.quantiles(counts) == {"min": 1, "50%": 1, "90%": 2, "99%": 7, "max": 7}
-    assert pipeline.quantiles(collections.Counter({3: 1})) == dict.fromkeys(pipeline.QUANTILES, 3)
+    assert manifest.quantiles(counts) == {"min": 1, "50%": 1, "90%": 2, "99%": 7, "max": 7}
+    assert manifest.quantiles(collections.Counter({3: 1})) == dict.fromkeys(manifest.QUANTILES, 3)
 
 
 def test_a_vocabulary_out_of_order_is_noticed():
     reserved = [0, 9]
-    pipeline.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 3, 1]))
+    manifest.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 3, 1]))
     with pytest.raises(contract.Failure, match="out of order"):
-        pipeline.check_order([b"a", b"b", b"c"], np.array([*reserved, 3, 3, 1]))
+        manifest.check_order([b"a", b"b", b"c"], np.array([*reserved, 3, 3, 1]))
     with pytest.raises(contract.Failure, match="out of order"):
-        pipeline.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 1, 3]))
+        manifest.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 1, 3]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from model import config, evaluate, predict, train
+from model import config, evaluate, input_pipeline, predict, train
 from pipelines import contract
 
 SMALL = ["--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"]
@@ -61,10 +61,32 @@ def test_the_metrics_are_of_each_epoch_and_the_test_split(trained):
         "accuracy": 12,
         "loss": 12,
     }
+    assert metrics["best_epoch"] == 12
     assert metrics["history"]["accuracy"][-1] == 1
     assert metrics["test"]["accuracy"] == 1
     assert metrics["test"]["confusion_matrix"] == [[5, 0], [0, 4]]
     assert 0 < metrics["test"]["loss"] < 0.1
+
+
+def test_validation_stops_the_training_and_chooses_the_weights(tmp_path):
+    """What is learned from train is wrong in validation, so that its first epoch is the best."""
+    words = ("bad", "good")
+    contrary = [(text, 1 - label) for text, label in reviews(words, 30)]
+    splits = {"train": reviews(words, 40), "validation": contrary, "test": reviews(words, 9)}
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    tiny_dataset.write(records, splits)
+    train.main(["--records", records, "--model_dir", model_dir, *QUICK, "--patience=2"])
+    metrics = read_json(model_dir, "metrics.json")
+    validation_loss = metrics["history"]["val_loss"]
+    assert metrics["best_epoch"] == 1
+    assert len(validation_loss) == len(metrics["history"]["loss"]) == 3
+    model = evaluate.load_model(model_dir, config.read(model_dir))
+    rows = input_pipeline.read_split(
+        records, contract.read_manifest(records), "validation", max_tokens=5, max_len=4
+    )
+    kept = evaluate.evaluate(model, rows, num_classes=2)
+    assert kept.loss == pytest.approx(validation_loss[0], rel=1e-5)
+    assert validation_loss[0] < validation_loss[1]
 
 
 def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
@@ -73,7 +95,7 @@ def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
     assert settings.network.max_tokens == 5  # the whole vocabulary
     assert settings.network.lstm_units == 4
     assert settings.training == config.Training(
-        learning_rate=0.05, clipnorm=1.0, batch_size=8, epochs=12, seed=0
+        learning_rate=0.05, clipnorm=1.0, batch_size=8, epochs=12, patience=3, seed=0
     )
     assert settings.classes == ("neg", "pos")
     assert settings.vocabulary == manifest.vocabulary

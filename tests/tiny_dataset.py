@@ -1,6 +1,7 @@
 """A small dataset of the same form as `pipelines.preprocess` writes, from TensorFlow alone."""
 
 import collections
+import dataclasses
 import hashlib
 import os
 
@@ -58,10 +59,13 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
     }
     manifest = contract.Manifest(
         format_version=contract.FORMAT_VERSION,
+        input=contract.Fingerprint(0, 0, "0"),
+        code_sha256="",
         classes=classes,
         flags={"compression": compression, "max_tokens": 20000, "max_len": None, **flags},
         vocabulary=contract.Vocabulary(contract.VOCABULARY, len(ids) + 2, _sha256(words)),
         splits=splits,
+        audit=contract.Audit(contract.AUDIT, "", 0, 0),
         left_out={},
     )
     with open(os.path.join(folder, contract.MANIFEST), "w", encoding="utf-8") as file:
@@ -87,7 +91,11 @@ def _write_split(folder, split, rows, ids, num_shards, compression):
         )
         for shard in range(num_shards)
     ]
-    return contract.Split(len(rows), {}, 0, 0, {}, 0, 0, tuple(shards))
+    counts = {field.name: 0 for field in dataclasses.fields(contract.Split)}
+    details = ("class_examples", "coverage", "token_lengths", "token_length_histogram")
+    return contract.Split(
+        **{**counts, **{name: {} for name in details}, "examples": len(rows), "shards": (*shards,)}
+    )
 
 
 def _record(position, text, label, ids):

@@ -1,0 +1,156 @@
+"""Which split each review goes into, and what is wrong with texts that stand in the input twice.
+
+Texts are known by their hashes, and only hashes and paths are grouped: the texts of a dataset need
+not fit into memory. They are grouped in buckets of many hashes, since an element of its own for
+each review would cost more than all the work on it.
+"""
+
+import collections
+import dataclasses
+import itertools
+import operator
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+
+from pipelines import contract, reviews, shards
+
+REVIEWS_PER_BUCKET = 100_000
+
+FINGERPRINT, AUDITED = "fingerprint", "audited"  # outputs beside the reviews
+
+# What is wrong ("finding") with which reviews ("keys"): a line of `contract.AUDIT`.
+Finding = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Audited:
+    """What was found in one or several buckets.
+
+    Attributes:
+      found: reviews, by split.
+      distinct: distinct texts, by split.
+      dropped_leaked: reviews left out since a later split has their text, by split.
+      dropped_duplicates: reviews left out since their split has their text already, by split.
+      findings: texts that stand in the input more than once.
+    """
+
+    found: collections.Counter[str]
+    distinct: collections.Counter[str]
+    dropped_leaked: collections.Counter[str]
+    dropped_duplicates: collections.Counter[str]
+    findings: list[Finding]
+
+    def __add__(self, other: "Audited") -> "Audited":
+        return Audited(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
+        )
+
+
+def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
+    """Describes what is wrong with the reviews of `keys`."""
+    return {"finding": what, **more, "keys": [os.fsdecode(key) for key in keys]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Assign:
+    """Decides the split and shard of each review, and audits those that share a text.
+
+    Attributes:
+      num_shards: of each split.
+      validation: which share of train becomes the validation split.
+      drop_leaked: keep a text only in the last of its splits: test, else validation.
+      drop_duplicates: keep a text only once a split, by the first of its keys.
+    """
+
+    num_shards: dict[str, int]
+    validation: float
+    drop_leaked: bool
+    drop_duplicates: bool
+
+    def __call__(self, bucket: tuple[int, Iterable[list[reviews.Review]]]) -> Iterator[Any]:
+        """Yields (ShardId, list of Review) and, as `AUDITED`, an `Audited`."""
+        audited = Audited(*(collections.Counter() for _ in range(4)), [])
+        by_shard = collections.defaultdict(list)
+        in_order = sorted(itertools.chain.from_iterable(bucket[1]))  # by text, then by key
+        for _, same_text in itertools.groupby(in_order, operator.itemgetter(0)):
+            for split, kept in self._keep(list(same_text), audited).items():
+                for review in kept:
+                    by_shard[shards.shard_of(split, review[1], self.num_shards)].append(review)
+        yield from by_shard.items()
+        yield beam.pvalue.TaggedOutput(AUDITED, audited)
+
+    def _keep(
+        self, same_text: list[reviews.Review], audited: Audited
+    ) -> dict[str, list[reviews.Review]]:
+        """Returns, by split, which of the reviews with one text stay; adds to `audited`."""
+        found: dict[str, list[reviews.Review]] = {}
+        for review in same_text:
+            found.setdefault(self._split(review), []).append(review)
+        if len(same_text) > 1:
+            audited.findings.extend(_findings(found))
+        last = max(found, key=contract.SPLITS.index)
+        kept = {}
+        for split, same in found.items():
+            audited.found[split] += len(same)
+            audited.distinct[split] += 1
+            if self.drop_leaked and split != last:
+                audited.dropped_leaked[split] += len(same)
+                continue
+            kept[split] = same[:1] if self.drop_duplicates else same
+            audited.dropped_duplicates[split] += len(same) - len(kept[split])
+        return kept
+
+    def _split(self, review: reviews.Review) -> str:
+        """Takes validation from train by the text, so that duplicates never straddle the two."""
+        text_hash, key, _ = review
+        folder = os.fsdecode(key.partition(b"/")[0])
+        if folder == contract.TRAIN and _fraction(text_hash) < self.validation:
+            return contract.VALIDATION
+        return folder
+
+
+def _fraction(text_hash: bytes) -> float:
+    """Returns a number of the text's own from 0 to below 1."""
+    return int.from_bytes(text_hash[-6:], "big") / 2**48  # exact: a float holds 53 bits
+
+
+def _findings(found: dict[str, list[reviews.Review]]) -> Iterator[Finding]:
+    """Describes reviews with one text, by split."""
+    for split, same in found.items():
+        if len(same) > 1:
+            yield finding("duplicate", (key for _, key, _ in same), split=split)
+    everywhere = sorted(itertools.chain.from_iterable(found.values()))
+    keys = [key for _, key, _ in everywhere]
+    if len(found) > 1:
+        yield finding("leak", keys, splits=sorted(found, key=contract.SPLITS.index))
+    if len({label for _, _, label in everywhere}) > 1:
+        yield finding("contrary labels", keys)
+
+
+def digest(
+    files: list[tuple[bytes, int]], source: reviews.Source, num_buckets: int
+) -> Iterator[Any]:
+    """Reads files, given as (key, label).
+
+    Yields:
+      (bucket, list of Review) and, as `FINGERPRINT`, that of the files.
+    """
+    total = contract.Fingerprint(0, 0, "0")
+    by_bucket = collections.defaultdict(list)
+    for key, label in files:
+        content = source.read(key)
+        total += reviews.fingerprint(key, content)
+        text_hash = reviews.text_hash(source.decode(content)[0])
+        by_bucket[int.from_bytes(text_hash[:6], "big") % num_buckets].append(
+            (text_hash, key, label)
+        )
+    yield from by_bucket.items()
+    yield beam.pvalue.TaggedOutput(FINGERPRINT, total)
+
+
+def num_buckets(num_reviews: int) -> int:
+    """Returns into how many buckets so many reviews are grouped."""
+    return -(-num_reviews // REVIEWS_PER_BUCKET)
