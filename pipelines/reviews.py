@@ -154,6 +154,12 @@ def list_reviews(folder: str, left_out: collections.Counter[str] | None = None) 
                 yield entry.name
 
 
+def list_keys(input_dir: str, split: str, class_name: str) -> Iterator[bytes]:
+    """Yields the keys of the reviews in a class folder, in no order."""
+    for name in list_reviews(os.path.join(input_dir, split, class_name)):
+        yield os.fsencode(f"{split}/{class_name}/{name}")
+
+
 def read_batches(
     input_dir: str, files: Iterable[tuple[bytes, int]], not_utf8: list[bytes] | None = None
 ) -> Iterator[pa.RecordBatch]:
@@ -179,16 +185,23 @@ def read_batches(
 
 
 def _read(input_dir: str, key: bytes, not_utf8: list[bytes]) -> bytes:
-    """Returns a review as valid UTF-8: what isn't becomes U+FFFD, as in the served model."""
+    raw = read_raw(input_dir, key)
+    text = decode(raw)
+    if text != raw:
+        not_utf8.append(key)
+    return text
+
+
+def read_raw(input_dir: str, key: bytes) -> bytes:
+    """Returns a review's bytes as they lie on disk."""
     path = os.path.join(os.fsencode(input_dir), key)
     with open(path, "rb", buffering=0) as file:  # a small file is one read
-        text = file.read()
-    try:
-        text.decode()
-        return text
-    except UnicodeDecodeError:
-        not_utf8.append(key)
-        return text.decode(errors="replace").encode()
+        return file.read()
+
+
+def decode(raw: bytes) -> bytes:
+    """Returns a review as valid UTF-8: what isn't becomes U+FFFD, as in the served model."""
+    return raw.decode(errors="replace").encode()
 
 
 def chunks(items: Iterable[T], *, size: int) -> Iterator[list[T]]:

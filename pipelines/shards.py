@@ -217,11 +217,10 @@ def list_folder(
 ) -> Iterator[tuple[ShardId, list[ReviewFile]]]:
     """Yields the files of one class folder, some thousands at a time, by the shard they go into."""
     split, name, label = folder
-    names = reviews.list_reviews(os.path.join(input_dir, split, name))
-    for chunk in reviews.chunks(names, size=REVIEWS_PER_SHARD):
+    keys = reviews.list_keys(input_dir, split, name)
+    for chunk in reviews.chunks(keys, size=REVIEWS_PER_SHARD):
         by_shard = collections.defaultdict(list)
-        for file in chunk:
-            key = os.fsencode(f"{split}/{name}/{file}")
+        for key in chunk:
             hashed = key_hash(key)
             by_shard[split, shard_index(hashed, num_shards[split])].append((hashed, key, label))
         yield from by_shard.items()
