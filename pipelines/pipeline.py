@@ -25,7 +25,7 @@ from apache_beam.runners.runner import create_runner
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
-from pipelines import contract, reviews, shards, transform
+from pipelines import contract, reviews, shards, transform, wordlists
 
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
 LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
@@ -186,13 +186,9 @@ def _flags(plan: Plan) -> dict[str, Any]:
         "max_len": options.max_len,
         "num_shards": plan.num_shards,
         "compression": plan.compression,
-        "stop_words": _fingerprint(options.stop_words),
-        "replacements": _fingerprint(options.replacements),
+        "stop_words": wordlists.fingerprint(options.stop_words),
+        "replacements": wordlists.fingerprint(options.replacements),
     }
-
-
-def _fingerprint(words: tuple[Any, ...]) -> dict[str, Any]:
-    return {"count": len(words), "sha256": hashlib.sha256(repr(words).encode()).hexdigest()}
 
 
 def _describe_vocabulary(vocabulary: list[bytes]) -> contract.Vocabulary:

@@ -160,6 +160,13 @@ def list_keys(input_dir: str, split: str, class_name: str) -> Iterator[bytes]:
         yield os.fsencode(f"{split}/{class_name}/{name}")
 
 
+def all_keys(tree: Tree) -> Iterator[bytes]:
+    """Yields the keys of all reviews of an input folder, in no order."""
+    for split, classes in tree.examples.items():
+        for name in classes:
+            yield from list_keys(tree.input_dir, split, name)
+
+
 def read_batches(
     input_dir: str, files: Iterable[tuple[bytes, int]], not_utf8: list[bytes] | None = None
 ) -> Iterator[pa.RecordBatch]:

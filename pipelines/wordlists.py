@@ -1,5 +1,8 @@
 """Reads the files of `--stop_words` and `--replacements`."""
 
+import hashlib
+from typing import Any
+
 import tensorflow as tf
 
 from pipelines import contract, transform
@@ -45,6 +48,11 @@ def read_replacements(path: str | None) -> tuple[tuple[str, str], ...]:
         if pairs.setdefault(token, text) != text:
             raise contract.BadInput(f"{where}: {token} has another replacement further up")
     return tuple(sorted(pairs.items()))
+
+
+def fingerprint(words: tuple[Any, ...]) -> dict[str, Any]:
+    """Returns what the manifest keeps of the words to remove, or of the replacements."""
+    return {"count": len(words), "sha256": hashlib.sha256(repr(words).encode()).hexdigest()}
 
 
 def _lines(path: str) -> list[tuple[int, str]]:

@@ -1,0 +1,402 @@
+"""Proves that all stages give a review the same ids, token by token.
+
+Keras' `TextVectorization`, adapted afresh on the texts of train, is what the others are held
+against: the records, the rows that tf.data feeds, and the SavedModel, which gets the raw bytes.
+
+TensorFlow is imported where it is first needed, so that `--help` is immediate.
+"""
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import rich
+import rich.progress
+import rich.table
+
+from model import config, evaluate, predict
+from pipelines import contract, reviews
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from pipelines import transform
+
+BATCH_SIZE = 1024  # reviews in memory at once
+SCORE_TOLERANCE = 1e-6
+KEYS_NAMED = 3  # of the reviews that differ
+
+T = TypeVar("T")
+Rows = Iterable[np.ndarray]  # the ids, label or scores of each review of a batch
+Size = tuple[int, int]  # max_tokens, max_len
+
+
+@dataclasses.dataclass
+class Tally:
+    """How the rows of one stage compare with what they should be.
+
+    Attributes:
+      what: the values that were compared.
+      reference: what they were compared with.
+      tolerance: by how much two values may differ.
+      reviews: the reviews compared.
+      values: the ids, labels or scores compared.
+      differing: how many of these differ.
+      greatest: the greatest difference of two values.
+      keys: the reviews that differ.
+    """
+
+    what: str
+    reference: str
+    tolerance: float
+    reviews: int = 0
+    values: int = 0
+    differing: int = 0
+    greatest: float = 0.0
+    keys: list[bytes] = dataclasses.field(default_factory=list)
+
+    def add(self, keys: list[bytes], expected: Rows, actual: Rows) -> None:
+        """Compares the rows of a batch; what a row has too much or too little differs."""
+        for key, want, got in zip(keys, expected, actual, strict=True):
+            shared, longest = sorted((len(want), len(got)))
+            differences = np.abs(want[:shared] - got[:shared])
+            # Counted by what agrees: NaN doesn't.
+            differing = longest - np.count_nonzero(differences <= self.tolerance)
+            self.reviews += 1
+            self.values += longest
+            self.differing += differing
+            self.greatest = float(np.maximum(self.greatest, differences.max(initial=0)))
+            if differing:
+                self.keys.append(key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Records, and the folder they are said to be of."""
+
+    input_dir: str
+    records_dir: str
+    manifest: contract.Manifest
+
+    def batches(self, split: str) -> "tf.data.Dataset":
+        """Returns batches of keys, labels and ids as they stand in the records.
+
+        These are `key` <string>[batch_size], `label` <int64>[batch_size] and `tokens`
+        <int64>[batch_size, (tokens)].
+        """
+        import tensorflow as tf
+
+        from model import input_pipeline
+
+        features = {
+            contract.KEY: tf.io.FixedLenFeature([], tf.string),
+            contract.LABEL: tf.io.FixedLenFeature([], tf.int64),
+            contract.TOKENS: tf.io.RaggedFeature(tf.int64),
+        }
+        records = input_pipeline.read_records(self.records_dir, self.manifest, split)
+        return records.batch(BATCH_SIZE).map(lambda batch: tf.io.parse_example(batch, features))
+
+    def fed(self, split: str, size: Size) -> "tf.data.Dataset":
+        """Returns batches of what a network is fed, in the order of `batches`."""
+        from model import input_pipeline
+
+        max_tokens, max_len = size
+        rows = input_pipeline.read_split(
+            self.records_dir, self.manifest, split, max_tokens=max_tokens, max_len=max_len
+        )
+        return input_pipeline.batches(rows, BATCH_SIZE)
+
+    def keys(self) -> Iterator[bytes]:
+        """Yields the keys of all records."""
+        for split in self.manifest.splits:
+            for batch in self.batches(split):
+                yield from batch[contract.KEY].numpy().tolist()
+
+    def track(self, batches: Iterable[T], description: str, split: str) -> Iterable[T]:
+        """Shows a progress bar over the batches of a split."""
+        total = -(-self.manifest.splits[split].examples // BATCH_SIZE)
+        return rich.progress.track(batches, description, total)
+
+    def read_raw(self, batch: dict[str, "tf.Tensor"]) -> list[bytes]:
+        """Returns the bytes of the reviews of one of the `batches`."""
+        return [reviews.read_raw(self.input_dir, key) for key in batch[contract.KEY].numpy()]
+
+    def class_label(self, key: bytes) -> int:
+        """Returns the label of the class folder that the review lies in."""
+        return self.manifest.classes.index(os.fsdecode(key).split("/")[1])
+
+
+class Reference:
+    """`keras.layers.TextVectorization` of several sizes, used as in the Keras tutorial.
+
+    Args:
+      tokenizer: what splits a text if the dataset was made with word lists, which Keras doesn't
+        know, else None.
+      max_len: how many tokens of a review the records keep; None is all.
+    """
+
+    def __init__(self, tokenizer: "transform.Tokenizer | None", max_len: int | None):
+        self._tokenizer = tokenizer
+        self._max_len = max_len
+        self._layers = {}
+
+    def adapt(self, max_tokens: int, raw: Iterable[list[bytes]]) -> None:
+        """Adds a layer of this size, adapted on batches of reviews."""
+        import keras
+
+        self._layers[max_tokens] = keras.layers.TextVectorization(
+            max_tokens,
+            standardize=None if self._tokenizer else "lower_and_strip_punctuation",
+            split=self._tokenizer or "whitespace",
+            ragged=True,
+        )
+        self._layers[max_tokens].adapt(map(self._texts, raw))
+
+    def ids(self, raw: list[bytes]) -> dict[int, list[np.ndarray]]:
+        """Returns the ids of each review, <int64>[tokens], for each size.
+
+        A review without tokens is one OOV, as everywhere but in Keras.
+        """
+        texts = self._texts(raw)
+        oov = np.array([contract.OOV_ID])
+        return {
+            max_tokens: [row[: self._max_len] if len(row) else oov for row in _rows(layer(texts))]
+            for max_tokens, layer in self._layers.items()
+        }
+
+    def _texts(self, raw: list[bytes]) -> "tf.Tensor":
+        import tensorflow as tf
+
+        texts = tf.constant([reviews.decode(text) for text in raw])
+        if self._tokenizer:  # which does the same
+            return texts
+        return tf.strings.regex_replace(texts, "<br />", " ")
+
+
+class Model:
+    """What `model.train` made: the SavedModel, and the network rebuilt from its weights."""
+
+    def __init__(self, model_dir: str, settings: config.Config):
+        self.size: Size = settings.network.max_tokens, settings.network.max_len
+        self._network = evaluate.load_model(model_dir, settings)
+        self._signatures = predict.load_signatures(model_dir)
+        if "tokenize" not in self._signatures:
+            raise contract.BadInput(
+                f"the model in {model_dir} doesn't give its ids: run `make train` again"
+            )
+
+    def network_scores(self, tokens: "tf.Tensor") -> np.ndarray:
+        """Returns <float32>[batch_size, 1 or num_classes] for rows of ids that tf.data feeds."""
+        return self._network.predict_on_batch(tokens)
+
+    def serve(self, raw: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns ids <int32>[batch_size, max_len] and scores as above, from raw text."""
+        import tensorflow as tf
+
+        texts = tf.constant(raw)
+        scored = self._signatures["serving_default"](text=texts)
+        scores = scored["score"][:, tf.newaxis] if "score" in scored else scored["scores"]
+        return self._signatures["tokenize"](text=texts)[contract.TOKENS].numpy(), scores.numpy()
+
+
+def check_keys(record_keys: Iterable[bytes], review_keys: set[bytes]) -> None:
+    """Raises `Failure` unless each review has one record, and each record its review."""
+    seen: set[bytes] = set()
+    twice = set()
+    for key in record_keys:
+        (twice if key in seen else seen).add(key)
+    problems = {
+        "stand in the input, but in no record": review_keys - seen,
+        "stand in the records, but not in the input": seen - review_keys,
+        "stand in two records": twice,
+    }
+    for problem, keys in problems.items():
+        if keys:
+            raise contract.Failure(
+                f"{len(keys):,} reviews {problem}: {_name(sorted(keys))}; "
+                "run `make preprocess` again, or name the folder that the records are of"
+            )
+
+
+def _name(keys: list[bytes]) -> str:
+    named = [os.fsdecode(key) for key in keys[:KEYS_NAMED]]
+    return ", ".join(named + ["..."] * (len(keys) > KEYS_NAMED))
+
+
+class Proof:
+    """Compares all stages, a batch of reviews at a time, and keeps the tallies.
+
+    Args:
+      dataset: the records, and what they are of.
+      reference: adapted at the vocabulary sizes of `sizes`.
+      sizes: what to have tf.data feed; if there is a model, its size is among them.
+      model: the trained model, if there is one.
+    """
+
+    def __init__(
+        self, dataset: Dataset, reference: Reference, sizes: list[Size], model: Model | None
+    ):
+        self._dataset = dataset
+        self._reference = reference
+        self._sizes = sizes
+        self._model = model
+        self._tallies: dict[tuple[str, str], Tally] = {}
+
+    def compare(self) -> list[Tally]:
+        """Goes through all splits."""
+        for split in self._dataset.manifest.splits:
+            fed = [self._dataset.fed(split, size) for size in self._sizes]
+            batches = zip(self._dataset.batches(split), *fed, strict=True)
+            for batch, *rows in self._dataset.track(batches, f"Comparing {split}", split):
+                self._compare_batch(batch, dict(zip(self._sizes, rows, strict=True)))
+        return list(self._tallies.values())
+
+    def _compare_batch(
+        self,
+        batch: dict[str, "tf.Tensor"],
+        fed: dict[Size, tuple["tf.Tensor", "tf.Tensor"]],
+    ) -> None:
+        import keras
+
+        def add(what: str, reference: str, expected: Rows, actual: Rows, tolerance: float = 0):
+            tally = self._tallies.setdefault((what, reference), Tally(what, reference, tolerance))
+            tally.add(keys, expected, actual)
+
+        keys = batch[contract.KEY].numpy().tolist()
+        raw = self._dataset.read_raw(batch)
+        ids = self._reference.ids(raw)
+        folders = np.array([[self._dataset.class_label(key)] for key in keys])
+        add("labels in the records", "class folders", folders, _column(batch[contract.LABEL]))
+        for max_tokens, expected in ids.items():
+            records = [_keep(row, max_tokens) for row in _rows(batch[contract.TOKENS])]
+            add("ids in the records", _keras(max_tokens), expected, records)
+        for (max_tokens, max_len), (tokens, labels) in fed.items():
+            expected = keras.utils.pad_sequences(
+                ids[max_tokens], max_len, padding="post", truncating="post"
+            )
+            name = "that tf.data feeds"
+            add(f"labels {name}", "class folders", folders, _column(labels))
+            add(f"ids {name}", _keras(max_tokens, max_len), expected, tokens.numpy())
+            if self._model and self._model.size == (max_tokens, max_len):
+                served, scores = self._model.serve(raw)
+                add("ids in the SavedModel", _keras(max_tokens, max_len), expected, served)
+                network = self._model.network_scores(tokens)
+                add("scores of the SavedModel", "network", network, scores, SCORE_TOLERANCE)
+
+
+def _rows(ids: "tf.RaggedTensor") -> list[np.ndarray]:
+    """Takes <int64>[batch_size, (tokens)] apart."""
+    return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])
+
+
+def _column(labels: "tf.Tensor") -> np.ndarray:
+    return labels.numpy()[:, np.newaxis]
+
+
+def _keep(ids: np.ndarray, max_tokens: int) -> np.ndarray:
+    """Makes ids from `max_tokens` on OOV."""
+    return np.where(ids < max_tokens, ids, contract.OOV_ID)
+
+
+def _keras(max_tokens: int, max_len: int | None = None) -> str:
+    return f"Keras at {max_tokens:,} tokens, " + (f"cut at {max_len:,}" if max_len else "whole")
+
+
+def show(tallies: list[Tally]) -> None:
+    """Prints what was compared."""
+    table = rich.table.Table("compared", "with")
+    for name in ("reviews", "values", "differ"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for tally in tallies:
+        counts = (tally.reviews, tally.values, tally.differing)
+        table.add_row(tally.what, tally.reference, *(f"{count:,}" for count in counts))
+    rich.print(table)
+    for tally in tallies:
+        if tally.tolerance:
+            print(f"greatest difference of two {tally.what}: {tally.greatest:.1e}")
+
+
+def check(tallies: list[Tally]) -> None:
+    """Raises `Failure` if anything differs."""
+    for tally in tallies:
+        if tally.differing:
+            raise contract.Failure(
+                f"{tally.differing:,} {tally.what} are not those of {tally.reference}, "
+                f"in {len(tally.keys):,} reviews: {_name(tally.keys)}"
+            )
+
+
+def read_tokenizer(
+    args: argparse.Namespace, manifest: contract.Manifest
+) -> "transform.Tokenizer | None":
+    """Returns what splits texts as the word lists want it, or None if there are none.
+
+    Raises:
+      BadInput: if these aren't the lists that the records were made with.
+    """
+    from pipelines import transform, wordlists
+
+    options = transform.TextOptions(
+        stop_words=wordlists.read_stop_words(args.stop_words),
+        replacements=wordlists.read_replacements(args.replacements),
+    )
+    for flag in ("stop_words", "replacements"):
+        if wordlists.fingerprint(getattr(options, flag)) != manifest.flags[flag]:
+            raise contract.BadInput(
+                f"--{flag}: {args.records} was made with other ones: "
+                "give the flag as it was given to preprocess"
+            )
+    return transform.Tokenizer(options) if options.stop_words or options.replacements else None
+
+
+def main(argv: list[str]) -> None:
+    args = _parser().parse_args(argv)
+    manifest = contract.read_manifest(args.records)
+    tree = reviews.survey(args.input, list(manifest.classes))
+    settings = config.read(args.model_dir) if args.model_dir else None
+    if settings:
+        config.check_fits(manifest, settings.network)
+    with contract.quiet_imports():
+        tokenizer = read_tokenizer(args, manifest)
+    dataset = Dataset(args.input, args.records, manifest)
+    check_keys(dataset.keys(), set(reviews.all_keys(tree)))
+    model = Model(args.model_dir, settings) if settings else None
+    most = manifest.flags["max_tokens"]
+    sizes = [(most, args.max_len), (min(args.max_tokens, most), args.max_len)]
+    sizes = list(dict.fromkeys(sizes + ([model.size] if model else [])))
+    reference = Reference(tokenizer, manifest.flags["max_len"])
+    for max_tokens in dict.fromkeys(max_tokens for max_tokens, _ in sizes):
+        batches = dataset.batches(contract.TRAIN)
+        track = dataset.track(batches, f"Adapting {_keras(max_tokens)}", contract.TRAIN)
+        reference.adapt(max_tokens, map(dataset.read_raw, track))
+    tallies = Proof(dataset, reference, sizes, model).compare()
+    show(tallies)
+    check(tallies)
+
+
+def _parser() -> contract.ArgumentParser:
+    parser = contract.ArgumentParser(
+        prog="pipelines.verify",
+        description="Proves that Keras, the records, tf.data and the SavedModel agree on all ids.",
+    )
+    add = parser.add_argument
+    add("--input", required=True, metavar="DIR", help="the folder that preprocess read")
+    add("--records", required=True, metavar="DIR", help="what preprocess wrote")
+    add("--model_dir", metavar="DIR", help="what train wrote, to compare the SavedModel too")
+    add("--stop_words", metavar="FILE", help="as given to preprocess")
+    add("--replacements", metavar="FILE", help="as given to preprocess")
+    add(
+        "--max_tokens",
+        type=contract.number(least=3),
+        default=1000,
+        help="size of a vocabulary to try beside that of the records",
+    )
+    add("--max_len", type=contract.number(least=1), default=100, help="tokens that tf.data feeds")
+    return parser
+
+
+if __name__ == "__main__":
+    contract.run(main)
