@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import rich
+import rich.box
 import rich.progress
 import rich.table
 
@@ -115,11 +116,6 @@ class Dataset:
             for batch in self.batches(split):
                 yield from batch[contract.KEY].numpy().tolist()
 
-    def track(self, batches: Iterable[T], description: str, split: str) -> Iterable[T]:
-        """Shows a progress bar over the batches of a split."""
-        total = -(-self.manifest.splits[split].examples // BATCH_SIZE)
-        return rich.progress.track(batches, description, total)
-
     def read_raw(self, batch: dict[str, "tf.Tensor"]) -> list[bytes]:
         """Returns the bytes of the reviews of one of the `batches`."""
         return [reviews.read_raw(self.input_dir, key) for key in batch[contract.KEY].numpy()]
@@ -209,14 +205,14 @@ def check_keys(record_keys: Iterable[bytes], review_keys: set[bytes]) -> None:
     for key in record_keys:
         (twice if key in seen else seen).add(key)
     problems = {
-        "stand in the input, but in no record": review_keys - seen,
-        "stand in the records, but not in the input": seen - review_keys,
-        "stand in two records": twice,
+        "in two records": twice,
+        "in the records, but not in the input": seen - review_keys,
+        "in the input, but in no record": review_keys - seen,
     }
     for problem, keys in problems.items():
         if keys:
             raise contract.Failure(
-                f"{len(keys):,} reviews {problem}: {_name(sorted(keys))}; "
+                f"{problem}: {_name(sorted(keys))} ({len(keys):,} in all); "
                 "run `make preprocess` again, or name the folder that the records are of"
             )
 
@@ -250,7 +246,8 @@ class Proof:
         for split in self._dataset.manifest.splits:
             fed = [self._dataset.fed(split, size) for size in self._sizes]
             batches = zip(self._dataset.batches(split), *fed, strict=True)
-            for batch, *rows in self._dataset.track(batches, f"Comparing {split}", split):
+            examples = self._dataset.manifest.splits[split].examples
+            for batch, *rows in _track(batches, f"Comparing {split}", examples):
                 self._compare_batch(batch, dict(zip(self._sizes, rows, strict=True)))
         return list(self._tallies.values())
 
@@ -269,20 +266,20 @@ class Proof:
         raw = self._dataset.read_raw(batch)
         ids = self._reference.ids(raw)
         folders = np.array([[self._dataset.class_label(key)] for key in keys])
-        add("labels in the records", "class folders", folders, _column(batch[contract.LABEL]))
+        add("labels of the records", "class folders", folders, _column(batch[contract.LABEL]))
         for max_tokens, expected in ids.items():
             records = [_keep(row, max_tokens) for row in _rows(batch[contract.TOKENS])]
-            add("ids in the records", _keras(max_tokens), expected, records)
+            add("ids of the records", f"Keras {max_tokens}", expected, records)
         for (max_tokens, max_len), (tokens, labels) in fed.items():
             expected = keras.utils.pad_sequences(
                 ids[max_tokens], max_len, padding="post", truncating="post"
             )
-            name = "that tf.data feeds"
-            add(f"labels {name}", "class folders", folders, _column(labels))
-            add(f"ids {name}", _keras(max_tokens, max_len), expected, tokens.numpy())
+            size = f"{max_tokens}x{max_len}"
+            add(f"labels of tf.data {size}", "class folders", folders, _column(labels))
+            add(f"ids of tf.data {size}", f"Keras {size}", expected, tokens.numpy())
             if self._model and self._model.size == (max_tokens, max_len):
                 served, scores = self._model.serve(raw)
-                add("ids in the SavedModel", _keras(max_tokens, max_len), expected, served)
+                add("ids of the SavedModel", f"Keras {size}", expected, served)
                 network = self._model.network_scores(tokens)
                 add("scores of the SavedModel", "network", network, scores, SCORE_TOLERANCE)
 
@@ -301,13 +298,14 @@ def _keep(ids: np.ndarray, max_tokens: int) -> np.ndarray:
     return np.where(ids < max_tokens, ids, contract.OOV_ID)
 
 
-def _keras(max_tokens: int, max_len: int | None = None) -> str:
-    return f"Keras at {max_tokens:,} tokens, " + (f"cut at {max_len:,}" if max_len else "whole")
+def _track(batches: Iterable[T], description: str, examples: int) -> Iterable[T]:
+    """Shows a progress bar over batches of so many examples."""
+    return rich.progress.track(batches, description, -(-examples // BATCH_SIZE))
 
 
 def show(tallies: list[Tally]) -> None:
     """Prints what was compared."""
-    table = rich.table.Table("compared", "with")
+    table = rich.table.Table("compared", "with", box=rich.box.SIMPLE)
     for name in ("reviews", "values", "differ"):
         table.add_column(name, justify="right", no_wrap=True)
     for tally in tallies:
@@ -316,7 +314,7 @@ def show(tallies: list[Tally]) -> None:
     rich.print(table)
     for tally in tallies:
         if tally.tolerance:
-            print(f"greatest difference of two {tally.what}: {tally.greatest:.1e}")
+            print(f"{tally.what}: greatest difference {tally.greatest:.1g}")
 
 
 def check(tallies: list[Tally]) -> None:
@@ -324,8 +322,8 @@ def check(tallies: list[Tally]) -> None:
     for tally in tallies:
         if tally.differing:
             raise contract.Failure(
-                f"{tally.differing:,} {tally.what} are not those of {tally.reference}, "
-                f"in {len(tally.keys):,} reviews: {_name(tally.keys)}"
+                f"{tally.differing:,} {tally.what} differ from {tally.reference}, "
+                f"in {len(tally.keys):,} of {tally.reviews:,} reviews: {_name(tally.keys)}"
             )
 
 
@@ -352,6 +350,21 @@ def read_tokenizer(
     return transform.Tokenizer(options) if options.stop_words or options.replacements else None
 
 
+def _sizes(args: argparse.Namespace, most: int, model: Model | None) -> list[Size]:
+    """Returns the sizes to try: the largest vocabulary, a smaller one, and the model's."""
+    sizes = [(most, args.max_len), (min(args.max_tokens, most), args.max_len)]
+    return list(dict.fromkeys([*sizes, model.size] if model else sizes))
+
+
+def _adapt(dataset: Dataset, reference: Reference, sizes: list[Size]) -> None:
+    """Adapts the reference at each vocabulary size on the texts of train."""
+    examples = dataset.manifest.splits[contract.TRAIN].examples
+    for max_tokens in dict.fromkeys(max_tokens for max_tokens, _ in sizes):
+        batches = dataset.batches(contract.TRAIN)
+        tracked = _track(batches, f"Adapting Keras {max_tokens}", examples)
+        reference.adapt(max_tokens, map(dataset.read_raw, tracked))
+
+
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     manifest = contract.read_manifest(args.records)
@@ -364,14 +377,9 @@ def main(argv: list[str]) -> None:
     dataset = Dataset(args.input, args.records, manifest)
     check_keys(dataset.keys(), set(reviews.all_keys(tree)))
     model = Model(args.model_dir, settings) if settings else None
-    most = manifest.flags["max_tokens"]
-    sizes = [(most, args.max_len), (min(args.max_tokens, most), args.max_len)]
-    sizes = list(dict.fromkeys(sizes + ([model.size] if model else [])))
+    sizes = _sizes(args, manifest.flags["max_tokens"], model)
     reference = Reference(tokenizer, manifest.flags["max_len"])
-    for max_tokens in dict.fromkeys(max_tokens for max_tokens, _ in sizes):
-        batches = dataset.batches(contract.TRAIN)
-        track = dataset.track(batches, f"Adapting {_keras(max_tokens)}", contract.TRAIN)
-        reference.adapt(max_tokens, map(dataset.read_raw, track))
+    _adapt(dataset, reference, sizes)
     tallies = Proof(dataset, reference, sizes, model).compare()
     show(tallies)
     check(tallies)

@@ -50,8 +50,8 @@ def export_model(tmp_path, *, classes=("neg", "pos"), bias=0.0):
     return model, served
 
 
-def load(served):
-    return tf.saved_model.load(served).signatures["serving_default"]
+def load(served, signature="serving_default"):
+    return tf.saved_model.load(served).signatures[signature]
 
 
 def test_the_signature_is_text_to_score_and_label(tmp_path):
@@ -64,10 +64,21 @@ def test_the_signature_is_text_to_score_and_label(tmp_path):
     }
 
 
+def test_the_signature_tokenize_is_text_to_tokens(tmp_path):
+    tokenize = load(export_model(tmp_path)[1], "tokenize")
+    (_, inputs), outputs = tokenize.structured_input_signature, tokenize.structured_outputs
+    assert inputs == {"text": tf.TensorSpec([None], tf.string, "text")}
+    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in outputs.items()} == {
+        "tokens": ([None, NETWORK.max_len], tf.int32)
+    }
+
+
 def test_text_becomes_the_tokens_of_training(tmp_path):
     model, served = export_model(tmp_path)
     texts = ["Good bad", "film unheard good good good", ""]
     tokens = np.array([[2, 3, 0], [1, 1, 2], [1, 0, 0]])
+    given = load(served, "tokenize")(text=tf.constant(texts))["tokens"]
+    assert given.numpy().tolist() == tokens.tolist()
     scores = load(served)(text=tf.constant(texts))["score"]
     np.testing.assert_allclose(scores, model(tokens)[:, 0], rtol=1e-6)
 
