@@ -25,7 +25,7 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train evaluate predict inspect test lint clean
+.PHONY: help setup lock data sample preprocess train evaluate predict verify inspect test lint clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -91,6 +91,13 @@ evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
 
 predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard input.
 	@$(RUN) model.predict --model_dir "$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")
+
+# A model that isn't named is left out if it isn't there.
+verify: input  ## Prove that Keras, RECORDS and MODEL_DIR agree on every token of INPUT.
+	@$(if $(filter file,$(origin MODEL_DIR)),[ -e "$$MODEL_DIR" ] || \
+	  { echo "no model in $$MODEL_DIR: comparing the records alone"; unset MODEL_DIR; };) \
+	$(RUN) pipelines.verify --input "$$INPUT" --records "$$RECORDS" \
+	  $${MODEL_DIR:+--model_dir "$$MODEL_DIR"} $(ARGS)
 
 inspect: $(STAMP)  ## Print N records of RECORDS as text.
 	@$(RUN) pipelines.inspect_records --records "$$RECORDS" --count $(N) $(ARGS)

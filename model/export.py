@@ -30,9 +30,12 @@ def export(
 ) -> None:
     """Writes a SavedModel that cleans text as preprocessing did and holds its vocabulary.
 
-    Its default signature takes `text` <string>[batch_size] and gives `label` <string>[batch_size],
-    the class name, and for two classes `score` <float32>[batch_size], the probability of the
-    second; for more, `scores` <float32>[batch_size, num_classes].
+    Both its signatures take `text` <string>[batch_size]. The default one gives `label`
+    <string>[batch_size], the class name, and for two classes `score` <float32>[batch_size], the
+    probability of the second; for more, `scores` <float32>[batch_size, num_classes]. Beside them
+    stand the names of all classes, `classes` <string>[batch_size, num_classes], in the order of
+    the labels. `tokenize` gives `tokens` <int32>[batch_size, max_len], the ids that the network
+    sees.
 
     Args:
       model: a network of `lstm.build`.
@@ -42,20 +45,31 @@ def export(
       classes: their names, in the order of the labels.
     """
 
-    def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
+    signature = [tf.TensorSpec([None], tf.string, name=contract.TEXT)]
+
+    @tf.function(input_signature=signature)  # both signatures call this one graph
+    def tokenize(text: tf.Tensor) -> dict[str, tf.Tensor]:
         tokens = input_pipeline.fit_tokens(
             _tokens(transform, text), max_tokens=network.max_tokens, max_len=network.max_len
         )
-        probabilities = model(tokens, training=False)
-        label = tf.gather(tf.constant(classes), lstm.predicted_classes(probabilities))
+        return {contract.TOKENS: tokens}
+
+    def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = model(tokenize(text)[contract.TOKENS], training=False)
+        names = {
+            "label": tf.gather(tf.constant(classes), lstm.predicted_classes(probabilities)),
+            # For each text anew, since TensorFlow Serving wants rows of all outputs.
+            "classes": tf.tile([classes], [tf.size(text), 1]),
+        }
         if len(classes) == 2:
-            return {"label": label, "score": probabilities[:, 0]}
-        return {"label": label, "scores": probabilities}
+            return {**names, "score": probabilities[:, 0]}
+        return {**names, "scores": probabilities}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.track(transform)  # owns the vocabulary's table
-    archive.add_endpoint("serving_default", score, [tf.TensorSpec([None], tf.string, name="text")])
+    archive.add_endpoint("serving_default", score, signature)
+    archive.add_endpoint("tokenize", tokenize)
     archive.write_out(path, verbose=False)
 
 

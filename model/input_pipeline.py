@@ -45,15 +45,8 @@ def read_split(
     Raises:
       BadInput: if the dataset has no such split, or a shard is missing, damaged or added.
     """
-    paths = contract.shard_paths(records_dir, manifest, split)
-    compression = contract.COMPRESSIONS[manifest.flags["compression"]]
     blocks = (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .interleave(
-            functools.partial(tf.data.TFRecordDataset, compression_type=compression),
-            cycle_length=OPEN_SHARDS,
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        read_records(records_dir, manifest, split)
         .batch(PARSED_TOGETHER)
         .map(
             functools.partial(_parse, max_tokens=max_tokens, max_len=max_len),
@@ -64,6 +57,21 @@ def read_split(
     name = f"{split}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     rows = _cached_rows(blocks, cache, name)
     return rows.apply(tf.data.experimental.assert_cardinality(manifest.splits[split].examples))
+
+
+def read_records(records_dir: str, manifest: contract.Manifest, split: str) -> tf.data.Dataset:
+    """Returns the serialized records of one split, <string>[], in the order of `read_split`.
+
+    Raises:
+      BadInput: if the dataset has no such split, or a shard is missing, damaged or added.
+    """
+    paths = contract.shard_paths(records_dir, manifest, split)
+    compression = contract.COMPRESSIONS[manifest.flags["compression"]]
+    return tf.data.Dataset.from_tensor_slices(paths).interleave(
+        functools.partial(tf.data.TFRecordDataset, compression_type=compression),
+        cycle_length=OPEN_SHARDS,
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
 
 
 def batches(rows: tf.data.Dataset, batch_size: int, *, seed: int | None = None) -> tf.data.Dataset:

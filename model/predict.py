@@ -4,17 +4,20 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from model import config
 from pipelines import contract
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 BATCH_SIZE = 256  # texts read and scored at once
 
 
 def predictions(model_dir: str, texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Yields `text`, `label` and `score` (of the second class) of each text, in their order.
+    """Yields `text`, `label`, `classes` and `score` (of the second class) of each text, in order.
 
     With three or more classes it's `scores`, one a class. Bytes that aren't UTF-8 are replaced.
 
@@ -23,18 +26,27 @@ def predictions(model_dir: str, texts: Iterable[bytes]) -> Iterator[dict[str, An
     """
     with contract.quiet_imports():
         import tensorflow as tf
-    path = os.path.join(model_dir, config.SERVING)
-    try:
-        serve = tf.saved_model.load(path).signatures["serving_default"]
-    except (OSError, tf.errors.OpError):
-        raise contract.BadInput(f"no whole model in {path}: run `make train` again") from None
+    serve = load_signatures(model_dir)["serving_default"]
     texts = iter(texts)
     while batch := list(itertools.islice(texts, BATCH_SIZE)):
         outputs = serve(text=tf.constant(batch))
         columns = {name: values.numpy().tolist() for name, values in outputs.items()}
         for position, text in enumerate(batch):
             row = {name: values[position] for name, values in columns.items()}
-            yield {"text": text.decode("utf-8", "replace"), **row, "label": row["label"].decode()}
+            row["label"] = row["label"].decode()
+            row["classes"] = [name.decode() for name in row["classes"]]
+            yield {"text": text.decode("utf-8", "replace"), **row}
+
+
+def load_signatures(model_dir: str) -> Mapping[str, Callable[..., dict[str, "tf.Tensor"]]]:
+    """Loads the SavedModel of `export.export`; raises `BadInput`."""
+    with contract.quiet_imports():
+        import tensorflow as tf
+    path = os.path.join(model_dir, config.SERVING)
+    try:
+        return tf.saved_model.load(path).signatures
+    except (OSError, tf.errors.OpError):
+        raise contract.BadInput(f"no whole model in {path}: run `make train` again") from None
 
 
 def show(model_dir: str, texts: Iterable[bytes], *, as_json: bool = False) -> None:

@@ -88,7 +88,8 @@ class Assign:
         """Returns, by split, which of the reviews with one text stay; adds to `audited`."""
         found: dict[str, list[reviews.Review]] = {}
         for review in same_text:
-            found.setdefault(self._split(review), []).append(review)
+            text_hash, key, _ = review
+            found.setdefault(self.split(text_hash, key), []).append(review)
         if len(same_text) > 1:
             audited.findings.extend(_findings(found))
         last = max(found, key=contract.SPLITS.index)
@@ -103,9 +104,11 @@ class Assign:
             audited.dropped_duplicates[split] += len(same) - len(kept[split])
         return kept
 
-    def _split(self, review: reviews.Review) -> str:
-        """Takes validation from train by the text, so that duplicates never straddle the two."""
-        text_hash, key, _ = review
+    def split(self, text_hash: bytes, key: bytes) -> str:
+        """Returns the split of a review.
+
+        Validation is taken from train by the text, so that duplicates never straddle the two.
+        """
         folder = os.fsdecode(key.partition(b"/")[0])
         if folder == contract.TRAIN and _fraction(text_hash) < self.validation:
             return contract.VALIDATION

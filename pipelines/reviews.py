@@ -1,5 +1,6 @@
 """The directory tree: which files are reviews, and their texts as Arrow record batches."""
 
+import codecs
 import collections
 import dataclasses
 import fnmatch
@@ -49,6 +50,10 @@ class Source:
     input_dir: str
     pattern: str = "*.txt"
     encoding: str = "utf-8"
+
+    @property
+    def is_utf8(self) -> bool:
+        return codecs.lookup(self.encoding).name == "utf-8"
 
     def read(self, key: bytes) -> bytes:
         """Returns the bytes of a file."""
@@ -103,11 +108,15 @@ class Tree:
     def num_reviews(self) -> int:
         return sum(sum(classes.values()) for classes in self.examples.values())
 
+    def keys(self) -> Iterator[bytes]:
+        """Yields the keys of all reviews, in no order."""
+        for split in self.examples:
+            for name in self.classes:
+                yield from list_reviews(self.source, f"{split}/{name}")
+
     def fingerprint(self) -> contract.Fingerprint:
         """Reads all reviews and returns their fingerprint."""
-        folders = [f"{split}/{name}" for split in self.examples for name in self.classes]
-        keys = itertools.chain.from_iterable(list_reviews(self.source, f) for f in folders)
-        prints = (fingerprint(key, self.source.read(key)) for key in keys)
+        prints = (fingerprint(key, self.source.read(key)) for key in self.keys())
         return functools.reduce(operator.add, prints)
 
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 COMMANDS = [
     *("pipelines.dataset", "pipelines.inspect_records", "pipelines.preprocess"),
-    *("pipelines.sample", "model.evaluate", "model.predict", "model.train"),
+    *("pipelines.sample", "pipelines.verify", "model.evaluate", "model.predict", "model.train"),
 ]
 
 
@@ -92,11 +92,13 @@ def served_alone(model, folder):
 
 def test_the_whole_path_from_text_to_scores(tmp_path):
     records, model = tmp_path / "records", tmp_path / "model"
+    verify = ["pipelines.verify", "--input", tmp_path / "in", "--records", records]
     steps = [
         run("pipelines.sample", "--output", tmp_path / "in", "--count=300"),
         run("pipelines.preprocess", "--input", tmp_path / "in", "--output", records),
         run("model.train", "--records", records, "--model_dir", model, "--epochs=1"),
         run("model.evaluate", "--records", records, "--model_dir", model),
+        run(*verify, "--model_dir", model),
         run("model.predict", "--model_dir", model, "--json", stdin="great film\nbad film\n"),
     ]
     for step in steps:
@@ -107,6 +109,13 @@ def test_the_whole_path_from_text_to_scores(tmp_path):
     scored = [json.loads(line) for line in steps[-1].stdout.splitlines()]
     assert [row["text"] for row in scored] == ["great film", "bad film"]
     assert all(0 < row["score"] < 1 and row["label"] in ("neg", "pos") for row in scored)
+    (tmp_path / "in/train/neg/new.txt").write_text("new")
+    refused = run(*verify)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "error: in the input, but in no record: train/neg/new.txt (1 in all); run `make preprocess`"
+        " again, or name the folder that the records are of\n"
+    )
     assert served_alone(model, tmp_path) == pytest.approx(
         [row["score"] for row in scored], abs=1e-6
     )

@@ -54,8 +54,8 @@ def load_transform(records):
     return export.load_transform(str(records), contract.read_manifest(str(records)))
 
 
-def load(served):
-    return tf.saved_model.load(served).signatures["serving_default"]
+def load(served, signature="serving_default"):
+    return tf.saved_model.load(served).signatures[signature]
 
 
 def test_the_signature_is_text_to_score_and_label(tmp_path):
@@ -64,7 +64,17 @@ def test_the_signature_is_text_to_score_and_label(tmp_path):
     assert inputs == {"text": tf.TensorSpec([None], tf.string, "text")}
     assert {name: (spec.shape.rank, spec.dtype) for name, spec in outputs.items()} == {
         "label": (1, tf.string),
+        "classes": (2, tf.string),
         "score": (1, tf.float32),
+    }
+
+
+def test_the_signature_tokenize_is_text_to_tokens(tmp_path):
+    tokenize = load(export_model(tmp_path)[1], "tokenize")
+    (_, inputs), outputs = tokenize.structured_input_signature, tokenize.structured_outputs
+    assert inputs == {"text": tf.TensorSpec([None], tf.string, "text")}
+    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in outputs.items()} == {
+        "tokens": ([None, NETWORK.max_len], tf.int32)
     }
 
 
@@ -72,6 +82,8 @@ def test_text_becomes_the_tokens_of_training(tmp_path):
     model, served = export_model(tmp_path)
     texts = ["Good bad", "film unheard good good good", ""]
     tokens = np.array([[2, 3, 0], [1, 1, 2], [1, 0, 0]])
+    given = load(served, "tokenize")(text=tf.constant(texts))["tokens"]
+    assert given.numpy().tolist() == tokens.tolist()
     scores = load(served)(text=tf.constant(texts))["score"]
     np.testing.assert_allclose(scores, model(tokens)[:, 0], rtol=1e-6)
 
@@ -86,7 +98,7 @@ def test_the_label_is_the_second_class_above_a_half(tmp_path, bias, label):
 def test_three_classes_give_a_score_each(tmp_path):
     model, served = export_model(tmp_path, classes=("cat", "dog", "eel"), bias=[0, 0, 5])
     outputs = load(served)(text=tf.constant(["good bad"]))
-    assert sorted(outputs) == ["label", "scores"]
+    assert sorted(outputs) == ["classes", "label", "scores"]
     np.testing.assert_allclose(outputs["scores"], model(np.array([[2, 3, 0]])), rtol=1e-6)
     assert outputs["label"].numpy().tolist() == [b"eel"]
 

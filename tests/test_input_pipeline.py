@@ -70,6 +70,17 @@ def test_fit_tokens_gives_the_same_eagerly_and_in_a_dataset():
 
 
 @pytest.mark.parametrize("num_shards", [1, 3, 12])
+def test_records_come_in_the_order_of_the_rows(tmp_path, num_shards):
+    reviews = [(f"w{n:02}", 0) for n in range(30)]  # w29 has id 2, w00 has id 31
+    folder = str(tmp_path / "records")
+    tiny_dataset.write(folder, {"train": reviews}, num_shards=num_shards)
+    records = input_pipeline.read_records(folder, contract.read_manifest(folder), "train")
+    examples = map(tf.train.Example.FromString, records.as_numpy_iterator())
+    keys = [int(e.features.feature["key"].bytes_list.value[0]) for e in examples]
+    assert [([31 - key], 0) for key in keys] == rows_of(read(folder, max_len=1))
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 12])
 def test_any_number_of_shards_gives_each_review_once(tmp_path, num_shards):
     reviews = [(f"w{n:02}", n % 2) for n in range(30)]  # w29 has id 2, w00 has id 31
     tiny_dataset.write(tmp_path / "records", {"train": reviews}, num_shards=num_shards)

@@ -139,7 +139,8 @@ def test_predict_reads_lines_and_prints_json(trained, capsys, monkeypatch):
         ("pos", True),
         ("neg", False),
     ]
-    assert rows[0].keys() == {"text", "label", "score"}
+    assert rows[0].keys() == {"text", "label", "classes", "score"}
+    assert rows[0]["classes"] == ["neg", "pos"]
 
 
 def test_the_last_lines_score_the_two_sentences(records, tmp_path, capsys):
