@@ -225,6 +225,13 @@ def vocabulary_path(records_dir: str, manifest: Manifest) -> str:
     return _unchanged(os.path.join(records_dir, VOCABULARY), manifest.vocabulary.sha256)
 
 
+def read_audit(records_dir: str, manifest: Manifest) -> list[dict[str, Any]]:
+    """Returns what the audit found; raises `BadInput` if the file is missing or was changed."""
+    path = _unchanged(os.path.join(records_dir, AUDIT), manifest.audit.sha256)
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
 def _unchanged(path: str, sha256: str) -> str:
     if not os.path.isfile(path):
         raise BadInput(f"{path} is missing: run `make preprocess` again")

@@ -67,33 +67,12 @@ def run(plan: manifest.Plan, output_dir: str, options: PipelineOptions) -> None:
 
 
 def _build(pipeline: beam.Pipeline, plan: manifest.Plan, output_dir: str) -> None:
-    tree = plan.tree
-    folders = [(split, c, i) for split in tree.examples for i, c in enumerate(tree.classes)]
-    # (split, class name, label) -> lists of (key, label) -> (bucket, list of Review)
-    digested = (
-        pipeline
-        | "Folders" >> beam.Create(folders)
-        | "SpreadFolders" >> beam.Reshuffle()
-        | "ListFolder" >> beam.FlatMap(reviews.list_folder, tree.source)
-        | "SpreadFiles" >> beam.Reshuffle()
-        | "Digest"
-        >> beam.FlatMap(
-            audit.digest, tree.source, audit.num_buckets(tree.num_reviews)
-        ).with_outputs(audit.FINGERPRINT, main="reviews")
-    )
-    # (bucket, lists of Review) -> (ShardId, list of Review)
-    audited = (
-        digested.reviews
-        | "GroupByText" >> beam.GroupByKey()
-        | "Assign" >> beam.FlatMap(plan.assign).with_outputs(audit.AUDITED, main="reviews")
-    )
-    # -> (ShardId, lists of Review)
-    grouped = audited.reviews | "GroupByShard" >> shards.GroupByShard(plan.num_shards)
+    grouped, fingerprint, audited = _group_by_shard(pipeline, plan)
     # (ShardId, lists of Review) -> RecordBatch -> the transform graph
     train = (
         grouped
         | "KeepTrain" >> beam.Filter(_is_train)
-        | "ReadToCount" >> beam.FlatMap(_read_shard, tree.source)
+        | "ReadToCount" >> beam.FlatMap(_read_shard, plan.tree.source)
     )
     preprocessing_fn = functools.partial(transform.preprocessing_fn, options=plan.options)
     transform_fn = (train, _ADAPTER) | "CountWords" >> tft_beam.AnalyzeDataset(preprocessing_fn)
@@ -106,14 +85,38 @@ def _build(pipeline: beam.Pipeline, plan: manifest.Plan, output_dir: str) -> Non
         | "AddUp" >> beam.CombinePerKey(_add_up)
         | "Splits" >> beam.combiners.ToDict()
         | "WriteManifest"
-        >> beam.Map(
-            manifest.write,
-            plan,
-            output_dir,
-            transform_fn_dir,
-            _total("Fingerprint", digested[audit.FINGERPRINT]),
-            _total("Audited", audited[audit.AUDITED]),
-        )
+        >> beam.Map(manifest.write, plan, output_dir, transform_fn_dir, fingerprint, audited)
+    )
+
+
+def _group_by_shard(
+    pipeline: beam.Pipeline, plan: manifest.Plan
+) -> tuple[beam.PCollection, beam.pvalue.AsSingleton, beam.pvalue.AsSingleton]:
+    """Returns (ShardId, lists of Review), a `contract.Fingerprint`, and an `audit.Audited`."""
+    tree = plan.tree
+    digest = functools.partial(
+        audit.digest, source=tree.source, num_buckets=audit.num_buckets(tree.num_reviews)
+    )
+    folders = [(split, c, i) for split in tree.examples for i, c in enumerate(tree.classes)]
+    # (split, class name, label) -> lists of (key, label) -> (bucket, list of Review)
+    digested = (
+        pipeline
+        | "Folders" >> beam.Create(folders)
+        | "SpreadFolders" >> beam.Reshuffle()
+        | "ListFolder" >> beam.FlatMap(reviews.list_folder, tree.source)
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "Digest" >> beam.FlatMap(digest).with_outputs(audit.FINGERPRINT, main="reviews")
+    )
+    # (bucket, lists of Review) -> (ShardId, list of Review)
+    assigned = (
+        digested.reviews
+        | "GroupByText" >> beam.GroupByKey()
+        | "Assign" >> beam.FlatMap(plan.assign).with_outputs(audit.AUDITED, main="reviews")
+    )
+    return (
+        assigned.reviews | "GroupByShard" >> shards.GroupByShard(plan.num_shards),
+        _total("Fingerprint", digested[audit.FINGERPRINT]),
+        _total("Audited", assigned[audit.AUDITED]),
     )
 
 

@@ -82,14 +82,19 @@ def _is_up_to_date(args: argparse.Namespace, flags: dict[str, Any]) -> bool:
     """Tells, and says, whether the dataset that is there can stay.
 
     Raises:
-      BadInput: if it can't stay, but `--if_needed` has no flags to make it again as it was.
+      BadInput: if `--if_needed` finds it damaged, or can't make it again with its own flags.
     """
     try:
         made = contract.read_manifest(args.output)
+    except contract.BadInput:
+        return False
+    try:
         for split in made.splits:
             contract.shard_paths(args.output, made, split)
         contract.vocabulary_path(args.output, made)
     except contract.BadInput:
+        if args.if_needed:
+            raise
         return False
     same_flags = made.flags == flags
     if not args.if_needed and not same_flags:

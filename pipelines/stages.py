@@ -65,6 +65,12 @@ class Dataset:
             for batch in self.batches(split):
                 yield from batch[contract.KEY].numpy().tolist()
 
+    def repeated(self) -> set[bytes]:
+        """Returns the keys of the reviews whose text stands in the input more than once."""
+        findings = contract.read_audit(self.records_dir, self.manifest)
+        repeats = (f["keys"] for f in findings if f["finding"] in ("duplicate", "leak"))
+        return {os.fsencode(key) for keys in repeats for key in keys}
+
     def read(self, keys: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Returns the files of some reviews as they are, and their texts, valid UTF-8."""
         files = [self.source.read(key) for key in keys]

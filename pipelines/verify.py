@@ -72,17 +72,28 @@ class Tally:
                 self.keys.append(key)
 
 
-def check_keys(record_keys: Iterable[bytes], review_keys: set[bytes], dropped: int) -> None:
-    """Raises `Failure` unless each review has one record, but for so many that were dropped."""
+def check_keys(
+    record_keys: Iterable[bytes], review_keys: set[bytes], repeated: set[bytes], dropped: int
+) -> None:
+    """Raises `Failure` unless each review has one record, and each record its review.
+
+    Args:
+      record_keys: the keys of all records.
+      review_keys: the keys of all reviews of the input.
+      repeated: those whose text stands there more than once, by the audit.
+      dropped: how many of these have no record.
+    """
     seen: set[bytes] = set()
     twice = set()
     for key in record_keys:
         (twice if key in seen else seen).add(key)
     without_record = review_keys - seen
+    if len(without_record & repeated) == dropped:
+        without_record -= repeated
     problems = {
         "in two records": twice,
         "in the records, but not in the input": seen - review_keys,
-        "in the input, but in no record": without_record if len(without_record) != dropped else (),
+        "in the input, but in no record": without_record,
     }
     for problem, keys in problems.items():
         if keys:
@@ -259,7 +270,7 @@ def main(argv: list[str]) -> None:
         tokenizer = read_tokenizer(args, manifest)
     dataset = stages.Dataset(source, args.records, manifest)
     dropped = sum(s.dropped_leaked + s.dropped_duplicates for s in manifest.splits.values())
-    check_keys(dataset.keys(), set(tree.keys()), dropped)
+    check_keys(dataset.keys(), set(tree.keys()), dataset.repeated(), dropped)
     model = stages.Model(args.model_dir, settings) if settings else None
     sizes = _sizes(args, manifest.flags["max_tokens"], model)
     reference = stages.Reference(tokenizer, manifest.flags["max_len"])

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -67,6 +68,14 @@ def test_fit_tokens_gives_the_same_eagerly_and_in_a_dataset():
     in_graph = tf.data.Dataset.from_tensors(tokens).map(fit).get_single_element()
     assert in_graph.dtype == tf.int32
     assert in_graph.numpy().tolist() == [[5, 6, 1], [1, 0, 0]]
+
+
+def test_a_shard_of_another_dataset_is_named(tmp_path):
+    folder = str(tmp_path / "records")
+    tiny_dataset.write(folder, {"train": [("a", 0)]})
+    shutil.copy(f"{folder}/train-00000-of-00002.tfrecord", f"{folder}/test-00003-of-00004.tfrecord")
+    with pytest.raises(contract.BadInput, match=r"test-00003-of-00004\.tfrecord is of another"):
+        read(folder, max_len=1)
 
 
 @pytest.mark.parametrize("num_shards", [1, 3, 12])

@@ -234,6 +234,8 @@ def test_a_damaged_dataset_is_made_again(tiny, tmp_path, change):
         shutil.copy(shard, target / "test-00001-of-00002.tfrecord")
     else:
         (target / contract.VOCABULARY).write_text("film\n")
+    with pytest.raises(contract.BadInput, match=r"out/(test-00|transform_fn/assets).* is "):
+        ran(tmp_path / "in", target, "--if_needed")
     assert ran(tmp_path / "in", target)
     assert digests(target) == digests(folder / "out")
 
