@@ -1,22 +1,15 @@
-"""The stages that `verify` compares, each asked for the ids of a batch of reviews.
-
-TensorFlow is imported where it is first needed, so that `--help` is immediate.
-"""
+"""The stages that `verify` compares, each asked for the ids of a batch of reviews."""
 
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from model import config, evaluate, predict
-from pipelines import contract, reviews
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from pipelines import transform
+from model import config, evaluate, input_pipeline, predict
+from pipelines import audit, contract, reviews, transform
 
 BATCH_SIZE = 1024  # reviews in memory at once
 
@@ -31,16 +24,12 @@ class Dataset:
     records_dir: str
     manifest: contract.Manifest
 
-    def batches(self, split: str) -> "tf.data.Dataset":
+    def batches(self, split: str) -> tf.data.Dataset:
         """Returns batches of keys, labels and ids as they stand in the records.
 
         These are `key` <string>[batch_size], `label` <int64>[batch_size] and `tokens`
         <int64>[batch_size, (tokens)].
         """
-        import tensorflow as tf
-
-        from model import input_pipeline
-
         features = {
             contract.KEY: tf.io.FixedLenFeature([], tf.string),
             contract.LABEL: tf.io.FixedLenFeature([], tf.int64),
@@ -49,15 +38,17 @@ class Dataset:
         records = input_pipeline.read_records(self.records_dir, self.manifest, split)
         return records.batch(BATCH_SIZE).map(lambda batch: tf.io.parse_example(batch, features))
 
-    def fed(self, split: str, size: Size) -> "tf.data.Dataset":
+    def fed(self, split: str, size: Size) -> tf.data.Dataset:
         """Returns batches of what a network is fed, in the order of `batches`."""
-        from model import input_pipeline
-
         max_tokens, max_len = size
         rows = input_pipeline.read_split(
             self.records_dir, self.manifest, split, max_tokens=max_tokens, max_len=max_len
         )
         return input_pipeline.batches(rows, BATCH_SIZE)
+
+    def num_batches(self, split: str) -> int:
+        """Returns how many `batches` a split has."""
+        return -(-self.manifest.splits[split].examples // BATCH_SIZE)
 
     def keys(self) -> Iterator[bytes]:
         """Yields the keys of all records."""
@@ -78,8 +69,6 @@ class Dataset:
 
     def split(self, key: bytes, text: bytes) -> str:
         """Returns the split that the review belongs to."""
-        from pipelines import audit
-
         assign = audit.Assign({}, self.manifest.flags["validation"], False, False)
         return assign.split(reviews.text_hash(text), key)
 
@@ -97,15 +86,13 @@ class Reference:
       max_len: how many tokens of a review the records keep; None is all.
     """
 
-    def __init__(self, tokenizer: "transform.Tokenizer | None", max_len: int | None):
+    def __init__(self, tokenizer: transform.Tokenizer | None, max_len: int | None):
         self._tokenizer = tokenizer
         self._max_len = max_len
         self._layers = {}
 
     def adapt(self, max_tokens: int, batches: Iterable[list[bytes]]) -> None:
         """Adds a layer of this size, adapted on batches of texts."""
-        import keras
-
         self._layers[max_tokens] = keras.layers.TextVectorization(
             max_tokens,
             standardize=None if self._tokenizer else "lower_and_strip_punctuation",
@@ -126,9 +113,7 @@ class Reference:
             for max_tokens, layer in self._layers.items()
         }
 
-    def _clean(self, texts: list[bytes]) -> "tf.Tensor":
-        import tensorflow as tf
-
+    def _clean(self, texts: list[bytes]) -> tf.Tensor:
         if self._tokenizer:  # which does the same
             return tf.constant(texts)
         return tf.strings.regex_replace(tf.constant(texts), "<br />", " ")
@@ -146,20 +131,18 @@ class Model:
                 f"the model in {model_dir} doesn't give its ids: run `make train` again"
             )
 
-    def network_scores(self, tokens: "tf.Tensor") -> np.ndarray:
+    def network_scores(self, tokens: tf.Tensor) -> np.ndarray:
         """Returns <float32>[batch_size, 1 or num_classes] for rows of ids that tf.data feeds."""
         return self._network.predict_on_batch(tokens)
 
     def serve(self, files: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Returns ids <int32>[batch_size, max_len] and scores as above, from files as they are."""
-        import tensorflow as tf
-
         texts = tf.constant(files)
         scored = self._signatures["serving_default"](text=texts)
         scores = scored["score"][:, tf.newaxis] if "score" in scored else scored["scores"]
         return self._signatures["tokenize"](text=texts)[contract.TOKENS].numpy(), scores.numpy()
 
 
-def rows(ids: "tf.RaggedTensor") -> list[np.ndarray]:
+def rows(ids: tf.RaggedTensor) -> list[np.ndarray]:
     """Takes <int64>[batch_size, (tokens)] apart."""
     return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])

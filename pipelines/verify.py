@@ -19,12 +19,12 @@ import rich.progress
 import rich.table
 
 from model import config
-from pipelines import contract, reviews, stages, wordlists
+from pipelines import contract, reviews, wordlists
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from pipelines import transform
+    from pipelines import stages, transform
 
 SCORE_TOLERANCE = 1e-6
 KEYS_NAMED = 3  # of the reviews that differ
@@ -120,10 +120,10 @@ class Proof:
 
     def __init__(
         self,
-        dataset: stages.Dataset,
-        reference: stages.Reference,
-        sizes: list[stages.Size],
-        model: stages.Model | None,
+        dataset: "stages.Dataset",
+        reference: "stages.Reference",
+        sizes: "list[stages.Size]",
+        model: "stages.Model | None",
     ):
         self._dataset = dataset
         self._reference = reference
@@ -136,8 +136,8 @@ class Proof:
         for split in self._dataset.manifest.splits:
             fed = [self._dataset.fed(split, size) for size in self._sizes]
             batches = zip(self._dataset.batches(split), *fed, strict=True)
-            examples = self._dataset.manifest.splits[split].examples
-            for batch, *rows in _track(batches, f"Comparing {split}", examples):
+            total = self._dataset.num_batches(split)
+            for batch, *rows in rich.progress.track(batches, f"Comparing {split}", total):
                 self._compare_batch(split, batch, dict(zip(self._sizes, rows, strict=True)))
         return list(self._tallies.values())
 
@@ -145,9 +145,11 @@ class Proof:
         self,
         split: str,
         batch: dict[str, "tf.Tensor"],
-        fed: dict[stages.Size, tuple["tf.Tensor", "tf.Tensor"]],
+        fed: "dict[stages.Size, tuple[tf.Tensor, tf.Tensor]]",
     ) -> None:
         import keras
+
+        from pipelines import stages
 
         def add(what: str, reference: str, expected: Rows, actual: Rows, tolerance: float = 0):
             tally = self._tallies.setdefault((what, reference), Tally(what, reference, tolerance))
@@ -186,11 +188,6 @@ def _column(labels: "tf.Tensor") -> np.ndarray:
 def _keep(ids: np.ndarray, max_tokens: int) -> np.ndarray:
     """Makes ids from `max_tokens` on OOV."""
     return np.where(ids < max_tokens, ids, contract.OOV_ID)
-
-
-def _track(batches: Iterable[T], description: str, examples: int) -> Iterable[T]:
-    """Shows a progress bar over batches of so many examples."""
-    return rich.progress.track(batches, description, -(-examples // stages.BATCH_SIZE))
 
 
 def show(tallies: list[Tally]) -> None:
@@ -242,18 +239,22 @@ def read_tokenizer(
     return transform.Tokenizer(options)
 
 
-def _sizes(args: argparse.Namespace, most: int, model: stages.Model | None) -> list[stages.Size]:
+def _sizes(
+    args: argparse.Namespace, most: int, model: "stages.Model | None"
+) -> "list[stages.Size]":
     """Returns the sizes to try: the largest vocabulary, a smaller one, and the model's."""
     sizes = [(most, args.max_len), (min(args.max_tokens, most), args.max_len)]
     return list(dict.fromkeys([*sizes, model.size] if model else sizes))
 
 
-def _adapt(dataset: stages.Dataset, reference: stages.Reference, sizes: list[stages.Size]) -> None:
+def _adapt(
+    dataset: "stages.Dataset", reference: "stages.Reference", sizes: "list[stages.Size]"
+) -> None:
     """Adapts the reference at each vocabulary size on the texts of train."""
-    examples = dataset.manifest.splits[contract.TRAIN].examples
+    total = dataset.num_batches(contract.TRAIN)
     for max_tokens in dict.fromkeys(max_tokens for max_tokens, _ in sizes):
         batches = dataset.batches(contract.TRAIN)
-        tracked = _track(batches, f"Adapting Keras {max_tokens}", examples)
+        tracked = rich.progress.track(batches, f"Adapting Keras {max_tokens}", total)
         keys = (batch[contract.KEY].numpy() for batch in tracked)
         reference.adapt(max_tokens, (dataset.read(each)[1] for each in keys))
 
@@ -267,7 +268,8 @@ def main(argv: list[str]) -> None:
     if settings:
         config.check_fits(manifest, settings.network)
     with contract.quiet_imports():
-        tokenizer = read_tokenizer(args, manifest)
+        from pipelines import stages
+    tokenizer = read_tokenizer(args, manifest)
     dataset = stages.Dataset(source, args.records, manifest)
     dropped = sum(s.dropped_leaked + s.dropped_duplicates for s in manifest.splits.values())
     check_keys(dataset.keys(), set(tree.keys()), dataset.repeated(), dropped)
