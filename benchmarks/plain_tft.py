@@ -75,22 +75,26 @@ def write_ids(pipeline: beam.Pipeline, splits: list[str], output_dir: str) -> No
     _ = transform_fn | tft_beam.WriteTransformFn(output_dir)
 
 
+def run(input_dir: str, output_dir: str, classes: list[str]) -> None:
+    splits = [s for s in ("train", "test") if os.path.isdir(os.path.join(input_dir, s))]
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        for split in splits:
+            path = os.path.join(output_dir, f"texts-{split}")
+            write_texts(pipeline, os.path.join(input_dir, split), classes, path)
+    with (
+        tft_beam.Context(temp_dir=os.path.join(output_dir, "temp")),
+        beam.Pipeline(runner="FnApiRunner") as pipeline,
+    ):
+        write_ids(pipeline, splits, output_dir)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--input", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--classes", nargs="+", default=["neg", "pos"])
     args = parser.parse_args()
-    splits = [s for s in ("train", "test") if os.path.isdir(os.path.join(args.input, s))]
-    with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        for split in splits:
-            path = os.path.join(args.output, f"texts-{split}")
-            write_texts(pipeline, os.path.join(args.input, split), args.classes, path)
-    with (
-        tft_beam.Context(temp_dir=os.path.join(args.output, "temp")),
-        beam.Pipeline(runner="FnApiRunner") as pipeline,
-    ):
-        write_ids(pipeline, splits, args.output)
+    run(args.input, args.output, args.classes)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 import rich
 from rich import progress, table
 
-from pipelines import contract, sample
+from pipelines import contract, reviews, sample
 
 RESULTS = pathlib.Path(__file__).with_name("results.json")
 SAMPLE_COUNT = 50_000  # made-up reviews, where no folder is named
@@ -34,6 +34,8 @@ Contender = Callable[[], dict[str, Any]]  # does the work once; returns what els
 
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
+    if args.input:
+        reviews.survey(args.input)
     with tempfile.TemporaryDirectory(prefix="textrecords-") as work_dir:
         input_dir = args.input or os.path.join(work_dir, "sample")
         if not args.input and set(args.only) != {"scale"}:

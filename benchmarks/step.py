@@ -16,6 +16,24 @@ with contract.quiet_imports():
 
 REVIEWS_PER_CLASS = 2_500  # of the first two classes of train, so that five rounds take a minute
 
+# The defaults of `model.train`.
+NETWORK = config.Network(
+    max_tokens=feed.MAX_TOKENS,
+    max_len=feed.MAX_LEN,
+    embedding_dim=128,
+    mask_padding=False,
+    lstm_units=64,
+    lstm_layers=1,
+    bidirectional=False,
+    dropout=0,
+    recurrent_dropout=0,
+    dense_units=64,
+    dense_dropout=0,
+)
+TRAINING = config.Training(
+    learning_rate=0.001, clipnorm=1, batch_size=feed.BATCH_SIZE, epochs=10, seed=0
+)
+
 
 def contenders(
     input_dir: str, work_dir: str
@@ -56,26 +74,8 @@ def copy_subset(input_dir: str, subset_dir: str, classes: tuple[str, ...]) -> No
 
 def ours() -> keras.Model:
     """Returns the network of `model.train` with its default flags."""
-    network = config.Network(
-        max_tokens=feed.MAX_TOKENS,
-        max_len=feed.MAX_LEN,
-        embedding_dim=128,
-        mask_padding=False,
-        lstm_units=64,
-        lstm_layers=1,
-        bidirectional=False,
-        dropout=0,
-        recurrent_dropout=0,
-        dense_units=64,
-        dense_dropout=0,
-    )
-    model = lstm.build(network, num_classes=2)
-    lstm.compile_model(
-        model,
-        config.Training(
-            learning_rate=0.001, clipnorm=1, batch_size=feed.BATCH_SIZE, epochs=1, seed=0
-        ),
-    )
+    model = lstm.build(NETWORK, num_classes=2)
+    lstm.compile_model(model, TRAINING)
     return model
 
 
@@ -83,6 +83,7 @@ def tutorial() -> keras.Model:
     """Returns the tutorial's network."""
     model = keras.Sequential(
         [
+            keras.Input([feed.MAX_LEN], dtype="int64"),
             keras.layers.Embedding(feed.MAX_TOKENS, 128),
             keras.layers.LSTM(64),
             keras.layers.Dense(64, activation="relu"),
