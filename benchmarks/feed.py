@@ -38,9 +38,9 @@ def contenders(
     }
     return {
         "this project, epoch 2 on": lambda: iterate(cached),
-        "this project, epoch 1, from disk": lambda: iterate(ours(records_dir)),
+        "this project, epoch 1": lambda: iterate(ours(records_dir)),
         "Keras tutorial": lambda: iterate(keras_tutorial),
-        "frozen batches, the bare loop": lambda: iterate(frozen),
+        "frozen batches": lambda: iterate(frozen),
     }, facts
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rich
-from rich import progress, table
+from rich import box, progress, table
 
 from pipelines import contract, reviews, sample
 
@@ -91,23 +91,26 @@ def summarize(runs: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]
 
 
 def show(part: str, facts: dict[str, Any], measured: dict[str, dict[str, Any]]) -> None:
-    """Prints a part's results."""
-    shown = table.Table(title=part, title_justify="left", caption_justify="left")
+    """Prints a part's results, in Markdown, as the README has them."""
+    shown = table.Table(title=part, title_justify="left", caption_justify="left", box=box.MARKDOWN)
     told = (f"{name.replace('_', ' ')}: {value:,.5g}" for name, value in facts.items())
     shown.caption = ", ".join(told)
     shown.add_column("contender")
-    for name in ("seconds", "least to most", "reviews/s", "time ratio", "peak MiB"):
+    for name in ("seconds", "least to most", "reviews/s", "time ratio"):
         shown.add_column(name, justify="right", no_wrap=True)
+    has_peak = all("peak_mib" in result["median"] for result in measured.values())
+    if has_peak:
+        shown.add_column("peak MiB", justify="right", no_wrap=True)
     for name, result in measured.items():
         seconds = [run["seconds"] for run in result["runs"]]
-        shown.add_row(
-            name,
+        row = [
             f"{result['median']['seconds']:.2f}",
             f"{min(seconds):.2f} to {max(seconds):.2f}",
             f"{result['reviews_per_second']:,.0f}",
             f"{result['ratio']:.2f}",
-            f"{result['median']['peak_mib']:,.0f}" if "peak_mib" in result["median"] else "",
-        )
+        ]
+        peak = [f"{result['median']['peak_mib']:,.0f}"] if has_peak else []
+        shown.add_row(name, *row, *peak)
     rich.print(shown)
 
 
