@@ -25,5 +25,5 @@ def contenders(
     for count in counts:
         folder = os.path.join(work_dir, f"sample-{count}")
         sample.write(folder, count=count, seed=0)
-        runs[f"{count:,} reviews"] = lambda folder=folder, count=count: timed(folder, count)
+        runs[f"{count:,}"] = lambda folder=folder, count=count: timed(folder, count)
     return runs, {}
