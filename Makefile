@@ -25,7 +25,8 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train evaluate predict verify inspect test lint clean
+.PHONY: help setup lock data sample preprocess train evaluate predict verify inspect bench test \
+  lint clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -101,6 +102,12 @@ verify: input  ## Prove that Keras, RECORDS and MODEL_DIR agree on every token o
 
 inspect: $(STAMP)  ## Print N records of RECORDS as text.
 	@$(RUN) pipelines.inspect_records --records "$$RECORDS" --count $(N) $(ARGS)
+
+# data/sample is too small to time: unless INPUT names a folder, a larger sample is made.
+BENCH_INPUT := $(or $(filter-out file,$(origin INPUT)),$(filter data/aclImdb,$(INPUT)))
+
+bench: $(STAMP)  ## Time INPUT, or a large sample, side by side with what one would otherwise run.
+	@$(RUN) benchmarks.run $(if $(BENCH_INPUT),--input "$$INPUT") $(ARGS)
 
 test: $(STAMP)  ## Run all tests.
 	@$(RUN) pytest $(ARGS)

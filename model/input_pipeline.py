@@ -144,4 +144,6 @@ def _options() -> tf.data.Options:
     options = tf.data.Options()
     # Parallel reads must not change the order: a seed repeats a run.
     options.deterministic = True
+    # There's little to tune, and its thread can hold up the end of an epoch for a second or more.
+    options.autotune.enabled = False
     return options

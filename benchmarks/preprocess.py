@@ -1,0 +1,95 @@
+"""Preprocessing as a whole process, start to end, against a plain tf.Transform pipeline."""
+
+import collections
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from pipelines import contract, reviews
+
+# What `ru_maxrss` counts in, by the system.
+MAXRSS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
+
+
+def contenders(
+    input_dir: str, work_dir: str
+) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
+    """Returns the contenders, this project first, once both have given the same result."""
+    tree = reviews.survey(reviews.Source(input_dir))
+    ours = ["pipelines.preprocess", "--input", input_dir]
+    plain = ["benchmarks.plain_tft", "--input", input_dir, "--classes", *tree.classes]
+    ours_dir, plain_dir = (tempfile.mkdtemp(dir=work_dir) for _ in range(2))
+    run_module(*ours, "--output", ours_dir)
+    run_module(*plain, "--output", plain_dir)
+    facts = check_same(ours_dir, plain_dir)
+
+    def timed(command: list[str]) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(dir=work_dir) as output_dir:
+            peak = run_module(*command, "--output", output_dir)
+        return {"reviews": facts["reviews"], "peak_mib": peak}
+
+    return {
+        "this project": lambda: timed(ours),
+        "plain pipeline": lambda: timed(plain),
+    }, facts
+
+
+def run_module(*command: str) -> float:
+    """Runs `python -m` as a new process; returns the peak of its memory in MiB.
+
+    Both contenders do all their work in one process; were there more, it would be the largest's.
+
+    Raises:
+      Failure: if the command fails.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=output, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        if process.returncode:
+            last = output.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise contract.Failure(f"{command[0]} failed: {last}")
+    return usage.ru_maxrss / MAXRSS_PER_MIB
+
+
+def check_same(ours_dir: str, plain_dir: str) -> dict[str, int]:
+    """Returns what both datasets hold; raises `Failure` unless they are the same."""
+    vocabulary, other = (
+        contract.read_vocabulary(os.path.join(folder, contract.VOCABULARY))
+        for folder in (ours_dir, plain_dir)
+    )
+    if vocabulary != other:
+        raise contract.Failure("the contenders' vocabularies differ: there is nothing to compare")
+    num_reviews = 0
+    for split in contract.SPLITS:
+        records, others = (read_ids(folder, split) for folder in (ours_dir, plain_dir))
+        if records != others:
+            raise contract.Failure(f"the contenders' ids of {split} differ: nothing to compare")
+        num_reviews += records.total()
+    return {"reviews": num_reviews, "vocabulary": len(vocabulary) + contract.NUM_RESERVED}
+
+
+def read_ids(folder: str, split: str) -> collections.Counter[tuple[int, bytes]]:
+    """Counts the records of a split by label and ids, in no order.
+
+    A review without tokens counts as one OOV: a plain pipeline writes it as no ids at all.
+    """
+    with contract.quiet_imports():
+        import numpy as np
+        import tensorflow as tf
+
+    counts: collections.Counter[tuple[int, bytes]] = collections.Counter()
+    for record in tf.data.TFRecordDataset(
+        sorted(map(str, pathlib.Path(folder).glob(f"{split}-*")))
+    ):
+        feature = tf.train.Example.FromString(record.numpy()).features.feature
+        ids = list(feature[contract.TOKENS].int64_list.value) or [contract.OOV_ID]
+        counts[feature[contract.LABEL].int64_list.value[0], np.int32(ids).tobytes()] += 1
+    return counts

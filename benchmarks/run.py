@@ -1,0 +1,158 @@
+"""Times this project side by side with what one would otherwise run: `make bench`.
+
+The contenders of a part take turns, so that what slows the machine for a while slows them all.
+"""
+
+import datetime
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rich
+from rich import box, progress, table
+
+from pipelines import contract, reviews, sample
+
+RESULTS = pathlib.Path(__file__).with_name("results.json")
+SAMPLE_COUNT = 50_000  # made-up reviews, where no folder is named
+PACKAGES = ("apache-beam", "keras", "pyarrow", "tensorflow", "tensorflow-transform")
+# Those that start processes come first: a process's peak of memory counts that of its parent then,
+# and this one is small until it loads TensorFlow.
+PARTS = ("scale", "preprocess", "feed", "step")
+DEFAULT_PARTS = ("preprocess", "feed", "step")
+
+Contender = Callable[[], dict[str, Any]]  # does the work once; returns what else was measured
+
+
+def main(argv: list[str]) -> None:
+    args = _parser().parse_args(argv)
+    if args.input:
+        reviews.survey(reviews.Source(args.input))
+    with tempfile.TemporaryDirectory(prefix="textrecords-") as work_dir:
+        input_dir = args.input or os.path.join(work_dir, "sample")
+        if not args.input and set(args.only) != {"scale"}:
+            sample.write(input_dir, count=SAMPLE_COUNT, seed=0)
+        results = {
+            "command": " ".join(["python -m benchmarks.run", *argv]),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "machine": machine(),
+            "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "input": args.input or f"{SAMPLE_COUNT:,} made-up reviews",
+            "repeats": args.repeats,
+            "parts": {},
+        }
+        for name in [part for part in PARTS if part in args.only]:
+            print(f"{name}: making ready")
+            part = importlib.import_module(f"benchmarks.{name}")
+            source = args.counts if name == "scale" else input_dir
+            contenders, facts = part.contenders(source, work_dir)
+            measured = summarize(measure(contenders, args.repeats))
+            results["parts"][name] = {"facts": facts, "contenders": measured}
+            show(name, facts, measured)
+    args.output.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    print(f"wrote {args.output}")
+
+
+def measure(contenders: dict[str, Contender], repeats: int) -> dict[str, list[dict[str, Any]]]:
+    """Runs all contenders in turn, `repeats` rounds; returns what was measured in each run."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
+    for _ in progress.track(range(repeats), "timing"):
+        for name, contender in contenders.items():
+            started = time.perf_counter()
+            measured = contender()
+            runs[name].append({"seconds": time.perf_counter() - started, **measured})
+    return runs
+
+
+def summarize(runs: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Returns the medians of each contender; `ratio` is of time, to the first contender's."""
+    medians = {
+        name: {key: statistics.median(run[key] for run in measured) for key in measured[0]}
+        for name, measured in runs.items()
+    }
+    first = next(iter(medians.values()))
+    return {
+        name: {
+            "median": median,
+            "reviews_per_second": median["reviews"] / median["seconds"],
+            "ratio": median["seconds"] / first["seconds"],
+            "runs": runs[name],
+        }
+        for name, median in medians.items()
+    }
+
+
+def show(part: str, facts: dict[str, Any], measured: dict[str, dict[str, Any]]) -> None:
+    """Prints a part's results, in Markdown, as the README has them."""
+    shown = table.Table(title=part, title_justify="left", caption_justify="left", box=box.MARKDOWN)
+    told = (f"{name.replace('_', ' ')}: {value:,.5g}" for name, value in facts.items())
+    shown.caption = ", ".join(told)
+    shown.add_column("contender")
+    for name in ("seconds", "least to most", "reviews/s", "time ratio"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    has_peak = all("peak_mib" in result["median"] for result in measured.values())
+    if has_peak:
+        shown.add_column("peak MiB", justify="right", no_wrap=True)
+    for name, result in measured.items():
+        seconds = [run["seconds"] for run in result["runs"]]
+        row = [
+            f"{result['median']['seconds']:.2f}",
+            f"{min(seconds):.2f} to {max(seconds):.2f}",
+            f"{result['reviews_per_second']:,.0f}",
+            f"{result['ratio']:.2f}",
+        ]
+        peak = [f"{result['median']['peak_mib']:,.0f}"] if has_peak else []
+        shown.add_row(name, *row, *peak)
+    rich.print(shown)
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the times depend on."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")  # where there is none, Python's own word is taken
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _parts(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := sorted(set(names) - set(PARTS)):
+        raise contract.BadInput(f"--only {unknown[0]}: the parts are {', '.join(PARTS)}")
+    return names
+
+
+def _counts(text: str) -> list[int]:
+    return [contract.number(least=6)(count) for count in text.split(",")]
+
+
+def _parser() -> contract.ArgumentParser:
+    parser = contract.ArgumentParser(
+        prog="benchmarks.run",
+        description="Times this project side by side with what one would otherwise run.",
+    )
+    add = parser.add_argument
+    add("--input", metavar="DIR", help="the reviews; without it, a large sample is made")
+    add("--only", type=_parts, default=",".join(DEFAULT_PARTS), help=f"of {', '.join(PARTS)}")
+    add("--repeats", type=contract.number(least=1), default=5, help="rounds; medians are told")
+    add("--counts", type=_counts, default="50000,200000", help="reviews made up for scale")
+    add("--output", type=pathlib.Path, default=RESULTS, metavar="FILE", help="the file to write")
+    return parser
+
+
+if __name__ == "__main__":
+    contract.run(main)

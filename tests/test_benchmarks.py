@@ -1,0 +1,150 @@
+import json
+
+import pytest
+from tiny_tree import write
+
+import pipelines.preprocess
+from benchmarks import feed, plain_tft, preprocess, run, step
+from model import config, train
+from pipelines import contract
+
+# One line a review, and no two reviews alike.
+TREE = {
+    "train/neg/0.txt": "Bad FILM.<br />A film, a b",
+    "train/neg/1.txt": 'b (bad) "film" isn\'t - it?',
+    "train/pos/0.txt": "good (film) B; film É é",
+    "train/pos/1.txt": "a good, good one",
+    "train/unsup/0.txt": "not to be read",
+    "test/neg/0.txt": "a <br />new bad film!",
+    "test/pos/0.txt": "...",
+}
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmarks")
+    write(folder / "in", TREE)
+    preprocess_tree(folder / "in", folder / "ours")
+    plain_tft.run(str(folder / "in"), str(folder / "plain"), ["neg", "pos"])
+    return folder
+
+
+def preprocess_tree(source, target):
+    pipelines.preprocess.main(["--input", str(source), "--output", str(target)])
+
+
+def test_plain_tf_transform_gives_the_same_vocabulary_and_ids(datasets):
+    ours, plain = str(datasets / "ours"), str(datasets / "plain")
+    # film 5; good, b, a 3 each; bad 2; the others once, by falling token: é É one it isnt.
+    assert preprocess.check_same(ours, plain) == {"reviews": 6, "vocabulary": 12}
+    assert preprocess.read_ids(plain, "test") == {
+        (0, bytes([5, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0, 2, 0, 0, 0])): 1,
+        (1, bytes([1, 0, 0, 0])): 1,
+    }
+
+
+def test_datasets_that_differ_are_not_compared(datasets, tmp_path):
+    write(tmp_path / "in", {**TREE, "test/pos/0.txt": "a film"})
+    preprocess_tree(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(contract.Failure, match="the contenders' ids of test differ"):
+        preprocess.check_same(str(tmp_path / "out"), str(datasets / "plain"))
+
+
+def test_a_process_that_fails_ends_the_benchmark():
+    assert preprocess.run_module("pipelines.preprocess", "--help") > 1
+    with pytest.raises(
+        contract.Failure, match=r"preprocess failed: error: no input folder nowhere"
+    ):
+        preprocess.run_module("pipelines.preprocess", "--input=nowhere", "--output=x")
+
+
+def test_the_tutorials_batches_hold_the_same_ids(datasets):
+    ours = feed.ours(str(datasets / "ours"))
+    tutorial = feed.tutorial(str(datasets / "in" / "train"), ("neg", "pos"))
+    assert feed.check_same(ours, tutorial, ours.cache()) == 4
+    assert feed.iterate(tutorial) == {"reviews": 4}
+    [(tokens, _)] = tutorial.as_numpy_iterator()
+    assert tokens.shape == (4, 100)
+    assert sorted(tokens[:, :6].tolist()) == [
+        *([3, 2, 4, 2, 8, 7], [4, 6, 2, 11, 10, 0]),
+        *([5, 3, 3, 9, 0, 0], [6, 2, 5, 2, 5, 4]),
+    ]
+    with pytest.raises(contract.Failure, match="batches hold other ids"):
+        feed.check_same(ours, tutorial.take(0))
+
+
+def test_padding_is_the_share_of_ids_that_are_zero(datasets):
+    # 6, 5, 6 and 4 tokens, of 100 each
+    assert feed.padding(feed.ours(str(datasets / "ours"))) == pytest.approx(1 - 21 / 400)
+
+
+def test_the_tutorials_network_is_that_of_the_default_flags():
+    args = train._parser().parse_args(["--records=x", "--model_dir=y"])
+    assert train._only(config.Network, args) == step.NETWORK
+    assert train._only(config.Training, args) == step.TRAINING
+    ours, tutorial = step.ours(), step.tutorial()
+    assert [type(layer) for layer in ours.layers] == [type(layer) for layer in tutorial.layers]
+    assert [w.shape for w in ours.weights] == [w.shape for w in tutorial.weights]
+
+
+def test_a_subset_holds_the_first_reviews_of_each_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(step, "REVIEWS_PER_CLASS", 1)
+    write(tmp_path / "in", TREE)
+    step.copy_subset(str(tmp_path / "in"), str(tmp_path / "out"), ("neg", "pos"))
+    files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert files == [tmp_path / "out" / "train" / c / "0.txt" for c in ("neg", "pos")]
+
+
+def test_contenders_take_turns():
+    calls = []
+
+    def contender(name):
+        return lambda: calls.append(name) or {"reviews": 7}
+
+    runs = run.measure({name: contender(name) for name in ("a", "b")}, repeats=3)
+    assert calls == ["a", "b"] * 3
+    assert [measured["reviews"] for measured in runs["b"]] == [7, 7, 7]
+
+
+def test_the_summary_holds_medians_and_their_ratio_to_the_first():
+    runs = {
+        "a": [{"seconds": s, "reviews": 100} for s in (9.0, 2.0, 1.0)],
+        "b": [{"seconds": s, "reviews": 100} for s in (5.0, 1.0, 6.0)],
+    }
+    summary = run.summarize(runs)
+    assert summary["a"]["median"]["seconds"] == 2
+    assert summary["a"]["reviews_per_second"] == 50
+    assert (summary["a"]["ratio"], summary["b"]["ratio"]) == (1, 2.5)
+    assert summary["b"]["runs"] == runs["b"]
+
+
+def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
+    class Part:
+        @staticmethod
+        def contenders(counts, work_dir):
+            return {"a": lambda: {"reviews": counts[0], "peak_mib": 1.5}}, {"reviews": 6}
+
+    monkeypatch.setattr(run.importlib, "import_module", {"benchmarks.scale": Part}.get)
+    output = tmp_path / "results.json"
+    run.main(["--only", "scale", "--counts", "6,9", "--repeats", "2", "--output", str(output)])
+    results = json.loads(output.read_text())
+    assert results["command"] == (
+        f"python -m benchmarks.run --only scale --counts 6,9 --repeats 2 --output {output}"
+    )
+    assert results["machine"]["cores"] >= 1
+    assert results["packages"].keys() == set(run.PACKAGES)
+    [(name, measured)] = results["parts"]["scale"]["contenders"].items()
+    assert (name, measured["median"]["peak_mib"], len(measured["runs"])) == ("a", 1.5, 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--only=speed"], "--only speed: the parts are scale, preprocess, feed, step"),
+        (["--input=nowhere"], "no input folder nowhere"),
+    ],
+)
+def test_bad_input_is_refused(tmp_path, flags, message):
+    with pytest.raises(contract.BadInput, match=message):
+        run.main([*flags, "--output", str(tmp_path / "results.json")])
+    assert not list(tmp_path.iterdir())
