@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from pipelines import contract
+from pipelines import contract, vocabulary
 
 # Keras' `lower_and_strip_punctuation`: every ASCII character that is punctuation.
 PUNCTUATION = r"[!-/:-@\[-`{-~]"
@@ -100,7 +100,12 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], options: TextOptions) -> dict
     # Made by tf.Transform's tracker, so that the tables are saved with the graph.
     tokenizer = tft.make_and_track_object(lambda: Tokenizer(options), name="tokenizer")
     tokens = tokenizer(inputs[contract.TEXT])
-    ids = tft.apply_vocabulary(tokens, _vocabulary(tokens, options), default_value=-1)
+    path = vocabulary.write_vocabulary(
+        tokens.flat_values,
+        top_k=options.max_tokens - contract.NUM_RESERVED,
+        filename=contract.TOKENS,
+    )
+    ids = tft.apply_vocabulary(tokens, path, default_value=-1)
     ids += contract.NUM_RESERVED  # tf.Transform's OOV, -1, becomes 1, and its first token, 0, 2
     ids = tf.concat([ids, _oov_for_empty(ids)], axis=1)
     return {
@@ -108,21 +113,6 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], options: TextOptions) -> dict
         contract.LABEL: inputs[contract.LABEL],
         contract.KEY: inputs[contract.KEY],
     }
-
-
-def _vocabulary(tokens: tf.RaggedTensor, options: TextOptions) -> tf.Tensor:
-    """Returns the path of the vocabulary file: tokens by falling count, ties by falling token.
-
-    Without weights tf.Transform hands every token to Python; with them it counts each batch inside
-    the graph, and counts that are integers stay exact at any size.
-    """
-    unique, _, counts = tf.unique_with_counts(tokens.flat_values, out_idx=tf.int64)
-    return tft.vocabulary(
-        unique,
-        weights=counts,
-        top_k=options.max_tokens - contract.NUM_RESERVED,
-        vocab_filename=contract.TOKENS,
-    )
 
 
 def _oov_for_empty(ids: tf.RaggedTensor) -> tf.RaggedTensor:

@@ -6,7 +6,7 @@ from tiny_tree import write
 import pipelines.preprocess
 from benchmarks import feed, plain_tft, preprocess, run, step
 from model import config, train
-from pipelines import contract
+from pipelines import contract, reviews
 
 # One line a review, and no two reviews alike.
 TREE = {
@@ -90,7 +90,7 @@ def test_the_tutorials_network_is_that_of_the_default_flags():
 def test_a_subset_holds_the_first_reviews_of_each_class(tmp_path, monkeypatch):
     monkeypatch.setattr(step, "REVIEWS_PER_CLASS", 1)
     write(tmp_path / "in", TREE)
-    step.copy_subset(str(tmp_path / "in"), str(tmp_path / "out"), ("neg", "pos"))
+    step.copy_subset(reviews.Source(str(tmp_path / "in")), str(tmp_path / "out"), ("neg", "pos"))
     files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert files == [tmp_path / "out" / "train" / c / "0.txt" for c in ("neg", "pos")]
 
