@@ -16,6 +16,7 @@ setup(
         "apache-beam==2.77.*",
         "keras==3.15.*",
         "pyarrow>=20",
+        "pydantic>=2",
         "rich>=14",
         "tensorboard>=2.20",
         "tensorflow==2.21.*",

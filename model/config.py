@@ -61,16 +61,7 @@ class Config:
     @classmethod
     def from_json(cls, text: str) -> "Config":
         """Rebuilds a configuration; raises `ValueError`."""
-        try:
-            fields = json.loads(text)
-            return cls(
-                network=Network(**fields["network"]),
-                training=Training(**fields["training"]),
-                classes=tuple(fields["classes"]),
-                vocabulary=contract.Vocabulary(**fields["vocabulary"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a model's settings: {error!r}") from error
+        return contract.from_fields(cls, json.loads(text))
 
 
 def read(model_dir: str) -> Config:
@@ -94,7 +85,7 @@ def check_fits(manifest: contract.Manifest, network: Network) -> None:
 
     Their ids wouldn't be those of a fresh dataset of the network's size.
     """
-    max_tokens, max_len = manifest.flags["max_tokens"], manifest.flags["max_len"]
+    max_tokens, max_len = manifest.flags.max_tokens, manifest.flags.max_len
     if manifest.vocabulary.size == max_tokens < network.max_tokens:
         _refuse("max_tokens", network.max_tokens, max_tokens)
     if max_len is not None and max_len < network.max_len:

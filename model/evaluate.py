@@ -75,13 +75,16 @@ def load_model(model_dir: str, settings: config.Config) -> "keras.Model":
     return model
 
 
-def _check_same_data(settings: config.Config, manifest: contract.Manifest) -> None:
-    """Refuses records whose ids or labels mean something else to the model."""
+def check_same_classes(settings: config.Config, manifest: contract.Manifest) -> None:
+    """Raises `BadInput` if the labels of the records mean something else to the model."""
     if settings.classes != manifest.classes:
         raise contract.BadInput(
             f"the model knows the classes {', '.join(settings.classes)}, but the records have "
             f"{', '.join(manifest.classes)}: name the records it was trained on"
         )
+
+
+def _check_same_vocabulary(settings: config.Config, manifest: contract.Manifest) -> None:
     if settings.vocabulary.sha256 != manifest.vocabulary.sha256:
         raise contract.BadInput(
             "the records have another vocabulary than the model: name those it was trained on"
@@ -96,8 +99,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
     args = parser.parse_args(argv)
     manifest = contract.read_manifest(args.records)
+    contract.check_whole(args.records, manifest)
     settings = config.read(args.model_dir)
-    _check_same_data(settings, manifest)
+    check_same_classes(settings, manifest)
+    _check_same_vocabulary(settings, manifest)
     config.check_fits(manifest, settings.network)
     with contract.quiet_imports():
         from model import input_pipeline

@@ -10,9 +10,8 @@ from model.config import Network
 from pipelines import contract
 
 
-def load_transform(records_dir: str, manifest: contract.Manifest) -> tf.Module:
+def load_transform(records_dir: str) -> tf.Module:
     """Loads the graph that cleans text and looks up its tokens; raises `BadInput`."""
-    contract.vocabulary_path(records_dir, manifest)
     path = os.path.join(records_dir, contract.TRANSFORM_FN)
     try:
         return tf.saved_model.load(path)

@@ -66,7 +66,7 @@ def read_records(records_dir: str, manifest: contract.Manifest, split: str) -> t
       BadInput: if the dataset has no such split, or a shard is missing, damaged or added.
     """
     paths = contract.shard_paths(records_dir, manifest, split)
-    compression = contract.COMPRESSIONS[manifest.flags["compression"]]
+    compression = contract.COMPRESSIONS[manifest.flags.compression]
     return tf.data.Dataset.from_tensor_slices(paths).interleave(
         functools.partial(tf.data.TFRecordDataset, compression_type=compression),
         cycle_length=OPEN_SHARDS,

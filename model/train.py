@@ -50,6 +50,7 @@ def train(
       BadInput: if there is no whole dataset, or it was cut below the size of the network.
     """
     manifest = contract.read_manifest(records_dir)
+    contract.check_whole(records_dir, manifest)
     config.check_fits(manifest, network)
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
     network = dataclasses.replace(network, max_tokens=max_tokens)
@@ -65,9 +66,7 @@ def train(
         max_tokens=network.max_tokens,
         max_len=network.max_len,
     )
-    transform = export.load_transform(
-        records_dir, manifest
-    )  # if it fails, then before the training
+    transform = export.load_transform(records_dir)
     keras.utils.set_random_seed(training.seed)
     with contract.whole_folder(model_dir, files=config.MODEL_FILES, marker=config.CONFIG) as new:
         model = lstm.build(network, len(manifest.classes))
@@ -109,13 +108,12 @@ def _fit(
 
     callbacks = [keras.callbacks.TensorBoard(logs)]
     validation_batches = None
+    stopper = keras.callbacks.EarlyStopping(
+        "val_loss", patience=training.patience, restore_best_weights=True
+    )
     if contract.VALIDATION in rows:
         validation_batches = input_pipeline.batches(rows[contract.VALIDATION], evaluate.BATCH_SIZE)
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                "val_loss", patience=training.patience, restore_best_weights=True
-            )
-        )
+        callbacks.append(stopper)
     print(", ".join(f"{split}: {len(rows[split]):,} reviews" for split in rows))
     history = model.fit(
         input_pipeline.batches(rows[contract.TRAIN], training.batch_size, seed=training.seed),
@@ -127,7 +125,7 @@ def _fit(
     ).history
     best_epoch = len(history["loss"])
     if "val_loss" in history:
-        best_epoch = history["val_loss"].index(min(history["val_loss"])) + 1
+        best_epoch = stopper.best_epoch + 1
         print(f"the weights of epoch {best_epoch} are kept: its validation loss is the least")
     return {"history": history, "best_epoch": best_epoch}
 

@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 FORMAT_VERSION = 2
 
@@ -52,6 +52,8 @@ DATASET_FILES = "|".join(
 )
 
 LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
+
+T = TypeVar("T")
 
 COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's name for it
 
@@ -97,7 +99,7 @@ class Split:
     token_length_histogram: dict[str, int]  # reviews, by their number of tokens: "64-127", ...
     undecodable: int  # reviews decoded with replacement characters
     without_tokens: int  # reviews with no token left once cleaned, kept as one OOV token
-    short: int  # reviews of fewer tokens than `--min_tokens`
+    short: int  # reviews of fewer tokens than `--min_tokens`, or than `--max_len` if that is less
     shards: tuple[Shard, ...]
 
 
@@ -137,17 +139,40 @@ class Audit:
 
 
 @dataclasses.dataclass(frozen=True)
+class Flags:
+    """The flags of `pipelines.preprocess` that shape the data; it says what each does.
+
+    `stop_words` and `replacements` are the SHA-256 of the file, or the name of a built-in list.
+    """
+
+    classes: tuple[str, ...] | None
+    pattern: str
+    encoding: str
+    validation: float
+    drop_leaked: bool
+    drop_duplicates: bool
+    min_tokens: int
+    max_tokens: int
+    max_len: int | None
+    stop_words: str | None
+    replacements: str | None
+    num_shards: int | None
+    compression: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """What a dataset folder holds. It is written last: without it there is no dataset."""
 
     format_version: int
     input: Fingerprint
     code_sha256: str  # of the modules that shape the data
-    flags: dict[str, Any]  # those that shape the data
+    flags: Flags
     classes: tuple[str, ...]
     vocabulary: Vocabulary
     splits: dict[str, Split]
     audit: Audit
+    schema_sha256: str
     left_out: dict[str, int]  # why: how many files
 
     def to_json(self) -> str:
@@ -156,28 +181,45 @@ class Manifest:
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
         """Rebuilds a manifest; raises `BadInput` for another format, else `ValueError`."""
-        try:
-            fields = json.loads(text)
-            version = fields["format_version"]
-            if version != FORMAT_VERSION:
-                raise BadInput(
-                    f"format version {version}, but this program reads {FORMAT_VERSION}: "
-                    "run `make preprocess` again"
-                )
-            splits = {
-                name: Split(**{**split, "shards": tuple(Shard(**s) for s in split["shards"])})
-                for name, split in fields["splits"].items()
-            }
-            rebuilt = {
-                "input": Fingerprint(**fields["input"]),
-                "classes": tuple(fields["classes"]),
-                "vocabulary": Vocabulary(**fields["vocabulary"]),
-                "splits": splits,
-                "audit": Audit(**fields["audit"]),
-            }
-            return cls(**{**fields, **rebuilt})
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"not a manifest: {error!r}") from error
+        fields = json.loads(text)
+        version = fields.get("format_version") if isinstance(fields, dict) else None
+        if isinstance(version, int) and version != FORMAT_VERSION:
+            raise BadInput(
+                f"format version {version}, but this program reads {FORMAT_VERSION}: "
+                "run `make preprocess` again"
+            )
+        manifest = from_fields(cls, fields)
+        for split in manifest.splits.values():
+            for shard in split.shards:
+                if not re.fullmatch(SHARD_FILES, shard.file):
+                    raise ValueError(f"{shard.file} is no name of a shard")
+        return manifest
+
+
+def from_fields(of: type[T], fields: Any) -> T:
+    """Rebuilds a dataclass from what JSON made of it; raises `ValueError` in one line."""
+    import pydantic  # here, since it takes a while
+
+    try:
+        # By way of JSON: only there a list may stand for a tuple.
+        return pydantic.TypeAdapter(of).validate_json(json.dumps(fields), strict=True)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "all of it"
+        raise ValueError(f"{where}: {first['msg']}") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What is true of one run alone, and so doesn't belong into the manifest."""
+
+    input: str
+    started: str
+    seconds: float
+    host: str
+    python: str
+    packages: dict[str, str]
+    graph: dict[str, str]  # SHA-256 of the files of the transform graph
 
 
 def read_manifest(records_dir: str) -> Manifest:
@@ -203,42 +245,61 @@ def read_manifest(records_dir: str) -> Manifest:
 
 
 def shard_paths(records_dir: str, manifest: Manifest, split: str) -> list[str]:
-    """Returns the paths of a split's shards, each of which holds what the manifest says.
-
-    Raises:
-      BadInput: if there is no such split, or a shard is missing, was changed, or was added.
-    """
+    """Returns the paths of a split's shards; raises `BadInput` if there is no such split."""
     if split not in manifest.splits:
         raise BadInput(f"{records_dir} holds no {split} split")
-    shards = manifest.splits[split].shards
-    listed = {shard.file for each in manifest.splits.values() for shard in each.shards}
+    return [os.path.join(records_dir, shard.file) for shard in manifest.splits[split].shards]
+
+
+def check_whole(records_dir: str, manifest: Manifest) -> None:
+    """Raises `BadInput` unless all files of a dataset are there, as they were written, and no more.
+
+    The transform graph differs from run to run, so that its hashes don't stand in the manifest.
+    """
+    shards = {s.file: s.sha256 for split in manifest.splits.values() for s in split.shards}
     for name in sorted(os.listdir(records_dir)):
-        if re.fullmatch(SHARD_FILES, name) and name not in listed:
+        if re.fullmatch(SHARD_FILES, name) and name not in shards:
             raise BadInput(
                 f"{os.path.join(records_dir, name)} is of another dataset, the manifest doesn't "
                 "name it: remove it, or run `make preprocess` again"
             )
-    return [_unchanged(os.path.join(records_dir, shard.file), shard.sha256) for shard in shards]
+    expected = shards | {
+        VOCABULARY: manifest.vocabulary.sha256,
+        AUDIT: manifest.audit.sha256,
+        SCHEMA: manifest.schema_sha256,
+        **read_run(records_dir).graph,
+    }
+    for name, sha256 in expected.items():
+        path = os.path.join(records_dir, name)
+        if not os.path.isfile(path):
+            raise BadInput(f"{path} is missing: run `make preprocess` again")
+        if file_sha256(path) != sha256:
+            raise BadInput(
+                f"{path} is not what the manifest says it is: run `make preprocess` again"
+            )
 
 
-def vocabulary_path(records_dir: str, manifest: Manifest) -> str:
-    """Returns the path of the vocabulary; raises `BadInput` if it's missing or was changed."""
-    return _unchanged(os.path.join(records_dir, VOCABULARY), manifest.vocabulary.sha256)
+def graph_files(records_dir: str) -> dict[str, str]:
+    """Returns the SHA-256 of all files of the transform graph, by their paths in the folder."""
+    paths = (
+        os.path.join(folder, name)
+        for part in (TRANSFORM_FN, TRANSFORMED_METADATA)
+        for folder, _, names in os.walk(os.path.join(records_dir, part))
+        for name in names
+    )
+    return {os.path.relpath(path, records_dir): file_sha256(path) for path in sorted(paths)}
 
 
-def read_audit(records_dir: str, manifest: Manifest) -> list[dict[str, Any]]:
-    """Returns what the audit found; raises `BadInput` if the file is missing or was changed."""
-    path = _unchanged(os.path.join(records_dir, AUDIT), manifest.audit.sha256)
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
-def _unchanged(path: str, sha256: str) -> str:
-    if not os.path.isfile(path):
-        raise BadInput(f"{path} is missing: run `make preprocess` again")
-    if file_sha256(path) != sha256:
-        raise BadInput(f"{path} is not what the manifest says it is: run `make preprocess` again")
-    return path
+def read_run(records_dir: str) -> Run:
+    """Returns what is told of the run that made a dataset; raises `BadInput`."""
+    path = os.path.join(records_dir, RUN)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return from_fields(Run, json.load(file))
+    except FileNotFoundError:
+        raise BadInput(f"{path} is missing: run `make preprocess` again") from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} can't be read ({error}): run `make preprocess` again") from None
 
 
 def read_vocabulary(path: str) -> list[bytes]:

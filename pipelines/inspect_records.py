@@ -18,11 +18,12 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     manifest = contract.read_manifest(args.records)
     paths = contract.shard_paths(args.records, manifest, args.split)
-    vocabulary = contract.read_vocabulary(contract.vocabulary_path(args.records, manifest))
+    contract.check_whole(args.records, manifest)
+    vocabulary = contract.read_vocabulary(os.path.join(args.records, contract.VOCABULARY))
     with contract.quiet_imports():
         import tensorflow as tf
     tokens = ["[PAD]", "[OOV]", *(token.decode() for token in vocabulary)]
-    compression = contract.COMPRESSIONS[manifest.flags["compression"]]
+    compression = contract.COMPRESSIONS[manifest.flags.compression]
     records = tf.data.TFRecordDataset(paths, compression).as_numpy_iterator()
     try:
         for record in itertools.islice(records, args.count):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import operator
 import os
-from typing import Any
 
 import numpy as np
 from google.protobuf import text_format
@@ -33,7 +32,7 @@ class Plan:
     tree: reviews.Tree
     options: transform.TextOptions
     assign: audit.Assign
-    flags: dict[str, Any]
+    flags: contract.Flags
     code_sha256: str
 
     @property
@@ -48,9 +47,9 @@ class Plan:
             output_dir=output_dir,
             num_shards=self.num_shards,
             num_classes=len(self.tree.classes),
-            compression=self.flags["compression"],
+            compression=self.flags.compression,
             options=self.options,
-            min_tokens=self.flags["min_tokens"],
+            min_tokens=self.flags.min_tokens,
         )
 
 
@@ -83,6 +82,7 @@ def write(
             leaked_texts=_count(audited, "leak"),
             contrary_texts=_count(audited, "contrary labels"),
         ),
+        schema_sha256=contract.file_sha256(os.path.join(output_dir, contract.SCHEMA)),
         left_out=plan.tree.left_out,
     )
     _write(output_dir, contract.MANIFEST, manifest.to_json())

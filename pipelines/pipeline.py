@@ -57,13 +57,16 @@ def _refuse_flag(message: str) -> None:
 
 def run(plan: manifest.Plan, output_dir: str, options: PipelineOptions) -> None:
     """Writes the dataset into `output_dir`, an empty folder; the manifest comes last."""
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    with (
-        tempfile.TemporaryDirectory(prefix="textrecords-") as temp_dir,
-        tft_beam.Context(temp_dir=temp_dir),
-        beam.Pipeline(options=options) as pipeline,
-    ):
-        _build(pipeline, plan, output_dir)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # errors are raised, too
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="textrecords-") as temp_dir,
+            tft_beam.Context(temp_dir=temp_dir),
+            beam.Pipeline(options=options) as pipeline,
+        ):
+            _build(pipeline, plan, output_dir)
+    except contract.Failure as error:  # without the name of the stage, which Beam adds
+        raise contract.Failure(str(error).partition(" [while running")[0]) from None
 
 
 def _build(pipeline: beam.Pipeline, plan: manifest.Plan, output_dir: str) -> None:

@@ -5,18 +5,22 @@ TensorFlow and Beam are imported once there is something to do, so that a refusa
 
 import argparse
 import codecs
+import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines import contract, reviews, summary, wordlists
 
 if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     from pipelines import manifest
 
 PACKAGES = ("apache-beam", "tensorflow", "tensorflow-transform", "pyarrow")
@@ -38,20 +42,24 @@ CODE = (
 def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
-    source = reviews.Source(args.input, args.pattern, _check_encoding(args.encoding))
-    tree = reviews.survey(source, args.classes)
-    _check_splits(tree, args)
     flags = _data_flags(args)
+    options = _beam_options(args.runner, beam_flags) if beam_flags else None  # may be misspelt
     if not args.force and _is_up_to_date(args, flags):
+        print(f"{args.output} is up to date with {args.input}")
         return
+    tree = reviews.survey(_source(args.input, flags), flags.classes)
+    if args.validation and contract.VALIDATION in tree.examples:
+        raise contract.BadInput(
+            f"{args.input} has a folder {contract.VALIDATION}: leave out --validation"
+        )
     print(f"preprocessing {args.input}")
     _print_tree(tree)
     files, marker = contract.DATASET_FILES, contract.MANIFEST
     with contract.whole_folder(args.output, files=files, marker=marker) as output_dir:
-        with contract.quiet_imports():
-            from pipelines import pipeline
-        options = pipeline.parse_options(args.runner, beam_flags)
+        options = options or _beam_options(args.runner, beam_flags)
         plan = _plan(tree, args, flags)
+        from pipelines import pipeline
+
         with summary.show_progress(output_dir, sum(plan.num_shards.values())):
             pipeline.run(plan, output_dir, options)
         manifest = contract.read_manifest(output_dir)
@@ -60,81 +68,100 @@ def main(argv: list[str]) -> None:
     summary.show(manifest, args.output, time.time() - started)
 
 
-def _check_encoding(name: str) -> str:
+def _beam_options(runner: str, beam_flags: list[str]) -> "PipelineOptions":
+    with contract.quiet_imports():
+        from pipelines import pipeline
+    return pipeline.parse_options(runner, beam_flags)
+
+
+def _data_flags(args: argparse.Namespace) -> contract.Flags:
+    """Returns the flags that shape the data."""
+    if sys.getfilesystemencoding() != "utf-8":
+        raise contract.BadInput("file names aren't UTF-8 here: set PYTHONUTF8=1")
+    if not args.pattern.isprintable():
+        raise contract.BadInput(f"--pattern {args.pattern} isn't printable")
+    names = {field.name for field in dataclasses.fields(contract.Flags)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    return contract.Flags(
+        **given
+        | {
+            "classes": tuple(args.classes) if args.classes else None,
+            "encoding": _encoding(args.encoding),
+            "stop_words": wordlists.fingerprint(args.stop_words),
+            "replacements": wordlists.fingerprint(args.replacements),
+        }
+    )
+
+
+def _encoding(name: str) -> str:
+    """Returns Python's own name for an encoding, which may have several."""
     try:
-        "".encode(codecs.lookup(name).name)  # else one that isn't of text, such as base64
+        codec = codecs.lookup(name).name
+        b"\xff".decode(codec, "replace")  # fails for those that aren't of text, such as base64
     except (LookupError, ValueError):
         raise contract.BadInput(
             f"--encoding {name}: Python knows no such text encoding; try utf-8 or latin-1"
         ) from None
-    return name
+    return codec
 
 
-def _check_splits(tree: reviews.Tree, args: argparse.Namespace) -> None:
-    if args.validation and contract.VALIDATION in tree.examples:
-        raise contract.BadInput(
-            f"{args.input} has a folder {contract.VALIDATION}: leave out --validation"
-        )
+def _source(input_dir: str, flags: contract.Flags) -> reviews.Source:
+    return reviews.Source(input_dir, flags.pattern, flags.encoding)
 
 
-def _data_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the flags that shape the data, files of words by their fingerprints."""
-    names = ("classes", "pattern", "encoding", "max_tokens", "max_len", "validation")
-    names += ("drop_leaked", "drop_duplicates", "min_tokens", "num_shards", "compression")
-    return {
-        **{name: getattr(args, name) for name in names},
-        "stop_words": wordlists.fingerprint(args.stop_words),
-        "replacements": wordlists.fingerprint(args.replacements),
-    }
-
-
-def _is_up_to_date(args: argparse.Namespace, flags: dict[str, Any]) -> bool:
-    """Tells, and says, whether the dataset that is there can stay.
+def _is_up_to_date(args: argparse.Namespace, flags: contract.Flags) -> bool:
+    """Tells whether the dataset that is there can stay.
 
     Raises:
       BadInput: if `--if_needed` finds it damaged, or can't make it again with its own flags.
     """
-    try:
-        made = contract.read_manifest(args.output)
-    except contract.BadInput:
+    if not os.path.exists(os.path.join(args.output, contract.MANIFEST)):
         return False
     try:
-        for split in made.splits:
-            contract.shard_paths(args.output, made, split)
-        contract.vocabulary_path(args.output, made)
+        made = contract.read_manifest(args.output)
+        contract.check_whole(args.output, made)
     except contract.BadInput:
         if args.if_needed:
             raise
         return False
-    same_flags = made.flags == flags
-    if not args.if_needed and not same_flags:
+    if made.flags != flags and not args.if_needed:
         return False
-    if _made_of(made, args.input) and made.code_sha256 == _code_sha256():
-        print(f"{args.output} is up to date with {args.input}")
+    if made.code_sha256 == _code_sha256() and _is_made_of(made, args):
         return True
-    if not same_flags:
-        changed = [
-            f"--{name} {made.flags[name]}" for name in flags if made.flags[name] != flags[name]
-        ]
+    if made.flags != flags:
         raise contract.BadInput(
-            f"{args.output} is out of date and was made with other flags ({', '.join(changed)}): "
+            f"{args.output} is out of date, and was made with {_differing(made.flags, flags)}: "
             "run `make preprocess` with the flags you want"
         )
     return False
 
 
-def _made_of(made: contract.Manifest, input_dir: str) -> bool:
+def _is_made_of(made: contract.Manifest, args: argparse.Namespace) -> bool:
     """Tells whether a dataset was made of the files that the folder holds now."""
-    source = reviews.Source(input_dir, made.flags["pattern"])
     try:
-        tree = reviews.survey(source, made.flags["classes"])
+        tree = reviews.survey(_source(args.input, made.flags), made.flags.classes)
     except contract.BadInput:
         return False
-    return (
-        tree.left_out == made.left_out
-        and tree.num_reviews == made.input.files
-        and tree.fingerprint() == made.input
-    )
+    # What is left out shapes no record, so it is no need to make them again.
+    same_left_out = args.if_needed or tree.left_out == made.left_out
+    same_number = tree.num_reviews == made.input.files  # much faster to tell than the fingerprint
+    return same_left_out and same_number and tree.fingerprint() == made.input
+
+
+def _differing(made: contract.Flags, flags: contract.Flags) -> str:
+    """Names the flags that differ, as they were typed but for lists of words."""
+    named = []
+    for name, value in dataclasses.asdict(made).items():
+        if value == getattr(flags, name):
+            continue
+        if name in ("stop_words", "replacements") and value not in (None, wordlists.BUILT_IN):
+            value = "FILE"
+        value = " ".join(value) if isinstance(value, tuple) else value
+        if value is None or value is False:
+            named.append(f"no --{name}")
+        else:
+            named.append(f"--{name}" if value is True else f"--{name} {value}")
+    return ", ".join(named)
 
 
 def _code_sha256() -> str:
@@ -170,40 +197,36 @@ def _print_tree(tree: reviews.Tree) -> None:
         print("no test split: there will be nothing to evaluate a model on")
 
 
-def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: dict[str, Any]) -> "manifest.Plan":
+def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: contract.Flags) -> "manifest.Plan":
     from pipelines import audit, manifest, shards, transform
 
     options = transform.TextOptions(
-        max_tokens=args.max_tokens,
-        max_len=args.max_len,
+        max_tokens=flags.max_tokens,
+        max_len=flags.max_len,
         stop_words=wordlists.read_stop_words(args.stop_words),
         replacements=wordlists.read_replacements(args.replacements),
     )
-    sizes = {split: sum(classes.values()) for split, classes in tree.examples.items()}
-    if args.validation:
-        sizes[contract.VALIDATION] = round(args.validation * sizes[contract.TRAIN])
-        sizes[contract.TRAIN] -= sizes[contract.VALIDATION]
-    num_shards = {
-        split: args.num_shards or shards.default_num_shards(sizes[split])
-        for split in contract.SPLITS
-        if split in sizes
-    }
-    assign = audit.Assign(num_shards, args.validation, args.drop_leaked, args.drop_duplicates)
+    assign = audit.Assign(
+        shards.num_shards(tree.examples, flags.validation, flags.num_shards),
+        flags.validation,
+        flags.drop_leaked,
+        flags.drop_duplicates,
+    )
     return manifest.Plan(tree, options, assign, flags, _code_sha256())
 
 
 def _write_run(output_dir: str, input_dir: str, started: float) -> None:
-    """Notes what is true of this run alone, and so doesn't belong into the manifest."""
-    run: dict[str, Any] = {
-        "input": os.path.abspath(input_dir),
-        "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
-        "seconds": round(time.time() - started, 1),
-        "host": platform.node(),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-    }
+    run = contract.Run(
+        input=os.path.abspath(input_dir),
+        started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
+        seconds=round(time.time() - started, 1),
+        host=platform.node(),
+        python=platform.python_version(),
+        packages={name: importlib.metadata.version(name) for name in PACKAGES},
+        graph=contract.graph_files(output_dir),
+    )
     with open(os.path.join(output_dir, contract.RUN), "w", encoding="utf-8") as file:
-        json.dump(run, file, indent=2)
+        json.dump(dataclasses.asdict(run), file, indent=2)
         file.write("\n")
 
 
@@ -231,7 +254,7 @@ def _parser() -> contract.ArgumentParser:
         metavar="SHARE",
         help="how much of train becomes the validation split",
     )
-    add("--drop_leaked", action="store_true", help="drop from train what stands in test, too")
+    add("--drop_leaked", action="store_true", help="keep a text only in test, else validation")
     add("--drop_duplicates", action="store_true", help="keep a text only once a split")
     add("--min_tokens", type=number(least=0), default=5, help="report reviews of fewer tokens")
     add(

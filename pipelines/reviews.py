@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import operator
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
 LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
+SURROGATES = re.compile("[\ud800-\udfff]")  # which some encodings give, and UTF-8 can't hold
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
 
 _BYTES = pa.large_list(pa.large_binary())
@@ -56,14 +58,20 @@ class Source:
         return codecs.lookup(self.encoding).name == "utf-8"
 
     def read(self, key: bytes) -> bytes:
-        """Returns the bytes of a file."""
-        # Plain calls of the system: for small files Python's file objects take twice the time.
-        file = os.open(os.path.join(os.fsencode(self.input_dir), key), os.O_RDONLY)
+        """Returns the bytes of a file; raises `Failure`."""
+        path = os.path.join(os.fsencode(self.input_dir), key)
         try:
-            size = os.fstat(file).st_size
-            return b"".join(iter(lambda: os.read(file, size + 1), b""))
-        finally:
-            os.close(file)
+            # Plain calls of the system: for small files Python's file objects take twice the time.
+            file = os.open(path, os.O_RDONLY)
+            try:
+                size = os.fstat(file).st_size
+                return b"".join(iter(lambda: os.read(file, size + 1), b""))
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise contract.Failure(
+                f"can't read {os.fsdecode(path)} ({error.strerror}): mend or remove it, run again"
+            ) from None
 
     def decode(self, content: bytes) -> tuple[bytes, bool]:
         """Returns the text as valid UTF-8, and whether any of it had to be replaced.
@@ -71,10 +79,10 @@ class Source:
         What can't be decoded becomes U+FFFD, as in the served model.
         """
         try:
-            text = content.decode(self.encoding).encode()
-            return text, False
+            return content.decode(self.encoding).encode(), False
         except UnicodeError:
-            return content.decode(self.encoding, "replace").encode(errors="replace"), True
+            text = content.decode(self.encoding, "replace")
+            return SURROGATES.sub("\ufffd", text).encode(), True
 
 
 def text_hash(text: bytes) -> bytes:
@@ -108,7 +116,7 @@ class Tree:
     def num_reviews(self) -> int:
         return sum(sum(classes.values()) for classes in self.examples.values())
 
-    def keys(self) -> Iterator[bytes]:
+    def all_keys(self) -> Iterator[bytes]:
         """Yields the keys of all reviews, in no order."""
         for split in self.examples:
             for name in self.classes:
@@ -116,7 +124,7 @@ class Tree:
 
     def fingerprint(self) -> contract.Fingerprint:
         """Reads all reviews and returns their fingerprint."""
-        prints = (fingerprint(key, self.source.read(key)) for key in self.keys())
+        prints = (fingerprint(key, self.source.read(key)) for key in self.all_keys())
         return functools.reduce(operator.add, prints)
 
 
@@ -173,7 +181,7 @@ def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) ->
             raise contract.BadInput(
                 f"{train_dir}: the class {name} has no printable name: rename it"
             )
-        if not os.path.isdir(os.path.join(train_dir, name)):
+        if name not in (*found, UNLABELLED) or not os.path.isdir(os.path.join(train_dir, name)):
             raise contract.BadInput(
                 f"{train_dir} has no folder {name}: its classes are {', '.join(found)}"
             )
@@ -202,7 +210,9 @@ def _count_split(
                 left_out["beside the class folders"] += 1
             elif entry.name not in classes:
                 why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
-                left_out[f"{split}/{entry.name}: {why}"] += len(os.listdir(entry.path))
+                left_out[f"{split}/{contract.one_line(entry.name)}: {why}"] += len(
+                    os.listdir(entry.path)
+                )
     examples = {}
     for name in classes:
         examples[name] = sum(1 for _ in list_reviews(source, f"{split}/{name}", left_out))

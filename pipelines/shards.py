@@ -26,6 +26,27 @@ def default_num_shards(num_reviews: int) -> int:
     return min(max(1, -(-num_reviews // REVIEWS_PER_SHARD)), MOST_SHARDS)
 
 
+def num_shards(
+    examples: dict[str, dict[str, int]], validation: float, given: int | None
+) -> dict[str, int]:
+    """Returns the number of shards of each split.
+
+    Args:
+      examples: how many reviews lie in each split and class of the input.
+      validation: which share of train becomes the validation split.
+      given: the number, if it doesn't follow from the size.
+    """
+    sizes = {split: sum(classes.values()) for split, classes in examples.items()}
+    if validation:
+        sizes[contract.VALIDATION] = round(validation * sizes[contract.TRAIN])
+        sizes[contract.TRAIN] -= sizes[contract.VALIDATION]
+    return {
+        split: given or default_num_shards(sizes[split])
+        for split in contract.SPLITS
+        if split in sizes
+    }
+
+
 def key_hash(key: bytes) -> bytes:
     """Returns 8 bytes that decide a review's shard and its place there, alike in any process."""
     return hashlib.blake2b(key, digest_size=8, key=b"textrecords").digest()

@@ -1,15 +1,16 @@
 """The stages that `verify` compares, each asked for the ids of a batch of reviews."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from model import config, evaluate, input_pipeline, predict
-from pipelines import audit, contract, reviews, transform
+from pipelines import audit, contract, reviews, shards, transform
 
 BATCH_SIZE = 1024  # reviews in memory at once
 
@@ -50,27 +51,44 @@ class Dataset:
         """Returns how many `batches` a split has."""
         return -(-self.manifest.splits[split].examples // BATCH_SIZE)
 
-    def keys(self) -> Iterator[bytes]:
-        """Yields the keys of all records."""
+    def keys(self) -> dict[str, list[bytes]]:
+        """Returns the keys of all records, in their order, by the name of the shard."""
+        key = {contract.KEY: tf.io.FixedLenFeature([], tf.string)}
+        compression = contract.COMPRESSIONS[self.manifest.flags.compression]
+        keys = {}
         for split in self.manifest.splits:
-            for batch in self.batches(split):
-                yield from batch[contract.KEY].numpy().tolist()
+            for path in contract.shard_paths(self.records_dir, self.manifest, split):
+                records = tf.data.TFRecordDataset(path, compression).batch(BATCH_SIZE)
+                batches = [tf.io.parse_example(r, key)[contract.KEY].numpy() for r in records]
+                keys[os.path.basename(path)] = list(itertools.chain.from_iterable(batches))
+        return keys
 
-    def repeated(self) -> set[bytes]:
-        """Returns the keys of the reviews whose text stands in the input more than once."""
-        findings = contract.read_audit(self.records_dir, self.manifest)
-        repeats = (f["keys"] for f in findings if f["finding"] in ("duplicate", "leak"))
-        return {os.fsencode(key) for keys in repeats for key in keys}
+    def expected_keys(self, tree: reviews.Tree) -> dict[str, list[bytes]]:
+        """Returns the keys as they should be: by the texts of the input and the flags."""
+        flags = self.manifest.flags
+        num_shards = shards.num_shards(tree.examples, flags.validation, flags.num_shards)
+        assign = audit.Assign(
+            num_shards, flags.validation, flags.drop_leaked, flags.drop_duplicates
+        )
+        bucket = []
+        for key in tree.all_keys():
+            text, _ = self.source.decode(self.source.read(key))
+            bucket.append((reviews.text_hash(text), key, self.class_label(key)))
+        *assigned, _ = assign((0, [bucket]))
+        keys = {
+            contract.shard_name(split, index, number, flags.compression): []
+            for split, number in num_shards.items()
+            for index in range(number)
+        }
+        for (split, index), kept in assigned:
+            name = contract.shard_name(split, index, num_shards[split], flags.compression)
+            keys[name] = [key for _, key, _ in shards.in_order([kept])]
+        return keys
 
     def read(self, keys: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Returns the files of some reviews as they are, and their texts, valid UTF-8."""
         files = [self.source.read(key) for key in keys]
         return files, [self.source.decode(file)[0] for file in files]
-
-    def split(self, key: bytes, text: bytes) -> str:
-        """Returns the split that the review belongs to."""
-        assign = audit.Assign({}, self.manifest.flags["validation"], False, False)
-        return assign.split(reviews.text_hash(text), key)
 
     def class_label(self, key: bytes) -> int:
         """Returns the label of the class folder that the review lies in."""
@@ -135,12 +153,13 @@ class Model:
         """Returns <float32>[batch_size, 1 or num_classes] for rows of ids that tf.data feeds."""
         return self._network.predict_on_batch(tokens)
 
-    def serve(self, files: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ids <int32>[batch_size, max_len] and scores as above, from files as they are."""
+    def serve(self, files: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Returns ids <int32>[batch_size, max_len], scores as above, and names of classes."""
         texts = tf.constant(files)
         scored = self._signatures["serving_default"](text=texts)
         scores = scored["score"][:, tf.newaxis] if "score" in scored else scored["scores"]
-        return self._signatures["tokenize"](text=texts)[contract.TOKENS].numpy(), scores.numpy()
+        ids = self._signatures["tokenize"](text=texts)[contract.TOKENS]
+        return ids.numpy(), scores.numpy(), [label.decode() for label in scored["label"].numpy()]
 
 
 def rows(ids: tf.RaggedTensor) -> list[np.ndarray]:

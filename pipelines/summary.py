@@ -46,9 +46,9 @@ def show_progress(output_dir: str, num_shards: int) -> Iterator[None]:
 def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
     """Prints what a dataset holds."""
     shown = table.Table(box=box.SIMPLE)
-    shown.add_column("split")
+    shown.add_column("split", no_wrap=True)
     shown.add_column("of which")  # wraps, however many classes there are
-    for name in ("reviews", "tokens", "OOV", "median tokens", "shards"):
+    for name in ("reviews", "tokens", "OOV", "median", "shards"):
         shown.add_column(name, justify="right", no_wrap=True)
     for name, split in manifest.splits.items():
         classes = (f"{count:,} {contract.one_line(c)}" for c, count in split.class_examples.items())
@@ -65,23 +65,27 @@ def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
     for name, split in manifest.splits.items():
         for what, count in _findings(split).items():
             if count:
-                print(f"{name}: {count:,} {what}")
-    print(
-        f"in two splits: {manifest.audit.leaked_texts:,} texts; "
-        f"in two classes: {manifest.audit.contrary_texts:,} (keys in {manifest.audit.file})"
-    )
+                print(f"{name}, {what}: {count:,}")
+    audit = manifest.audit
+    print(f"texts in two splits: {audit.leaked_texts:,}; in two classes: {audit.contrary_texts:,}")
+    print(f"the reviews in question are named in {audit.file}")
+    train = manifest.splits[contract.TRAIN]
     print(f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV")
-    train = manifest.splits[contract.TRAIN].coverage
-    print("of train's tokens: " + ", ".join(f"top {int(n):,} {s:.1%}" for n, s in train.items()))
+    covered = (f"{share:.1%} by {int(number):,}" for number, share in train.coverage.items())
+    print(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
+    lengths = (
+        f"{count:,} of {bin}" for bin, count in train.token_length_histogram.items() if count
+    )
+    print(f"reviews of train by their tokens: {', '.join(lengths)}")
     print(f"wrote {output_dir} in {seconds:.1f} s")
 
 
 def _findings(split: contract.Split) -> dict[str, int]:
     return {
-        "reviews repeat another of the split": split.found - split.distinct_texts,
-        "reviews dropped, since a later split has their text": split.dropped_leaked,
-        "reviews dropped, since they repeat another": split.dropped_duplicates,
-        "reviews aren't in the encoding; decoded with replacement": split.undecodable,
-        "reviews have no words; kept as one OOV token": split.without_tokens,
-        "reviews are shorter than --min_tokens": split.short,
+        "repeats of another review": split.found - split.distinct_texts,
+        "dropped since a later split has their text": split.dropped_leaked,
+        "dropped since they repeat another": split.dropped_duplicates,
+        "not in the encoding, decoded with replacement": split.undecodable,
+        "without words, kept as one OOV token": split.without_tokens,
+        "shorter than --min_tokens": split.short,
     }

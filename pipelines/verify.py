@@ -7,10 +7,12 @@ TensorFlow is imported where it is first needed, so that `--help` is immediate.
 """
 
 import argparse
+import collections
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rich
@@ -18,7 +20,7 @@ import rich.box
 import rich.progress
 import rich.table
 
-from model import config
+from model import config, evaluate
 from pipelines import contract, reviews, wordlists
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 SCORE_TOLERANCE = 1e-6
 KEYS_NAMED = 3  # of the reviews that differ
 
-T = TypeVar("T")
 Rows = Iterable[np.ndarray]  # the ids, label or scores of each review of a batch
 
 
@@ -72,28 +73,26 @@ class Tally:
                 self.keys.append(key)
 
 
-def check_keys(
-    record_keys: Iterable[bytes], review_keys: set[bytes], repeated: set[bytes], dropped: int
-) -> None:
-    """Raises `Failure` unless each review has one record, and each record its review.
+def check_keys(expected: dict[str, list[bytes]], found: dict[str, list[bytes]]) -> None:
+    """Raises `Failure` unless each review has its record, in its place.
 
     Args:
-      record_keys: the keys of all records.
-      review_keys: the keys of all reviews of the input.
-      repeated: those whose text stands there more than once, by the audit.
-      dropped: how many of these have no record.
+      expected: the keys that each shard should hold, in order.
+      found: the keys that it holds.
     """
-    seen: set[bytes] = set()
-    twice = set()
-    for key in record_keys:
-        (twice if key in seen else seen).add(key)
-    without_record = review_keys - seen
-    if len(without_record & repeated) == dropped:
-        without_record -= repeated
+    wanted = set(itertools.chain.from_iterable(expected.values()))
+    counts = collections.Counter(itertools.chain.from_iterable(found.values()))
+    misplaced = [
+        key
+        for shard in found.keys() | expected.keys()
+        for key, other in zip(found.get(shard, ()), expected.get(shard, ()), strict=False)
+        if key != other
+    ]
     problems = {
-        "in two records": twice,
-        "in the records, but not in the input": seen - review_keys,
-        "in the input, but in no record": without_record,
+        "in two records": [key for key, count in counts.items() if count > 1],
+        "in the records, but not in the input, or dropped from it": counts.keys() - wanted,
+        "in the input, but in no record": wanted - counts.keys(),
+        "in another shard or place than the hash of the key gives": misplaced,
     }
     for problem, keys in problems.items():
         if keys:
@@ -138,17 +137,17 @@ class Proof:
             batches = zip(self._dataset.batches(split), *fed, strict=True)
             total = self._dataset.num_batches(split)
             for batch, *rows in rich.progress.track(batches, f"Comparing {split}", total):
-                self._compare_batch(split, batch, dict(zip(self._sizes, rows, strict=True)))
+                self._compare_batch(batch, dict(zip(self._sizes, rows, strict=True)))
         return list(self._tallies.values())
 
     def _compare_batch(
         self,
-        split: str,
         batch: dict[str, "tf.Tensor"],
         fed: "dict[stages.Size, tuple[tf.Tensor, tf.Tensor]]",
     ) -> None:
         import keras
 
+        from model import lstm
         from pipelines import stages
 
         def add(what: str, reference: str, expected: Rows, actual: Rows, tolerance: float = 0):
@@ -158,8 +157,6 @@ class Proof:
         keys = batch[contract.KEY].numpy().tolist()
         files, texts = self._dataset.read(keys)
         ids = self._reference.ids(texts)
-        rightly = [[self._dataset.split(*each) == split] for each in zip(keys, texts, strict=True)]
-        add("splits of the records", "texts", np.ones([len(keys), 1]), np.array(rightly, float))
         folders = np.array([[self._dataset.class_label(key)] for key in keys])
         add("labels of the records", "class folders", folders, _column(batch[contract.LABEL]))
         for max_tokens, expected in ids.items():
@@ -175,10 +172,13 @@ class Proof:
             if self._model and self._model.size == (max_tokens, max_len):
                 # The model takes UTF-8, so from files in another encoding it gets the texts.
                 given = files if self._dataset.source.is_utf8 else texts
-                served, scores = self._model.serve(given)
+                served, scores, names = self._model.serve(given)
                 add("ids of the SavedModel", f"Keras {size}", expected, served)
                 network = self._model.network_scores(tokens)
                 add("scores of the SavedModel", "network", network, scores, SCORE_TOLERANCE)
+                likeliest = np.asarray(lstm.predicted_classes(network))[:, np.newaxis]
+                named = np.array([[self._dataset.manifest.classes.index(name)] for name in names])
+                add("labels of the SavedModel", "network", likeliest, named)
 
 
 def _column(labels: "tf.Tensor") -> np.ndarray:
@@ -223,7 +223,7 @@ def read_tokenizer(
       BadInput: if these aren't the lists that the records were made with.
     """
     for flag in ("stop_words", "replacements"):
-        if wordlists.fingerprint(getattr(args, flag)) != manifest.flags[flag]:
+        if wordlists.fingerprint(getattr(args, flag)) != getattr(manifest.flags, flag):
             raise contract.BadInput(
                 f"--{flag}: {args.records} was made with other ones: "
                 "give the flag as it was given to preprocess"
@@ -262,24 +262,29 @@ def _adapt(
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     manifest = contract.read_manifest(args.records)
-    source = reviews.Source(args.input, manifest.flags["pattern"], manifest.flags["encoding"])
+    contract.check_whole(args.records, manifest)
+    source = reviews.Source(args.input, manifest.flags.pattern, manifest.flags.encoding)
     tree = reviews.survey(source, list(manifest.classes))
     settings = config.read(args.model_dir) if args.model_dir else None
     if settings:
+        evaluate.check_same_classes(settings, manifest)
         config.check_fits(manifest, settings.network)
     with contract.quiet_imports():
         from pipelines import stages
     tokenizer = read_tokenizer(args, manifest)
     dataset = stages.Dataset(source, args.records, manifest)
-    dropped = sum(s.dropped_leaked + s.dropped_duplicates for s in manifest.splits.values())
-    check_keys(dataset.keys(), set(tree.keys()), dataset.repeated(), dropped)
+    check_keys(dataset.expected_keys(tree), dataset.keys())
     model = stages.Model(args.model_dir, settings) if settings else None
-    sizes = _sizes(args, manifest.flags["max_tokens"], model)
-    reference = stages.Reference(tokenizer, manifest.flags["max_len"])
+    sizes = _sizes(args, manifest.flags.max_tokens, model)
+    reference = stages.Reference(tokenizer, manifest.flags.max_len)
     _adapt(dataset, reference, sizes)
     tallies = Proof(dataset, reference, sizes, model).compare()
     show(tallies)
     check(tallies)
+    if tree.fingerprint() != manifest.input:
+        raise contract.Failure(
+            f"the files of {args.input} have changed since, in bytes that make no difference to ids"
+        )
 
 
 def _parser() -> contract.ArgumentParser:

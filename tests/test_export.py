@@ -45,13 +45,9 @@ def export_model(tmp_path, *, classes=("neg", "pos"), bias=0.0):
     model = lstm.build(NETWORK, len(classes))
     model.layers[-1].bias.assign(np.full(model.output_shape[1:], bias))
     served = str(tmp_path / "serving")
-    transform = load_transform(tmp_path / "records")
+    transform = export.load_transform(str(tmp_path / "records"))
     export.export(model, transform, served, network=NETWORK, classes=classes)
     return model, served
-
-
-def load_transform(records):
-    return export.load_transform(str(records), contract.read_manifest(str(records)))
 
 
 def load(served, signature="serving_default"):
@@ -134,4 +130,4 @@ def test_a_transform_graph_that_is_not_whole_is_named(tmp_path):
     tiny_dataset.write(tmp_path / "records", REVIEWS)
     os.remove(tmp_path / "records/transform_fn/saved_model.pb")
     with pytest.raises(contract.BadInput, match=r"no whole .*transform_fn: run `make preprocess`"):
-        load_transform(tmp_path / "records")
+        export.load_transform(str(tmp_path / "records"))

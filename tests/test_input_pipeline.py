@@ -1,6 +1,3 @@
-import os
-import shutil
-
 import pytest
 import tensorflow as tf
 import tiny_dataset
@@ -70,14 +67,6 @@ def test_fit_tokens_gives_the_same_eagerly_and_in_a_dataset():
     assert in_graph.numpy().tolist() == [[5, 6, 1], [1, 0, 0]]
 
 
-def test_a_shard_of_another_dataset_is_named(tmp_path):
-    folder = str(tmp_path / "records")
-    tiny_dataset.write(folder, {"train": [("a", 0)]})
-    shutil.copy(f"{folder}/train-00000-of-00002.tfrecord", f"{folder}/test-00003-of-00004.tfrecord")
-    with pytest.raises(contract.BadInput, match=r"test-00003-of-00004\.tfrecord is of another"):
-        read(folder, max_len=1)
-
-
 @pytest.mark.parametrize("num_shards", [1, 3, 12])
 def test_records_come_in_the_order_of_the_rows(tmp_path, num_shards):
     reviews = [(f"w{n:02}", 0) for n in range(30)]  # w29 has id 2, w00 has id 31
@@ -99,7 +88,7 @@ def test_any_number_of_shards_gives_each_review_once(tmp_path, num_shards):
 
 def test_gzip_shards_give_the_same_rows(tmp_path, records):
     tiny_dataset.write(tmp_path / "zipped", {"train": REVIEWS}, compression="gzip")
-    assert sorted(os.listdir(tmp_path / "zipped"))[1].endswith(".tfrecord.gz")
+    assert (tmp_path / "zipped" / "train-00000-of-00002.tfrecord.gz").exists()
     assert rows_of(read(tmp_path / "zipped")) == rows_of(read(records))
 
 
@@ -147,22 +136,6 @@ def test_a_cache_folder_keeps_sizes_apart(tmp_path, records):
     read(records, cache=cache)
     for size in {"max_len": 2}, {"max_tokens": 3}:
         assert rows_of(read(records, cache=cache, **size)) == rows_of(read(records, **size))
-
-
-def test_a_missing_shard_is_named(records):
-    os.remove(records / "train-00001-of-00002.tfrecord")
-    with pytest.raises(contract.BadInput, match=r"train-00001-of-00002\.tfrecord is missing"):
-        read(records)
-
-
-@pytest.mark.parametrize("position", [0, 20, -1])
-def test_a_shard_with_one_bit_flipped_is_named(records, position):
-    path = records / "train-00000-of-00002.tfrecord"
-    content = bytearray(path.read_bytes())
-    content[position] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(contract.BadInput, match=r"train-00000-of-00002\.tfrecord is not what"):
-        read(records)
 
 
 def test_a_split_that_is_not_there_is_named(records):

@@ -3,11 +3,27 @@
 import collections
 import dataclasses
 import hashlib
+import json
 import os
 
 import tensorflow as tf
 
 from pipelines import contract
+
+FLAGS = {
+    "classes": None,
+    "pattern": "*.txt",
+    "encoding": "utf-8",
+    "validation": 0.0,
+    "drop_leaked": False,
+    "drop_duplicates": False,
+    "min_tokens": 5,
+    "max_tokens": 20000,
+    "max_len": None,
+    "stop_words": None,
+    "replacements": None,
+    "num_shards": None,
+}
 
 
 class Transform(tf.Module):
@@ -57,19 +73,26 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
         split: _write_split(folder, split, rows, ids, num_shards, compression)
         for split, rows in reviews.items()
     }
+    empty = [os.path.join(folder, name) for name in (contract.AUDIT, contract.SCHEMA)]
+    for path in empty:
+        open(path, "wb").close()
     manifest = contract.Manifest(
         format_version=contract.FORMAT_VERSION,
         input=contract.Fingerprint(0, 0, "0"),
         code_sha256="",
         classes=classes,
-        flags={"compression": compression, "max_tokens": 20000, "max_len": None, **flags},
+        flags=contract.Flags(**FLAGS | {"compression": compression} | flags),
         vocabulary=contract.Vocabulary(contract.VOCABULARY, len(ids) + 2, _sha256(words)),
         splits=splits,
-        audit=contract.Audit(contract.AUDIT, "", 0, 0),
+        audit=contract.Audit(contract.AUDIT, contract.file_sha256(empty[0]), 0, 0),
+        schema_sha256=contract.file_sha256(empty[1]),
         left_out={},
     )
     with open(os.path.join(folder, contract.MANIFEST), "w", encoding="utf-8") as file:
         file.write(manifest.to_json())
+    run = contract.Run("", "", 0.0, "", "", {}, contract.graph_files(folder))
+    with open(os.path.join(folder, contract.RUN), "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(run), file)
 
 
 def _ranked(texts):
