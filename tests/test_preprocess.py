@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tiny_tree import write
 
-from pipelines import contract, preprocess, sample
+from pipelines import contract, preprocess, reviews, sample
 
 # Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
 TREE = {
@@ -353,3 +354,61 @@ def test_another_format_version_is_refused(tiny, tmp_path):
     (tmp_path / contract.MANIFEST).write_text(json.dumps(fields))
     with pytest.raises(contract.BadInput, match="format version 99, but this program reads 2"):
         contract.read_manifest(str(tmp_path))
+
+
+def test_if_needed_follows_the_datasets_own_pattern_and_classes(tmp_path):
+    tree = {
+        f"{split}/{c}/0": "a film" for split in ("train", "test") for c in ("neg", "pos", "odd")
+    }
+    write(tmp_path / "in", tree)
+    source, target = tmp_path / "in", tmp_path / "out"
+    run(source, target, "--pattern=*", "--classes", "pos", "neg")
+    assert not ran(source, target, "--if_needed")
+    write(source, {"train/.DS_Store": "x", "train/odd/1": "x"})
+    assert not ran(source, target, "--if_needed")
+    assert not ran(source, target, "--pattern=*", "--classes", "pos", "neg", "--if_needed")
+    write(source, {"train/neg/1": "another film"})
+    message = "was made with --classes pos neg, --pattern *: run"
+    with pytest.raises(contract.BadInput, match=re.escape(message)):
+        run(source, target, "--if_needed")
+
+
+def test_a_manifest_that_cannot_be_read_is_not_made_anew_unasked(tmp_path):
+    write(tmp_path / "in", TREE)
+    run(tmp_path / "in", tmp_path / "out", "--max_tokens=50")
+    (tmp_path / "out" / contract.MANIFEST).write_text("{")
+    with pytest.raises(contract.BadInput, match="can't be read"):
+        run(tmp_path / "in", tmp_path / "out", "--if_needed")
+    assert ran(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_misspelt_flag_is_refused_also_if_there_is_nothing_to_do(tmp_path):
+    write(tmp_path / "in", TREE)
+    run(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(contract.BadInput, match="nor Beam knows --max_lenn=3"):
+        run(tmp_path / "in", tmp_path / "out", "--max_lenn=3")
+
+
+@pytest.mark.parametrize("name", ["../train/neg", ".", "", "neg/", "caf\udce9"])
+def test_a_class_is_a_folder_of_train_by_its_name(tmp_path, name):
+    write(tmp_path / "in", TREE)
+    with pytest.raises(contract.BadInput, match=r"has no folder|has no printable name"):
+        run(tmp_path / "in", tmp_path / "out", "--classes", name, "pos")
+
+
+def test_names_that_are_not_utf8_are_left_out_readably(tmp_path):
+    write(tmp_path / "in", {**TREE, "train/caf\udce9/0.txt": "x"})
+    manifest = run(tmp_path / "in", tmp_path / "out", "--classes", "neg", "pos")
+    assert manifest.left_out == {"train/caf\\udce9: not a chosen class": 1}
+
+
+def test_a_file_that_vanishes_ends_the_run_in_one_line(tmp_path, monkeypatch):
+    write(tmp_path / "in", TREE)
+    monkeypatch.setattr(reviews, "list_folder", lambda *_: [[(b"train/neg/gone.txt", 0)]])
+    with pytest.raises(contract.Failure) as error:
+        run(tmp_path / "in", tmp_path / "out")
+    assert str(error.value) == (
+        f"can't read {tmp_path}/in/train/neg/gone.txt (No such file or directory): mend or remove "
+        "it, run again"
+    )
+    assert os.listdir(tmp_path) == ["in"]
