@@ -44,6 +44,9 @@ $(STAMP): requirements.lock setup.py
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --editable .
+# Here, on all cores, and not by pip: with PYTHONDONTWRITEBYTECODE every start would compile anew. A
+# few packages hold templates that don't compile.
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions it allows.
