@@ -1,8 +1,12 @@
-"""A network of `lstm.build` in a form that a CPU trains faster, at equal mathematics.
+"""A network of `lstm.build` in a form that a CPU trains faster.
 
 Keras' LSTM multiplies embeddings by its kernel inside its loop, one token after the other. Here the
 whole embedding is multiplied by the kernel once a step, which makes a table to look ids up in; only
 the product with the state is left in the loop. XLA compiles the step.
+
+Outputs and gradients are those of Keras, up to rounding. The steps of Adam differ a little for the
+embedding: the table's gradient is summed by token, while Keras gives the optimizer one part for each
+time that a token occurs, and it adds up the parts' squares rather than squaring their sum.
 """
 
 import keras

@@ -78,8 +78,8 @@ def train(
             for split in (contract.TRAIN, contract.VALIDATION)
             if split in manifest.splits
         }
-        trainee = fast_lstm.to_train(model, network, training)
-        history = _fit(trainee, rows, training, f"{new}/{config.LOGS}")
+        trained = fast_lstm.to_train(model, network, training)
+        history = _fit(trained, rows, training, f"{new}/{config.LOGS}")
         test = _evaluate(model, read, manifest)
         print("exporting")
         model.save_weights(f"{new}/{config.WEIGHTS}")
