@@ -5,8 +5,8 @@ whole embedding is multiplied by the kernel once a step, which makes a table to 
 the product with the state is left in the loop. XLA compiles the step.
 
 Outputs and gradients are those of Keras, up to rounding. The steps of Adam differ a little for the
-embedding: the table's gradient is summed by token, while Keras gives the optimizer one part for each
-time that a token occurs, and it adds up the parts' squares rather than squaring their sum.
+embedding: the table's gradient is summed by token, while Keras hands the optimizer one part for
+each time that a token occurs, and it adds up the parts' squares instead of squaring their sum.
 """
 
 import keras
@@ -47,8 +47,11 @@ class FastSequential(keras.Sequential):
         super().__init__(layers)
         self.folded = folded
 
-    def call(self, tokens: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:
-        """Maps <int32>[batch_size, max_len] to what the layers would give one after the other."""
+    def call(self, tokens: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Maps <int32>[batch_size, max_len] to what the layers would give one after the other.
+
+        `training` is passed on to them by Keras.
+        """
         embedding, first, *rest = self.layers
         embeddings = tf.convert_to_tensor(embedding.embeddings)
         ids = tf.transpose(tokens)  # the loop goes along the first axis
