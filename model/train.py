@@ -57,7 +57,7 @@ def train(
     with contract.quiet_imports():
         import keras
 
-        from model import export, input_pipeline, lstm
+        from model import export, fast_lstm, input_pipeline, lstm
 
     read = functools.partial(
         input_pipeline.read_split,
@@ -77,7 +77,8 @@ def train(
             for split in (contract.TRAIN, contract.VALIDATION)
             if split in manifest.splits
         }
-        history = _fit(model, rows, training, f"{new}/{config.LOGS}")
+        trained = fast_lstm.to_train(model, network)
+        history = _fit(trained, rows, training, f"{new}/{config.LOGS}")
         test = _evaluate(model, read, manifest)
         print("exporting")
         model.save_weights(f"{new}/{config.WEIGHTS}")
