@@ -37,7 +37,8 @@ class Dataset:
             contract.TOKENS: tf.io.RaggedFeature(tf.int64),
         }
         records = input_pipeline.read_records(self.records_dir, self.manifest, split)
-        return records.batch(BATCH_SIZE).map(lambda batch: tf.io.parse_example(batch, features))
+        batches = records.unbatch().batch(BATCH_SIZE)
+        return batches.map(lambda batch: tf.io.parse_example(batch, features))
 
     def fed(self, split: str, size: Size) -> tf.data.Dataset:
         """Returns batches of what a network is fed, in the order of `batches`."""

@@ -163,7 +163,7 @@ def test_three_classes_and_no_test_split(tmp_path, capsys):
     records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
     words = ("cat", "dog", "eel")
     tiny_dataset.write(records, {"train": reviews(words, 60)}, classes=words)
-    train.main(["--records", records, "--model_dir", model_dir, *QUICK])
+    train.main(["--records", records, "--model_dir", model_dir, *QUICK, "--dense_units=16"])
     assert "the dataset has no test split to evaluate on" in capsys.readouterr().out
     metrics = read_json(model_dir, "metrics.json")
     assert metrics["test"] is None
