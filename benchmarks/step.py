@@ -12,27 +12,11 @@ with contract.quiet_imports():
     import keras
     import tensorflow as tf
 
-    from model import config, fast_lstm, lstm
+    from model import fast_lstm, lstm, train
 
 REVIEWS_PER_CLASS = 2_500  # of the first two classes of train, so that five rounds take a minute
 
-# The defaults of `model.train`.
-NETWORK = config.Network(
-    max_tokens=feed.MAX_TOKENS,
-    max_len=feed.MAX_LEN,
-    embedding_dim=128,
-    mask_padding=False,
-    lstm_units=64,
-    lstm_layers=1,
-    bidirectional=False,
-    dropout=0,
-    recurrent_dropout=0,
-    dense_units=64,
-    dense_dropout=0,
-)
-TRAINING = config.Training(
-    learning_rate=0.001, clipnorm=1, batch_size=feed.BATCH_SIZE, epochs=10, patience=3, seed=0
-)
+NETWORK, TRAINING = train.settings(train.parser().parse_args(["--records=", "--model_dir="]))
 
 
 def contenders(

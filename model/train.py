@@ -72,11 +72,8 @@ def train(
         model = lstm.build(network, len(manifest.classes))
         lstm.compile_model(model, training)
         model.summary()
-        rows = {
-            split: read(split, cache=cache)
-            for split in (contract.TRAIN, contract.VALIDATION)
-            if split in manifest.splits
-        }
+        splits = [s for s in (contract.TRAIN, contract.VALIDATION) if s in manifest.splits]
+        rows = {split: read(split, cache=cache) for split in splits}
         trained = fast_lstm.to_train(model, network)
         history = _fit(trained, rows, training, f"{new}/{config.LOGS}")
         test = _evaluate(model, read, manifest)
@@ -86,8 +83,8 @@ def train(
             model, transform, f"{new}/{config.SERVING}", network=network, classes=manifest.classes
         )
         _write_json(f"{new}/{config.METRICS}", {**history, "test": test})
-        settings = config.Config(network, training, manifest.classes, manifest.vocabulary)
-        _write_json(f"{new}/{config.CONFIG}", dataclasses.asdict(settings))
+        described = config.Config(network, training, manifest.classes, manifest.vocabulary)
+        _write_json(f"{new}/{config.CONFIG}", dataclasses.asdict(described))
     print(f"wrote {model_dir}")
 
 
@@ -149,18 +146,19 @@ def _write_json(path: str, content: dict[str, Any]) -> None:
         file.write("\n")
 
 
-def _parser() -> contract.ArgumentParser:
+def parser() -> contract.ArgumentParser:
+    """Returns the parser of the command's flags."""
     number, share = contract.number, contract.number(float, least=0, below=1)
-    parser = contract.ArgumentParser(
+    flags = contract.ArgumentParser(
         prog="model.train",
         description="Trains an LSTM classifier and exports it as a SavedModel that takes raw text.",
     )
-    add = parser.add_argument
+    add = flags.add_argument
     add("--records", required=True, metavar="DIR", help="what preprocess wrote")
     add("--model_dir", required=True, metavar="DIR", help="the folder to write")
     add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
 
-    add = parser.add_argument_group("network").add_argument
+    add = flags.add_argument_group("network").add_argument
     add("--max_tokens", type=number(least=3), default=1000, help="ids, with padding and OOV")
     add("--max_len", type=number(least=1), default=100, help="tokens a review is cut or padded to")
     add("--embedding_dim", type=number(least=1), default=128, help="numbers a token")
@@ -173,7 +171,7 @@ def _parser() -> contract.ArgumentParser:
     add("--dense_units", type=number(least=1), default=64, help="units behind the LSTMs")
     add("--dense_dropout", type=share, default=0.0, help="of the dense layer's outputs")
 
-    add = parser.add_argument_group("training").add_argument
+    add = flags.add_argument_group("training").add_argument
     add("--learning_rate", type=number(float, least=1e-9, most=1), default=0.001, help="of Adam")
     # Through a hundred steps gradients can explode: unclipped, some trainings never recover.
     add("--clipnorm", type=number(float, least=0), default=1.0, help="of gradients; 0: no limit")
@@ -186,24 +184,22 @@ def _parser() -> contract.ArgumentParser:
         help="epochs to go on without a smaller validation loss, if there is a validation split",
     )
     add("--seed", type=number(least=0), default=0, help="of weights and shuffling")
-    return parser
+    return flags
 
 
-def _only(settings: type, args: argparse.Namespace) -> Any:
-    """Fills a dataclass from the flags of its fields' names."""
-    names = [field.name for field in dataclasses.fields(settings)]
-    return settings(**{name: getattr(args, name) for name in names})
+def settings(args: argparse.Namespace) -> tuple[config.Network, config.Training]:
+    """Returns the network and the training that the flags ask for."""
+
+    def only(of: type) -> Any:
+        return of(**{field.name: getattr(args, field.name) for field in dataclasses.fields(of)})
+
+    return only(config.Network), only(config.Training)
 
 
 def main(argv: list[str]) -> None:
-    args = _parser().parse_args(argv)
-    train(
-        args.records,
-        args.model_dir,
-        network=_only(config.Network, args),
-        training=_only(config.Training, args),
-        cache=args.cache,
-    )
+    args = parser().parse_args(argv)
+    network, training = settings(args)
+    train(args.records, args.model_dir, network=network, training=training, cache=args.cache)
     predict.show(args.model_dir, [sentence.encode() for sentence in SENTENCES])
 
 

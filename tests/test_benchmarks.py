@@ -5,7 +5,6 @@ from tiny_tree import write
 
 import pipelines.preprocess
 from benchmarks import feed, plain_tft, preprocess, run, step
-from model import config, train
 from pipelines import contract, reviews
 
 # One line a review, and no two reviews alike.
@@ -79,9 +78,8 @@ def test_padding_is_the_share_of_ids_that_are_zero(datasets):
 
 
 def test_the_tutorials_network_is_that_of_the_default_flags():
-    args = train._parser().parse_args(["--records=x", "--model_dir=y"])
-    assert train._only(config.Network, args) == step.NETWORK
-    assert train._only(config.Training, args) == step.TRAINING
+    assert (step.NETWORK.max_tokens, step.NETWORK.max_len) == (feed.MAX_TOKENS, feed.MAX_LEN)
+    assert step.TRAINING.batch_size == feed.BATCH_SIZE
     ours, tutorial = step.ours(), step.tutorial()
     assert [type(layer) for layer in ours.layers] == [type(layer) for layer in tutorial.layers]
     assert [w.shape for w in ours.weights] == [w.shape for w in tutorial.weights]
