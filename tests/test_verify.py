@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import shutil
 
@@ -223,6 +224,32 @@ def test_a_record_in_the_wrong_split_is_named(tmp_path):
     (folder / "records" / contract.MANIFEST).write_text(changed)
     with pytest.raises(contract.Failure, match=r"in another shard or place than the hash"):
         check(folder)
+
+
+def test_a_file_that_changed_without_a_difference_in_ids_is_noticed(copy):
+    write(copy / "in", {"train/neg/1.txt": "BAD bad acting"})
+    with pytest.raises(contract.Failure, match="have changed since, in bytes that make no"):
+        check(copy)
+
+
+def test_duplicates_that_should_have_been_dropped_are_named(tmp_path):
+    folder = make(tmp_path, {**TREE, "train/neg/2.txt": TREE["train/neg/1.txt"]})
+    manifest = contract.read_manifest(str(folder / "records"))
+    flags = dataclasses.replace(manifest.flags, drop_duplicates=True)
+    changed = dataclasses.replace(manifest, flags=flags).to_json()
+    (folder / "records" / contract.MANIFEST).write_text(changed)
+    message = r"^in the records, but not in the input, or dropped from it: train/neg/2\.txt \(1"
+    with pytest.raises(contract.Failure, match=message):
+        check(folder)
+
+
+def test_a_model_of_other_classes_is_refused(hard, tmp_path):
+    model_dir = str(shutil.copytree(hard / "model", tmp_path / "model"))
+    settings = dataclasses.replace(config.read(model_dir), classes=("pos", "neg"))
+    with open(os.path.join(model_dir, config.CONFIG), "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(settings), file)
+    with pytest.raises(contract.BadInput, match="the model knows the classes pos, neg, but"):
+        check(hard, "--model_dir", model_dir)
 
 
 def test_word_lists_that_were_not_used_are_refused(tiny):
