@@ -53,6 +53,9 @@ DATASET_FILES = "|".join(
 
 LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
 
+# What stands in a name or text for bytes that couldn't be decoded, and UTF-8 can't hold.
+SURROGATES = re.compile("[\ud800-\udfff]")
+
 T = TypeVar("T")
 
 COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's name for it

@@ -43,6 +43,8 @@ def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
     flags = _data_flags(args)
+    if contract.SURROGATES.search(os.path.abspath(args.output)):  # TensorFlow can't write there
+        raise contract.BadInput(f"--output {args.output} isn't UTF-8: name another folder")
     options = _beam_options(args.runner, beam_flags) if beam_flags else None  # may be misspelt
     if not args.force and _is_up_to_date(args, flags):
         print(f"{args.output} is up to date with {args.input}")
@@ -217,7 +219,7 @@ def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: contract.Flags) -
 
 def _write_run(output_dir: str, input_dir: str, started: float) -> None:
     run = contract.Run(
-        input=os.path.abspath(input_dir),
+        input=contract.one_line(os.path.abspath(input_dir)),
         started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
         seconds=round(time.time() - started, 1),
         host=platform.node(),

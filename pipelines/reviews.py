@@ -9,7 +9,6 @@ import hashlib
 import itertools
 import operator
 import os
-import re
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -21,7 +20,6 @@ T = TypeVar("T")
 
 UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
 LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
-SURROGATES = re.compile("[\ud800-\udfff]")  # which some encodings give, and UTF-8 can't hold
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
 
 _BYTES = pa.large_list(pa.large_binary())
@@ -82,7 +80,7 @@ class Source:
             return content.decode(self.encoding).encode(), False
         except UnicodeError:
             text = content.decode(self.encoding, "replace")
-            return SURROGATES.sub("\ufffd", text).encode(), True
+            return contract.SURROGATES.sub("\ufffd", text).encode(), True
 
 
 def text_hash(text: bytes) -> bytes:

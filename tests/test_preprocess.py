@@ -412,3 +412,14 @@ def test_a_file_that_vanishes_ends_the_run_in_one_line(tmp_path, monkeypatch):
         "it, run again"
     )
     assert os.listdir(tmp_path) == ["in"]
+
+
+def test_a_folder_whose_name_is_not_utf8_gives_a_whole_dataset(tmp_path):
+    source, target = tmp_path / "caf\udce9", tmp_path / "out"
+    write(source, TREE)
+    manifest = run(source, target)
+    contract.check_whole(str(target), manifest)
+    assert contract.read_run(str(target)).input == f"{tmp_path}/caf\\udce9"
+    assert not ran(source, target)
+    with pytest.raises(contract.BadInput, match="isn't UTF-8: name another folder"):
+        run(source, tmp_path / "out\udce9")
