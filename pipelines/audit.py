@@ -141,17 +141,19 @@ def digest(
     Yields:
       (bucket, list of Review) and, as `FINGERPRINT`, that of the files.
     """
-    total = contract.Fingerprint(0, 0, "0")
     by_bucket = collections.defaultdict(list)
-    for key, label in files:
-        content = source.read(key)
-        total += reviews.fingerprint(key, content)
-        text_hash = reviews.text_hash(source.decode(content)[0])
-        by_bucket[int.from_bytes(text_hash[:6], "big") % num_buckets].append(
-            (text_hash, key, label)
-        )
+
+    def read() -> Iterator[tuple[bytes, bytes]]:
+        for key, label in files:
+            content = source.read(key)
+            text_hash = reviews.text_hash(source.decode(content)[0])
+            bucket = int.from_bytes(text_hash[:6], "big") % num_buckets
+            by_bucket[bucket].append((text_hash, key, label))
+            yield key, content
+
+    fingerprint = reviews.fingerprint(read())
     yield from by_bucket.items()
-    yield beam.pvalue.TaggedOutput(FINGERPRINT, total)
+    yield beam.pvalue.TaggedOutput(FINGERPRINT, fingerprint)
 
 
 def num_buckets(num_reviews: int) -> int:

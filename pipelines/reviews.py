@@ -4,12 +4,11 @@ import codecs
 import collections
 import dataclasses
 import fnmatch
-import functools
 import hashlib
 import itertools
-import operator
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from typing import TypeVar
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow as pa
 from pipelines import contract
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
 LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
@@ -57,13 +57,16 @@ class Source:
 
     def read(self, key: bytes) -> bytes:
         """Returns the bytes of a file; raises `Failure`."""
-        path = os.path.join(os.fsencode(self.input_dir), key)
+        path = b"%b/%b" % (os.fsencode(self.input_dir), key)
         try:
             # Plain calls of the system: for small files Python's file objects take twice the time.
             file = os.open(path, os.O_RDONLY)
             try:
                 size = os.fstat(file).st_size
-                return b"".join(iter(lambda: os.read(file, size + 1), b""))
+                content = os.read(file, size + 1)
+                if len(content) == size:  # nearly always: no call more to see the end
+                    return content
+                return content + b"".join(iter(lambda: os.read(file, size + 1), b""))
             finally:
                 os.close(file)
         except OSError as error:
@@ -88,10 +91,15 @@ def text_hash(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16, key=b"textrecords text").digest()
 
 
-def fingerprint(key: bytes, content: bytes) -> contract.Fingerprint:
-    """Returns the fingerprint of one file."""
-    digest = hashlib.sha256(b"%d:%b" % (len(key), key) + hashlib.sha256(content).digest())
-    return contract.Fingerprint(1, len(content), digest.hexdigest())
+def fingerprint(files: Iterable[tuple[bytes, bytes]]) -> contract.Fingerprint:
+    """Returns the fingerprint of files, each given by key and content."""
+    number = size = total = 0
+    for key, content in files:
+        digest = hashlib.sha256(b"%d:%b" % (len(key), key) + hashlib.sha256(content).digest())
+        number += 1
+        size += len(content)
+        total += int.from_bytes(digest.digest(), "big")
+    return contract.Fingerprint(number, size, f"{total % 2**256:064x}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +130,7 @@ class Tree:
 
     def fingerprint(self) -> contract.Fingerprint:
         """Reads all reviews and returns their fingerprint."""
-        prints = (fingerprint(key, self.source.read(key)) for key in self.all_keys())
-        return functools.reduce(operator.add, prints)
+        return fingerprint((key, self.source.read(key)) for key in self.all_keys())
 
 
 def survey(source: Source, classes: list[str] | None = None) -> Tree:
@@ -254,31 +261,24 @@ def list_folder(folder: tuple[str, str, int], source: Source) -> Iterator[list[t
     yield from chunks(((key, label) for key in keys), size=LISTED_TOGETHER)
 
 
-def read_batches(
-    source: Source, reviews: Iterable[Review], undecodable: list[bytes] | None = None
-) -> Iterator[pa.RecordBatch]:
-    """Reads reviews, in their order, as record batches of `SCHEMA`.
+def read_batch(source: Source, reviews: list[Review]) -> tuple[pa.RecordBatch, list[bytes]]:
+    """Reads reviews, in their order, as a record batch of `SCHEMA`.
 
-    Args:
-      source: the input folder.
-      reviews: what to read.
-      undecodable: where the keys are put of the reviews that had to be decoded with replacement.
-
-    Yields:
-      Batches of up to `BATCH_SIZE` reviews.
+    Returns:
+      The batch, and the keys of the reviews that had to be decoded with replacement.
 
     Raises:
       Failure: if a text isn't the one that was hashed.
     """
-    undecodable = [] if undecodable is None else undecodable
-    for batch in chunks(reviews, size=BATCH_SIZE):
-        texts = [_read_text(source, review, undecodable) for review in batch]
-        columns = [
-            pa.array(texts, pa.large_binary()),
-            pa.array([label for _, _, label in batch], pa.int64()),
-            pa.array([key for _, key, _ in batch], pa.large_binary()),
-        ]
-        yield pa.RecordBatch.from_arrays([_one_each(column) for column in columns], schema=SCHEMA)
+    undecodable: list[bytes] = []
+    texts = [_read_text(source, review, undecodable) for review in reviews]
+    columns = [
+        pa.array(texts, pa.large_binary()),
+        pa.array([label for _, _, label in reviews], pa.int64()),
+        pa.array([key for _, key, _ in reviews], pa.large_binary()),
+    ]
+    wrapped = [_one_each(column) for column in columns]
+    return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), undecodable
 
 
 def _read_text(source: Source, review: Review, undecodable: list[bytes]) -> bytes:
@@ -290,6 +290,20 @@ def _read_text(source: Source, review: Review, undecodable: list[bytes]) -> byte
     if replaced:
         undecodable.append(key)
     return text
+
+
+def ahead(items: Iterable[T], work: Callable[[T], U]) -> Iterator[U]:
+    """Yields what `work` makes of each item; a thread is at the next while the last is in use.
+
+    So one core reads or writes files while TensorFlow computes on another.
+    """
+    with futures.ThreadPoolExecutor(max_workers=1) as thread:
+        coming: collections.deque[futures.Future[U]] = collections.deque()
+        for item in items:
+            coming.append(thread.submit(work, item))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        yield from (made.result() for made in coming)
 
 
 def chunks(items: Iterable[T], *, size: int) -> Iterator[list[T]]:

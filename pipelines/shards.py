@@ -120,12 +120,12 @@ class WriteShard:
         path = os.path.join(self.output_dir, name)
         graph, vocabulary_size = _load_transform(transform_fn_dir)
         written = self._nothing(vocabulary_size)
-        undecodable: list[bytes] = []
+        read = functools.partial(reviews.read_batch, self.source)
+        batches = map(read, reviews.chunks(files, size=reviews.BATCH_SIZE))
         with tf.io.TFRecordWriter(path, contract.COMPRESSIONS[self.compression]) as writer:
-            for batch in reviews.read_batches(self.source, files, undecodable):
-                written += self._write_batch(batch, graph, vocabulary_size, writer)
-        described = (_describe(path, len(files)),)
-        return split, dataclasses.replace(written, shards=described, undecodable=tuple(undecodable))
+            for batch, ids, lengths in reviews.ahead(batches, functools.partial(_with_ids, graph)):
+                written += self._write_batch(*batch, ids, lengths, vocabulary_size, writer)
+        return split, dataclasses.replace(written, shards=(_describe(path, len(files)),))
 
     def _nothing(self, vocabulary_size: int) -> Written:
         labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
@@ -134,12 +134,13 @@ class WriteShard:
     def _write_batch(
         self,
         batch: pa.RecordBatch,
-        graph: tf.Module,
+        undecodable: list[bytes],
+        ids: np.ndarray,
+        lengths: np.ndarray,
         vocabulary_size: int,
         writer: tf.io.TFRecordWriter,
     ) -> Written:
         texts, labels, keys = (column.flatten() for column in batch.columns)
-        ids, lengths = _token_ids(graph, texts, labels, keys)
         rows = np.split(ids, np.cumsum(lengths)[:-1])
         names = keys.to_pylist()
         for row, label, key in zip(rows, labels.to_pylist(), names, strict=True):
@@ -151,7 +152,7 @@ class WriteShard:
             label_counts=np.bincount(labels, minlength=self.num_classes),
             length_counts=collections.Counter(lengths.tolist()),
             id_counts=np.bincount(ids, minlength=vocabulary_size),
-            undecodable=(),
+            undecodable=tuple(undecodable),
             without_tokens=tuple(itertools.compress(names, without_tokens)),
             short=tuple(itertools.compress(names, is_short)),
         )
@@ -193,10 +194,11 @@ def _tokenizer(options: transform.TextOptions) -> transform.Tokenizer:
     return transform.Tokenizer(options)
 
 
-def _token_ids(
-    graph: tf.Module, texts: pa.Array, labels: pa.Array, keys: pa.Array
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ids of all texts, <int64>[tokens], and each text's number, <int64>[batch]."""
+def _with_ids(
+    graph: tf.Module, read: tuple[pa.RecordBatch, list[bytes]]
+) -> tuple[tuple[pa.RecordBatch, list[bytes]], np.ndarray, np.ndarray]:
+    """Adds the ids of all texts, <int64>[tokens], and each text's number, <int64>[batch]."""
+    texts, labels, keys = (column.flatten() for column in read[0].columns)
     features = graph.transform_fn(
         {
             contract.TEXT: tf.constant(texts.to_pylist()),
@@ -205,7 +207,8 @@ def _token_ids(
         }
     )
     tokens = features[contract.TOKENS]
-    return tokens.values.numpy(), np.bincount(tokens.indices.numpy()[:, 0], minlength=len(texts))
+    lengths = np.bincount(tokens.indices[:, 0].numpy(), minlength=len(texts))
+    return read, tokens.values.numpy(), lengths
 
 
 def _describe(path: str, num_examples: int) -> contract.Shard:

@@ -107,16 +107,12 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], options: TextOptions) -> dict
     )
     ids = tft.apply_vocabulary(tokens, path, default_value=-1)
     ids += contract.NUM_RESERVED  # tf.Transform's OOV, -1, becomes 1, and its first token, 0, 2
-    ids = tf.concat([ids, _oov_for_empty(ids)], axis=1)
+    ids = ids[:, : options.max_len].to_sparse()
+    filled, _ = tf.sparse.fill_empty_rows(ids, tf.constant(contract.OOV_ID, tf.int64))
+    # If all rows were empty, the longest of them is now 1.
+    shape = tf.maximum(filled.dense_shape, [0, 1])
     return {
-        contract.TOKENS: ids[:, : options.max_len].to_sparse(),
+        contract.TOKENS: tf.SparseTensor(filled.indices, filled.values, shape),
         contract.LABEL: inputs[contract.LABEL],
         contract.KEY: inputs[contract.KEY],
     }
-
-
-def _oov_for_empty(ids: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Returns a row of one OOV for each empty row of `ids`, and an empty row for each other."""
-    missing = tf.cast(ids.row_lengths() == 0, tf.int64)
-    oov = tf.fill([tf.reduce_sum(missing)], tf.constant(contract.OOV_ID, tf.int64))
-    return tf.RaggedTensor.from_row_lengths(oov, missing)

@@ -6,7 +6,7 @@ words. Counts are integers, exact at any size.
 """
 
 import collections
-import heapq
+import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -63,7 +63,7 @@ class _WriteVocabulary(tft_beam.experimental.PTransformAnalyzer):
         return (
             batches
             | "SplitByBucket" >> beam.FlatMapTuple(split_by_bucket)
-            | "AddCounts" >> beam.CombinePerKey(add_counts)
+            | "AddCounts" >> beam.CombinePerKey(AddCounts())
             | "MostFrequentOfBucket" >> beam.Map(_most_frequent_of_bucket, self._top_k)
             | "MostFrequent" >> beam.CombineGlobally(most_frequent, self._top_k)
             | "Write" >> beam.Map(_write, path)
@@ -81,12 +81,25 @@ def split_by_bucket(
         yield bucket, dict(zip(in_bucket.tolist(), their_counts.tolist(), strict=True))
 
 
-def add_counts(parts: Iterable[dict[bytes, int]]) -> dict[bytes, int]:
-    """Returns the sum of the counts of each word."""
-    total: collections.Counter[bytes] = collections.Counter()
-    for part in parts:
-        total.update(part)
-    return dict(total)
+class AddCounts(beam.CombineFn):
+    """Adds up the counts of each word: {word: count} of many batches -> {word: count}."""
+
+    def create_accumulator(self) -> collections.Counter[bytes]:
+        return collections.Counter()
+
+    def add_input(
+        self, total: collections.Counter[bytes], counts: dict[bytes, int]
+    ) -> collections.Counter[bytes]:
+        total.update(counts)
+        return total
+
+    def merge_accumulators(
+        self, totals: Iterable[collections.Counter[bytes]]
+    ) -> collections.Counter[bytes]:
+        return functools.reduce(self.add_input, totals)
+
+    def extract_output(self, total: collections.Counter[bytes]) -> collections.Counter[bytes]:
+        return total
 
 
 def _most_frequent_of_bucket(bucket: tuple[int, dict[bytes, int]], top_k: int) -> list[Counted]:
@@ -95,7 +108,11 @@ def _most_frequent_of_bucket(bucket: tuple[int, dict[bytes, int]], top_k: int) -
 
 def most_frequent(lists: Iterable[list[Counted]], top_k: int) -> list[Counted]:
     """Returns the most frequent words of several lists, the most frequent first."""
-    return heapq.nlargest(top_k, itertools.chain.from_iterable(lists))
+    words = list(itertools.chain.from_iterable(lists))
+    if len(words) > top_k:  # most words are rare: to leave these out takes less than to sort them
+        least = np.partition([count for count, _ in words], -top_k)[-top_k]
+        words = [word for word in words if word[0] >= least]
+    return sorted(words, reverse=True)[:top_k]
 
 
 def _write(words: list[Counted], path: str) -> np.ndarray:

@@ -114,13 +114,12 @@ def reviews_of(folder, keys):
     return [(reviews.text_hash(text), key, 1) for text, key in zip(texts, keys, strict=True)]
 
 
-def test_read_batches_keeps_order_and_decodes_with_replacement(tmp_path):
+def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
     write(
         tmp_path, {"train/neg/a.txt": b"caf\xe9", "train/pos/b.txt": "ok ☺", "train/pos/c.txt": ""}
     )
     files = reviews_of(tmp_path, [b"train/pos/b.txt", b"train/neg/a.txt", b"train/pos/c.txt"])
-    undecodable = []
-    (batch,) = reviews.read_batches(reviews.Source(str(tmp_path)), files, undecodable)
+    batch, undecodable = reviews.read_batch(reviews.Source(str(tmp_path)), files)
     assert batch.schema == reviews.SCHEMA
     assert batch.to_pydict() == {
         "text": [["ok ☺".encode()], ["caf\ufffd".encode()], [b""]],
@@ -130,12 +129,26 @@ def test_read_batches_keeps_order_and_decodes_with_replacement(tmp_path):
     assert undecodable == [b"train/neg/a.txt"]
 
 
-def test_read_batches_splits_at_the_batch_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(reviews, "BATCH_SIZE", 2)
-    write(tmp_path, {f"train/a/{n}.txt": str(n) for n in range(5)})
-    files = reviews_of(tmp_path, [f"train/a/{n}.txt".encode() for n in range(5)])
-    batches = reviews.read_batches(reviews.Source(str(tmp_path)), files)
-    assert [batch.num_rows for batch in batches] == [2, 2, 1]
+def test_work_is_one_item_ahead_and_in_order():
+    done = []
+
+    def work(item):
+        done.append(item)
+        return item * 10
+
+    made = reviews.ahead(iter(range(5)), work)
+    assert next(made) == 0
+    assert set(done) <= {0, 1, 2}
+    assert list(made) == [10, 20, 30, 40]
+    assert done == [0, 1, 2, 3, 4]
+    assert list(reviews.ahead([], work)) == []
+
+
+def test_a_failure_ahead_is_raised_in_its_place():
+    made = reviews.ahead([1, 0, 2], lambda item: 1 // item)
+    assert next(made) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(made)
 
 
 def test_a_text_that_changed_since_it_was_hashed_is_named(tmp_path):
@@ -143,7 +156,7 @@ def test_a_text_that_changed_since_it_was_hashed_is_named(tmp_path):
     files = reviews_of(tmp_path, [b"train/neg/0.txt"])
     write(tmp_path, {"train/neg/0.txt": "new"})
     with pytest.raises(contract.Failure, match=r"train/neg/0\.txt changed while it was being read"):
-        list(reviews.read_batches(reviews.Source(str(tmp_path)), files))
+        reviews.read_batch(reviews.Source(str(tmp_path)), files)
 
 
 @pytest.mark.parametrize(
