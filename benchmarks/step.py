@@ -1,5 +1,6 @@
 """Epochs of training, against a Keras tutorial's script with the same network."""
 
+import functools
 import os
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,7 @@ with contract.quiet_imports():
     import keras
     import tensorflow as tf
 
-    from model import fast_lstm, lstm, train
+    from model import config, fast_lstm, lstm, train
 
 REVIEWS_PER_CLASS = 2_500  # of the first two classes of train, so that five rounds take a minute
 
@@ -23,44 +24,52 @@ def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
     """Returns the contenders, this project first, each past its first epoch, which traces."""
-    subset_dir, records_dir = (os.path.join(work_dir, name) for name in ("subset", "step"))
     source = reviews.Source(input_dir)
-    classes = reviews.survey(source).classes[:2]
-    copy_subset(source, subset_dir, classes)
+    subset_dir, records_dir = (os.path.join(work_dir, name) for name in ("subset", "step"))
+    classes = copy_subset(source, subset_dir, REVIEWS_PER_CLASS)
     preprocess.run_module("pipelines.preprocess", "--input", subset_dir, "--output", records_dir)
     batches = feed.ours(records_dir)
     tutorial_batches = feed.tutorial(os.path.join(subset_dir, contract.TRAIN), classes)
     num_reviews = feed.check_same(batches, tutorial_batches)
-    model, tutorial_model = ours(), tutorial()
+    fits = {
+        "this project": (ours(NETWORK, TRAINING), batches),
+        "Keras tutorial": (tutorial(), tutorial_batches),
+    }
+    return epochs(fits, num_reviews), {"reviews": num_reviews, "batch_size": feed.BATCH_SIZE}
 
-    def epoch(model: keras.Model, batches: tf.data.Dataset) -> dict[str, int]:
+
+def epochs(
+    fits: dict[str, tuple[keras.Model, tf.data.Dataset]], num_reviews: int
+) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Returns contenders that train for an epoch, each past its first epoch, which traces."""
+
+    def epoch(model: keras.Model, batches: tf.data.Dataset, num_reviews: int) -> dict[str, int]:
         model.fit(batches, shuffle=False, verbose=0)  # the batches are shuffled
         return {"reviews": num_reviews}
 
-    runs = {
-        "this project": lambda: epoch(model, batches),
-        "Keras tutorial": lambda: epoch(tutorial_model, tutorial_batches),
-    }
+    runs = {name: functools.partial(epoch, *fit, num_reviews) for name, fit in fits.items()}
     for run in runs.values():
         run()
-    return runs, {"reviews": num_reviews, "batch_size": feed.BATCH_SIZE}
+    return runs
 
 
-def copy_subset(source: reviews.Source, subset_dir: str, classes: tuple[str, ...]) -> None:
-    """Copies the first reviews of each class of train."""
+def copy_subset(source: reviews.Source, subset_dir: str, reviews_per_class: int) -> tuple[str, ...]:
+    """Copies the first reviews of the first two classes of train; returns the classes."""
+    classes = reviews.survey(source).classes[:2]
     for name in classes:
         folder = f"{contract.TRAIN}/{name}"
         os.makedirs(os.path.join(subset_dir, folder))
-        for key in sorted(reviews.list_reviews(source, folder))[:REVIEWS_PER_CLASS]:
+        for key in sorted(reviews.list_reviews(source, folder))[:reviews_per_class]:
             file = os.fsdecode(key)
             shutil.copy(os.path.join(source.input_dir, file), os.path.join(subset_dir, file))
+    return classes
 
 
-def ours() -> keras.Model:
-    """Returns what `model.train` fits with its default flags."""
-    model = lstm.build(NETWORK, num_classes=2)
-    lstm.compile_model(model, TRAINING)
-    return fast_lstm.to_train(model, NETWORK)
+def ours(network: config.Network, training: config.Training) -> keras.Model:
+    """Returns what `model.train` fits."""
+    model = lstm.build(network, num_classes=2)
+    lstm.compile_model(model, training)
+    return fast_lstm.to_train(model, network, training)
 
 
 def tutorial() -> keras.Model:

@@ -44,6 +44,7 @@ class Training:
     learning_rate: float
     clipnorm: float
     batch_size: int
+    bucket_by_length: bool
     epochs: int
     patience: int
     seed: int

@@ -18,7 +18,8 @@ from pipelines import contract
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
+
+    from model import input_pipeline
 
 # Larger than in training, for speed: the result doesn't depend on it.
 BATCH_SIZE = 512
@@ -31,7 +32,7 @@ class Evaluation:
     confusion_matrix: list[list[int]]  # examples, by true class and then by predicted class
 
 
-def evaluate(model: "keras.Model", rows: "tf.data.Dataset", *, num_classes: int) -> Evaluation:
+def evaluate(model: "keras.Model", rows: "input_pipeline.Rows", *, num_classes: int) -> Evaluation:
     """Tries a compiled model on rows of `input_pipeline.read_split`."""
     from model import input_pipeline, lstm
 

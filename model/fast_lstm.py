@@ -13,10 +13,10 @@ squares instead of squaring their sum: another training, with somewhat lower tes
 import keras
 import tensorflow as tf
 
-from model.config import Network
+from model.config import Network, Training
 
 
-def to_train(model: keras.Model, network: Network) -> keras.Model:
+def to_train(model: keras.Model, network: Network, training: Training) -> keras.Model:
     """Returns what to call `fit` on, so that it trains `model`.
 
     It has the layers, the optimizer and the loss of `model`. On a GPU, where Keras takes cuDNN's
@@ -25,10 +25,12 @@ def to_train(model: keras.Model, network: Network) -> keras.Model:
     Args:
       model: a compiled network of `lstm.build`.
       network: its shape.
+      training: how it is trained: batches of rows of like length are of several widths.
     """
     if network.bidirectional or tf.config.list_physical_devices("GPU"):
         return model
-    layers = [keras.Input([network.max_len], dtype="int32"), *model.layers]
+    width = None if training.bucket_by_length else network.max_len
+    layers = [keras.Input([width], dtype="int32"), *model.layers]
     if network.mask_padding or network.dropout or network.recurrent_dropout:
         trained = keras.Sequential(layers)
     else:

@@ -1,10 +1,13 @@
 """From the shards of a dataset to the batches that a network takes.
 
 The stages, in this order: read the shards in parallel; parse many records by one op; cut and pad;
-cache what never changes; shuffle single rows anew each epoch; batch; prefetch. A cache behind the
-shuffle would freeze the first epoch's order.
+cache what never changes; gather the rows in a new order each epoch; batch; prefetch. A cache behind
+the shuffle would freeze the first epoch's order.
+
+Rows travel in blocks up to the last stage: to hand on single ones takes longer than to make them.
 """
 
+import dataclasses
 import functools
 import hashlib
 import os
@@ -15,8 +18,25 @@ from pipelines import contract
 
 # Records read and parsed together: one at a time is several times slower, and more gain nothing.
 PARSED_TOGETHER = 512
+# Rows put into a new order together.
+GATHERED_TOGETHER = 2048
+# Widths that batches of rows of like length are cut to: for each of them XLA compiles the step.
+WIDTHS = 8
 # Shards open at once. A fixed number, since the order of the rows depends on it.
 OPEN_SHARDS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The rows of one split, always in the same order, each of them once.
+
+    Attributes:
+      blocks: (tokens <int32>[n, max_len], labels <int64>[n]) for any n.
+      number: of all rows.
+    """
+
+    blocks: tf.data.Dataset
+    number: int
 
 
 def read_split(
@@ -27,8 +47,8 @@ def read_split(
     max_tokens: int,
     max_len: int,
     cache: str = "none",
-) -> tf.data.Dataset:
-    """Returns the rows of one split, always in the same order, each of them once.
+) -> Rows:
+    """Returns the rows of one split.
 
     Args:
       records_dir: the dataset's folder.
@@ -39,9 +59,6 @@ def read_split(
       cache: where parsed rows are kept for the next epoch: `memory`, `none`, or a folder, which
         also serves later runs.
 
-    Returns:
-      A dataset of (tokens <int32>[max_len], label <int64>[]) of known length.
-
     Raises:
       BadInput: if the dataset has no such split, or a shard is missing, damaged or added.
     """
@@ -49,16 +66,20 @@ def read_split(
         functools.partial(_parse, max_tokens=max_tokens, max_len=max_len),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    identity = f"{manifest.to_json()} {max_tokens} {max_len}"
-    name = f"{split}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    rows = _cached_rows(blocks, cache, name)
-    return rows.apply(tf.data.experimental.assert_cardinality(manifest.splits[split].examples))
+    number = manifest.splits[split].examples
+    if cache == "memory":
+        blocks = blocks.rebatch(number).cache()
+    elif cache != "none":
+        identity = f"{manifest.to_json()} {max_tokens} {max_len}"
+        name = f"{split}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+        blocks = _saved(blocks, os.path.join(cache, name))
+    return Rows(blocks, number)
 
 
 def read_records(records_dir: str, manifest: contract.Manifest, split: str) -> tf.data.Dataset:
     """Returns the serialized records of one split, <string>[n], in the order of `read_split`.
 
-    They come in blocks, each of one shard: single ones would take longer to hand on than to parse.
+    They come in blocks, each of one shard.
 
     Raises:
       BadInput: if the dataset has no such split, or a shard is missing, damaged or added.
@@ -72,19 +93,93 @@ def read_records(records_dir: str, manifest: contract.Manifest, split: str) -> t
     )
 
 
-def batches(rows: tf.data.Dataset, batch_size: int, *, seed: int | None = None) -> tf.data.Dataset:
+def num_batches(rows: Rows, batch_size: int) -> int:
+    """Returns how many batches go through all rows once."""
+    return -(-rows.number // batch_size)
+
+
+def batches(rows: Rows, batch_size: int) -> tf.data.Dataset:
     """Returns batches (tokens <int32>[batch_size, max_len], labels <int64>[batch_size]).
 
-    The last one is smaller if the rows don't come out even.
+    They go through all rows once. The last one is smaller if the rows don't come out even.
+    """
+    known = tf.data.experimental.assert_cardinality(num_batches(rows, batch_size))
+    return rows.blocks.rebatch(batch_size).apply(known).apply(_prefetched)
+
+
+def shuffled_batches(
+    rows: Rows, batch_size: int, *, seed: int, first_step: int = 0, by_length: bool = False
+) -> tf.data.Dataset:
+    """Returns batches as `batches` does, but epoch after epoch without end, each in a new order.
+
+    An epoch's order is a function of the seed and of its number, so that a training that was
+    stopped goes on at any step with the batches that it would have had.
 
     Args:
       rows: what `read_split` returns.
       batch_size: rows a batch.
-      seed: if given, all rows are shuffled anew each epoch; the same seed repeats all orders.
+      seed: of all orders.
+      first_step: how many batches to leave out.
+      by_length: put rows of like length into a batch, and cut it to the longest: tokens become
+        <int32>[batch_size, at most max_len], of `WIDTHS` widths.
     """
-    if seed is not None:
-        rows = rows.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
-    return rows.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(_options())
+    first_epoch, skipped = divmod(first_step, num_batches(rows, batch_size))
+
+    def epoch(number: tf.Tensor, data: tuple[tf.Tensor, tf.Tensor]) -> tf.data.Dataset:
+        tokens, labels = data
+        seeds = [seed, tf.cast(number, tf.int32)]
+        order = tf.random.experimental.stateless_shuffle(tf.range(rows.number), seeds)
+        if by_length:
+            order = _by_length(order, tokens, batch_size, seeds)
+
+        def gather(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            taken = order[start : start + GATHERED_TOGETHER]
+            return tf.gather(tokens, taken), tf.gather(labels, taken)
+
+        starts = tf.data.Dataset.range(0, rows.number, GATHERED_TOGETHER)
+        return starts.map(gather).rebatch(batch_size)
+
+    # An epoch an element. To look for a row more shows the end, and only then a cache is whole.
+    whole = rows.blocks.rebatch(rows.number + 1).repeat()
+    epochs = tf.data.Dataset.zip(tf.data.Dataset.counter(first_epoch), whole)
+    shuffled = epochs.flat_map(epoch).skip(skipped)
+    if by_length:
+        shuffled = shuffled.map(_trim)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return shuffled.apply(endless).apply(_prefetched)
+
+
+def _by_length(
+    order: tf.Tensor, tokens: tf.Tensor, batch_size: int, seeds: list[tf.Tensor]
+) -> tf.Tensor:
+    """Makes an order in which the rows of a batch are of like width, and the batches shuffled."""
+    widths = tf.gather(_width(tokens), order)
+    order = tf.gather(order, tf.argsort(widths, stable=True))
+    whole = tf.size(order) // batch_size * batch_size  # what is left comes last
+    full = tf.reshape(order[:whole], [-1, batch_size])
+    full = tf.random.experimental.stateless_shuffle(full, seeds)
+    return tf.concat([tf.reshape(full, [-1]), order[whole:]], axis=0)
+
+
+def _trim(tokens: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cuts a batch to the width of its longest row."""
+    return tokens[:, : tf.reduce_max(_width(tokens))], labels
+
+
+def _width(tokens: tf.Tensor) -> tf.Tensor:
+    """Returns the least of the `WIDTHS` that holds each row of a batch, <int32>[batch_size]."""
+    step = -(-tokens.shape[1] // WIDTHS)
+    lengths = tf.math.count_nonzero(tokens, axis=1, dtype=tf.int32)
+    return tf.minimum(-(-lengths // step) * step, tokens.shape[1])
+
+
+def _prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    # Parallel reads must not change the order: a seed repeats a run.
+    options.deterministic = True
+    # There's little to tune, and its thread can hold up the end of an epoch for a second or more.
+    options.autotune.enabled = False
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def fit_tokens(tokens: tf.RaggedTensor, *, max_tokens: int, max_len: int) -> tf.Tensor:
@@ -118,15 +213,6 @@ def _parse(records: tf.Tensor, *, max_tokens: int, max_len: int) -> tuple[tf.Ten
     return tokens, features[contract.LABEL]
 
 
-def _cached_rows(blocks: tf.data.Dataset, cache: str, name: str) -> tf.data.Dataset:
-    """Takes blocks of rows apart, once (`memory`) or each epoch."""
-    if cache == "memory":
-        return blocks.unbatch().cache()  # single rows, which a shuffle can share, not copy
-    if cache != "none":
-        blocks = _saved(blocks, os.path.join(cache, name))
-    return blocks.unbatch()
-
-
 def _saved(dataset: tf.data.Dataset, path: str) -> tf.data.Dataset:
     """Reads the dataset from disk, where the first run puts it, whole or not at all.
 
@@ -136,12 +222,3 @@ def _saved(dataset: tf.data.Dataset, path: str) -> tf.data.Dataset:
         with contract.whole_folder(path, files=".*", marker="dataset_spec.pb") as new:
             dataset.save(new)
     return tf.data.Dataset.load(path)
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    # Parallel reads must not change the order: a seed repeats a run.
-    options.deterministic = True
-    # There's little to tune, and its thread can hold up the end of an epoch for a second or more.
-    options.autotune.enabled = False
-    return options

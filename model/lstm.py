@@ -8,11 +8,12 @@ from model.config import Network, Training
 def build(network: Network, num_classes: int) -> keras.Model:
     """Returns a network with random weights.
 
-    It takes tokens <int32>[batch_size, max_len]. For two classes it gives the probability of class
-    1, <float32>[batch_size, 1]; for more, those of all, <float32>[batch_size, num_classes].
+    It takes tokens <int32>[batch_size, length], of any length. For two classes it gives the
+    probability of class 1, <float32>[batch_size, 1]; for more, those of all,
+    <float32>[batch_size, num_classes].
     """
     layers = [
-        keras.Input([network.max_len], dtype="int32", name="tokens"),
+        keras.Input([None], dtype="int32", name="tokens"),
         keras.layers.Embedding(
             network.max_tokens, network.embedding_dim, mask_zero=network.mask_padding
         ),

@@ -16,7 +16,8 @@ from pipelines import contract
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
+
+    from model import input_pipeline
 
 # The Keras tutorial scores these two: the first should come out near 1, the second near 0.
 SENTENCES = (
@@ -74,7 +75,7 @@ def train(
         model.summary()
         splits = [s for s in (contract.TRAIN, contract.VALIDATION) if s in manifest.splits]
         rows = {split: read(split, cache=cache) for split in splits}
-        trained = fast_lstm.to_train(model, network)
+        trained = fast_lstm.to_train(model, network, training)
         history = _fit(trained, rows, training, f"{new}/{config.LOGS}")
         test = _evaluate(model, read, manifest)
         print("exporting")
@@ -90,7 +91,7 @@ def train(
 
 def _fit(
     model: "keras.Model",
-    rows: dict[str, "tf.data.Dataset"],
+    rows: dict[str, "input_pipeline.Rows"],
     training: config.Training,
     logs: str,
 ) -> dict[str, Any]:
@@ -112,12 +113,18 @@ def _fit(
     if contract.VALIDATION in rows:
         validation_batches = input_pipeline.batches(rows[contract.VALIDATION], evaluate.BATCH_SIZE)
         callbacks.append(stopper)
-    print(", ".join(f"{split}: {len(rows[split]):,} reviews" for split in rows))
+    print(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     history = model.fit(
-        input_pipeline.batches(rows[contract.TRAIN], training.batch_size, seed=training.seed),
+        input_pipeline.shuffled_batches(
+            rows[contract.TRAIN],
+            training.batch_size,
+            seed=training.seed,
+            by_length=training.bucket_by_length,
+        ),
         epochs=training.epochs,
+        steps_per_epoch=input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size),
         validation_data=validation_batches,
-        shuffle=False,  # the rows are, by `batches`
+        shuffle=False,  # the rows are
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
     ).history
@@ -129,7 +136,7 @@ def _fit(
 
 
 def _evaluate(
-    model: "keras.Model", read: Callable[[str], "tf.data.Dataset"], manifest: contract.Manifest
+    model: "keras.Model", read: Callable[[str], "input_pipeline.Rows"], manifest: contract.Manifest
 ) -> dict[str, Any] | None:
     """Evaluates on the test split, if the dataset has one."""
     if contract.TEST not in manifest.splits:
@@ -176,6 +183,11 @@ def parser() -> contract.ArgumentParser:
     # Through a hundred steps gradients can explode: unclipped, some trainings never recover.
     add("--clipnorm", type=number(float, least=0), default=1.0, help="of gradients; 0: no limit")
     add("--batch_size", type=number(least=1), default=32, help="reviews a step")
+    add(
+        "--bucket_by_length",
+        action="store_true",
+        help="put reviews of like length into a batch, and cut it to them; needs --mask_padding",
+    )
     add("--epochs", type=number(least=1), default=10, help="times to go through all reviews")
     add(
         "--patience",
@@ -199,6 +211,11 @@ def settings(args: argparse.Namespace) -> tuple[config.Network, config.Training]
 def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     network, training = settings(args)
+    if training.bucket_by_length and not network.mask_padding:
+        raise contract.BadInput(
+            "--bucket_by_length: the network would see other padding than when it serves: "
+            "give --mask_padding, too"
+        )
     train(args.records, args.model_dir, network=network, training=training, cache=args.cache)
     predict.show(args.model_dir, [sentence.encode() for sentence in SENTENCES])
 

@@ -61,6 +61,7 @@ def test_the_tutorials_batches_hold_the_same_ids(datasets):
     ours = feed.ours(str(datasets / "ours"))
     tutorial = feed.tutorial(str(datasets / "in" / "train"), ("neg", "pos"))
     assert feed.check_same(ours, tutorial, ours.cache()) == 4
+    assert len(feed.ours(str(datasets / "ours"), epochs=3)) == 3
     assert feed.iterate(tutorial) == {"reviews": 4}
     [(tokens, _)] = tutorial.as_numpy_iterator()
     assert tokens.shape == (4, 100)
@@ -80,15 +81,15 @@ def test_padding_is_the_share_of_ids_that_are_zero(datasets):
 def test_the_tutorials_network_is_that_of_the_default_flags():
     assert (step.NETWORK.max_tokens, step.NETWORK.max_len) == (feed.MAX_TOKENS, feed.MAX_LEN)
     assert step.TRAINING.batch_size == feed.BATCH_SIZE
-    ours, tutorial = step.ours(), step.tutorial()
+    ours, tutorial = step.ours(step.NETWORK, step.TRAINING), step.tutorial()
     assert [type(layer) for layer in ours.layers] == [type(layer) for layer in tutorial.layers]
     assert [w.shape for w in ours.weights] == [w.shape for w in tutorial.weights]
 
 
-def test_a_subset_holds_the_first_reviews_of_each_class(tmp_path, monkeypatch):
-    monkeypatch.setattr(step, "REVIEWS_PER_CLASS", 1)
+def test_a_subset_holds_the_first_reviews_of_each_class(tmp_path):
     write(tmp_path / "in", TREE)
-    step.copy_subset(reviews.Source(str(tmp_path / "in")), str(tmp_path / "out"), ("neg", "pos"))
+    source = reviews.Source(str(tmp_path / "in"))
+    assert step.copy_subset(source, str(tmp_path / "out"), 1) == ("neg", "pos")
     files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert files == [tmp_path / "out" / "train" / c / "0.txt" for c in ("neg", "pos")]
 

@@ -21,7 +21,7 @@ def forms(network, num_classes=2):
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
     lstm.compile_model(model, TRAINING)
-    return model, fast_lstm.to_train(model, network)
+    return model, fast_lstm.to_train(model, network, TRAINING)
 
 
 @tf.function
@@ -104,6 +104,17 @@ def test_every_form_that_xla_compiles_learns_its_labels(shape, is_fast):
     assert model.evaluate(TOKENS, LABELS, verbose=0)[1] == 1
 
 
+def test_a_masked_network_takes_batches_of_several_widths():
+    network = dataclasses.replace(SMALL, mask_padding=True)
+    training = dataclasses.replace(TRAINING, bucket_by_length=True)
+    model, _ = forms(network)
+    trained = fast_lstm.to_train(model, network, training)
+    for width in 2, 3:
+        assert trained.train_on_batch(TOKENS[:3, :width], LABELS[:3])
+    cut, whole = (model.predict(TOKENS[1:3, :width], verbose=0) for width in (2, 4))
+    np.testing.assert_allclose(cut, whole, atol=1e-6)
+
+
 def test_a_bidirectional_network_is_trained_as_it_is():
     model, trained = forms(dataclasses.replace(SMALL, bidirectional=True))
     assert trained is model
@@ -112,4 +123,4 @@ def test_a_bidirectional_network_is_trained_as_it_is():
 def test_on_a_gpu_the_network_is_trained_as_it_is(monkeypatch):
     model, _ = forms(SMALL)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert fast_lstm.to_train(model, SMALL) is model
+    assert fast_lstm.to_train(model, SMALL, TRAINING) is model

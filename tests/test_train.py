@@ -95,7 +95,13 @@ def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
     assert settings.network.max_tokens == 5  # the whole vocabulary
     assert settings.network.lstm_units == 4
     assert settings.training == config.Training(
-        learning_rate=0.05, clipnorm=1.0, batch_size=8, epochs=12, patience=3, seed=0
+        learning_rate=0.05,
+        clipnorm=1.0,
+        batch_size=8,
+        bucket_by_length=False,
+        epochs=12,
+        patience=3,
+        seed=0,
     )
     assert settings.classes == ("neg", "pos")
     assert settings.vocabulary == manifest.vocabulary

@@ -1,0 +1,29 @@
+"""Epochs of training on long reviews, with batches of like length and with batches of any."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import feed, preprocess, step
+from pipelines import reviews
+
+REVIEWS_PER_CLASS = 1_000
+NETWORK = dataclasses.replace(step.NETWORK, max_len=400, mask_padding=True)
+
+
+def contenders(
+    input_dir: str, work_dir: str
+) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
+    """Returns the contenders, those by length first, each past its first epoch, which compiles."""
+    subset_dir, records_dir = (os.path.join(work_dir, name) for name in ("long", "length"))
+    step.copy_subset(reviews.Source(input_dir), subset_dir, REVIEWS_PER_CLASS)
+    preprocess.run_module("pipelines.preprocess", "--input", subset_dir, "--output", records_dir)
+    fits, facts = {}, {}
+    for name, by_length in {"by length": True, "in any order": False}.items():
+        training = dataclasses.replace(step.TRAINING, bucket_by_length=by_length)
+        batches = feed.ours(records_dir, max_len=NETWORK.max_len, by_length=by_length)
+        fits[name] = (step.ours(NETWORK, training), batches)
+        facts[f"padding {name}"] = feed.padding(batches)
+    num_reviews = feed.iterate(batches)["reviews"]
+    return step.epochs(fits, num_reviews), {"reviews": num_reviews, **facts}
