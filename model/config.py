@@ -15,6 +15,7 @@ METRICS = "metrics.json"
 WEIGHTS = "model.weights.h5"
 SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
 LOGS = "logs"  # for TensorBoard
+CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
 
 # All that `model.train` puts into a model folder.
 MODEL_FILES = "|".join(map(re.escape, (CONFIG, METRICS, WEIGHTS, os.path.dirname(SERVING), LOGS)))
@@ -58,6 +59,7 @@ class Config:
     training: Training
     classes: tuple[str, ...]
     vocabulary: contract.Vocabulary
+    manifest_sha256: str  # of the records it was trained on
 
     @classmethod
     def from_json(cls, text: str) -> "Config":

@@ -70,7 +70,7 @@ def read_split(
     if cache == "memory":
         blocks = blocks.rebatch(number).cache()
     elif cache != "none":
-        identity = f"{manifest.to_json()} {max_tokens} {max_len}"
+        identity = f"{manifest.sha256} {max_tokens} {max_len}"
         name = f"{split}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
         blocks = _saved(blocks, os.path.join(cache, name))
     return Rows(blocks, number)

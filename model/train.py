@@ -7,9 +7,14 @@ import argparse
 import dataclasses
 import functools
 import json
+import math
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from model import config, evaluate, predict
 from pipelines import contract
@@ -34,6 +39,8 @@ def train(
     network: config.Network,
     training: config.Training,
     cache: str,
+    checkpoint_every: int = 0,
+    resume: bool = True,
 ) -> None:
     """Trains on the train split, evaluates on the test split, writes the model folder.
 
@@ -46,9 +53,13 @@ def train(
       network: the shape of the network; `max_tokens` may be more than the vocabulary holds.
       training: how to train it.
       cache: as in `input_pipeline.read_split`.
+      checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
+      resume: go on with a training that was stopped.
 
     Raises:
-      BadInput: if there is no whole dataset, or it was cut below the size of the network.
+      BadInput: if there is no whole dataset, it was cut below the size of the network, or another
+        training was stopped here.
+      Failure: if the loss isn't finite.
     """
     manifest = contract.read_manifest(records_dir)
     contract.check_whole(records_dir, manifest)
@@ -68,15 +79,21 @@ def train(
         max_len=network.max_len,
     )
     transform = export.load_transform(records_dir)
+    described = config.Config(
+        network, training, manifest.classes, manifest.vocabulary, manifest.sha256
+    )
     keras.utils.set_random_seed(training.seed)
     with contract.whole_folder(model_dir, files=config.MODEL_FILES, marker=config.CONFIG) as new:
+        state_dir = contract.beside(model_dir, config.CHECKPOINTS)
+        if not resume:
+            shutil.rmtree(state_dir, ignore_errors=True)
         model = lstm.build(network, len(manifest.classes))
         lstm.compile_model(model, training)
         model.summary()
         splits = [s for s in (contract.TRAIN, contract.VALIDATION) if s in manifest.splits]
         rows = {split: read(split, cache=cache) for split in splits}
         trained = fast_lstm.to_train(model, network, training)
-        history = _fit(trained, rows, training, f"{new}/{config.LOGS}")
+        history = _fit(trained, rows, described, state_dir, checkpoint_every)
         test = _evaluate(model, read, manifest)
         print("exporting")
         model.save_weights(f"{new}/{config.WEIGHTS}")
@@ -84,18 +101,20 @@ def train(
             model, transform, f"{new}/{config.SERVING}", network=network, classes=manifest.classes
         )
         _write_json(f"{new}/{config.METRICS}", {**history, "test": test})
-        described = config.Config(network, training, manifest.classes, manifest.vocabulary)
         _write_json(f"{new}/{config.CONFIG}", dataclasses.asdict(described))
+        os.rename(f"{state_dir}/{config.LOGS}", f"{new}/{config.LOGS}")
+    shutil.rmtree(state_dir)
     print(f"wrote {model_dir}")
 
 
 def _fit(
     model: "keras.Model",
     rows: dict[str, "input_pipeline.Rows"],
-    training: config.Training,
-    logs: str,
+    described: config.Config,
+    state_dir: str,
+    checkpoint_every: int,
 ) -> dict[str, Any]:
-    """Trains on all rows of train each epoch.
+    """Trains on all rows of train each epoch, or goes on with it.
 
     Returns:
       `history`, the epochs' loss and accuracy, and `best_epoch`, counted from 1: the one whose
@@ -103,36 +122,68 @@ def _fit(
     """
     import keras
 
-    from model import input_pipeline
+    from model import checkpoints, input_pipeline
 
-    callbacks = [keras.callbacks.TensorBoard(logs)]
-    validation_batches = None
+    training = described.training
     stopper = keras.callbacks.EarlyStopping(
         "val_loss", patience=training.patience, restore_best_weights=True
     )
+    steps_per_epoch = input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size)
+    os.makedirs(state_dir, exist_ok=True)
+    saved = checkpoints.Checkpoints(
+        state_dir,
+        model,
+        stopper,
+        described=described,
+        steps_per_epoch=steps_per_epoch,
+        every=checkpoint_every,
+    )
+    print(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
+    first_step = saved.restore()
+    callbacks = [
+        keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: _check_finite(logs["loss"])
+        ),
+        keras.callbacks.TensorBoard(f"{state_dir}/{config.LOGS}"),
+    ]
+    validation_batches = None
     if contract.VALIDATION in rows:
         validation_batches = input_pipeline.batches(rows[contract.VALIDATION], evaluate.BATCH_SIZE)
         callbacks.append(stopper)
-    print(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
-    history = model.fit(
-        input_pipeline.shuffled_batches(
-            rows[contract.TRAIN],
-            training.batch_size,
-            seed=training.seed,
-            by_length=training.bucket_by_length,
-        ),
-        epochs=training.epochs,
-        steps_per_epoch=input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size),
-        validation_data=validation_batches,
-        shuffle=False,  # the rows are
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
-    ).history
-    best_epoch = len(history["loss"])
-    if "val_loss" in history:
+    try:
+        model.fit(
+            input_pipeline.shuffled_batches(
+                rows[contract.TRAIN],
+                training.batch_size,
+                seed=training.seed,
+                first_step=first_step,
+                by_length=training.bucket_by_length,
+            ),
+            initial_epoch=first_step // steps_per_epoch,
+            epochs=training.epochs,
+            steps_per_epoch=steps_per_epoch,
+            validation_data=validation_batches,
+            shuffle=False,  # the rows are
+            callbacks=[*callbacks, saved],
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
+        )
+        _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
+    except contract.Failure:
+        shutil.rmtree(state_dir)  # it would only fail again
+        raise
+    best_epoch = len(saved.history["loss"])
+    if "val_loss" in saved.history:
         best_epoch = stopper.best_epoch + 1
         print(f"the weights of epoch {best_epoch} are kept: its validation loss is the least")
-    return {"history": history, "best_epoch": best_epoch}
+    return {"history": saved.history, "best_epoch": best_epoch}
+
+
+def _check_finite(value: float) -> None:
+    """Raises `Failure` unless a loss, or the sum of all weights, is finite."""
+    if not math.isfinite(value):
+        raise contract.Failure(
+            "the loss is no number any more: try a smaller --learning_rate, or --clipnorm 1"
+        )
 
 
 def _evaluate(
@@ -163,6 +214,14 @@ def parser() -> contract.ArgumentParser:
     add = flags.add_argument
     add("--records", required=True, metavar="DIR", help="what preprocess wrote")
     add("--model_dir", required=True, metavar="DIR", help="the folder to write")
+    add(
+        "--checkpoint_every",
+        type=number(least=0),
+        default=0,
+        metavar="STEPS",
+        help="how often to save what a stopped training goes on from; 0: at the end of each epoch",
+    )
+    add("--no_resume", dest="resume", action="store_false", help="start anew, whatever was stopped")
     add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
 
     add = flags.add_argument_group("network").add_argument
@@ -216,7 +275,15 @@ def main(argv: list[str]) -> None:
             "--bucket_by_length: the network would see other padding than when it serves: "
             "give --mask_padding, too"
         )
-    train(args.records, args.model_dir, network=network, training=training, cache=args.cache)
+    train(
+        args.records,
+        args.model_dir,
+        network=network,
+        training=training,
+        cache=args.cache,
+        checkpoint_every=args.checkpoint_every,
+        resume=args.resume,
+    )
     predict.show(args.model_dir, [sentence.encode() for sentence in SENTENCES])
 
 

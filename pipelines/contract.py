@@ -178,6 +178,10 @@ class Manifest:
     schema_sha256: str
     left_out: dict[str, int]  # why: how many files
 
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
 
@@ -317,6 +321,12 @@ def file_sha256(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def beside(path: str, what: str) -> str:
+    """Returns where that lies which is kept for a folder while it's being made."""
+    parent, name = os.path.split(os.path.realpath(path))
+    return os.path.join(parent, f".{name}.textrecords-{what}")
+
+
 @contextlib.contextmanager
 def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
     """Yields an empty folder to write in, which takes the place of `path` if the block succeeds.
@@ -333,8 +343,7 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
       BadInput: if `path` can't be replaced.
     """
     path = os.path.realpath(path)  # a link stays: what it points to is replaced
-    parent, name = os.path.split(path)
-    new, old = (os.path.join(parent, f".{name}.textrecords-{which}") for which in ("new", "old"))
+    new, old = (beside(path, which) for which in ("new", "old"))
     try:
         if os.path.exists(old) and not os.path.exists(path):
             os.rename(old, path)  # a run was killed between the two renames below

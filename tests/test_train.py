@@ -179,6 +179,28 @@ def test_three_classes_and_no_test_split(tmp_path, capsys):
     assert [np.argmax(row["scores"]) for row in rows] == [2, 1]
 
 
+@pytest.mark.parametrize("flags", [[], ["--mask_padding", "--bucket_by_length"]])
+def test_the_smallest_sizes_give_scores(tmp_path, capsys, flags):
+    """Two reviews in five shards, one token each, one step an epoch."""
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    splits = {"train": [("b a", 0), ("a", 1)], "test": [("", 1)]}
+    tiny_dataset.write(records, splits, num_shards=5)
+    sizes = ["--max_len=1", "--max_tokens=3", "--batch_size=64", "--lstm_units=1", "--epochs=2"]
+    train.main(["--records", records, "--model_dir", model_dir, *sizes, *flags])
+    metrics = read_json(model_dir, "metrics.json")
+    assert len(metrics["history"]["loss"]) == 2
+    assert np.sum(metrics["test"]["confusion_matrix"]) == 1
+    scores = [row["score"] for row in predict.predictions(model_dir, [b"", b"a", b"\xff b " * 99])]
+    assert len(scores) == 3
+    assert all(0 < score < 1 for score in scores)
+
+
+def test_buckets_without_a_mask_are_refused():
+    flags = ["--records=x", "--model_dir=y", "--bucket_by_length"]
+    with pytest.raises(contract.BadInput, match="give --mask_padding, too"):
+        train.main(flags)
+
+
 def test_a_failed_run_leaves_the_old_model(records, tmp_path):
     broken, model_dir = tmp_path / "records", tmp_path / "model"
     tiny_dataset.write(broken, {"train": reviews(("bad", "good"), 8)})

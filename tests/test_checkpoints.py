@@ -1,0 +1,156 @@
+"""A training that was stopped goes on, and ends with the weights of one that never stopped."""
+
+import json
+import os
+
+import h5py
+import pytest
+import tiny_dataset
+from test_train import reviews
+
+from model import checkpoints, config, lstm, train
+from pipelines import contract
+
+STEPS = 5  # an epoch: 40 reviews, 8 a batch
+FLAGS = [
+    *("--max_tokens=100", "--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"),
+    *("--learning_rate=0.05", "--batch_size=8", "--epochs=4", "--dense_dropout=0.3"),
+    *("--checkpoint_every=2", "--patience=2"),
+]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("checkpoints") / "records")
+    words = ("bad", "good")
+    contrary = [(text, 1 - label) for text, label in reviews(words, 12)]
+    tiny_dataset.write(
+        folder,
+        {"train": reviews(words, 40), "validation": contrary, "test": reviews(words, 9)},
+    )
+    return folder
+
+
+def run(records, model_dir, *flags):
+    train.main(["--records", records, "--model_dir", str(model_dir), *FLAGS, *flags])
+
+
+def result(model_dir):
+    """Returns all weights, and what was measured."""
+    weights = {}
+
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            weights[name] = item[()].tobytes()
+
+    with h5py.File(model_dir / config.WEIGHTS) as file:
+        file.visititems(add)
+    assert len(weights) == 8 + 18  # with the optimizer's
+    return weights, json.loads((model_dir / config.METRICS).read_text())
+
+
+def stop_after(monkeypatch, steps):
+    """Has Ctrl-C come after so many steps, once."""
+    step = checkpoints.Checkpoints.on_train_batch_end
+    left = iter(range(steps - 1, -1, -1))
+
+    def on_train_batch_end(self, batch, logs=None):
+        step(self, batch, logs)
+        if next(left, None) == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "on_train_batch_end", on_train_batch_end)
+
+
+@pytest.fixture(scope="module")
+def never_stopped(records, tmp_path_factory):
+    model_dir = tmp_path_factory.mktemp("never_stopped") / "model"
+    run(records, model_dir)
+    return result(model_dir)
+
+
+@pytest.mark.parametrize("stops", [(1,), (5,), (8, 3), (14, 1)])
+def test_it_ends_with_the_weights_of_a_training_never_stopped(
+    records, tmp_path, monkeypatch, never_stopped, stops, capsys
+):
+    model_dir = tmp_path / "model"
+    for steps in stops:
+        with monkeypatch.context() as patch:
+            stop_after(patch, steps)
+            with pytest.raises(KeyboardInterrupt):
+                run(records, model_dir)
+        assert os.listdir(tmp_path) == [".model.textrecords-checkpoints"]
+    run(records, model_dir)
+    weights, metrics = result(model_dir)
+    expected_weights, expected = never_stopped
+    assert weights == expected_weights
+    assert metrics["best_epoch"] == expected["best_epoch"]
+    assert metrics["test"] == expected["test"]
+    assert metrics["history"].keys() == expected["history"].keys()
+    for name, values in expected["history"].items():
+        assert metrics["history"][name] == pytest.approx(values, rel=1e-6)
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_it_says_where_it_goes_on(records, tmp_path, monkeypatch, capsys):
+    stop_after(monkeypatch, 8)
+    with pytest.raises(KeyboardInterrupt):
+        run(records, tmp_path / "model")
+    run(records, tmp_path / "model")
+    assert "going on after step 2 of epoch 2\n" in capsys.readouterr().out
+
+
+def test_other_flags_or_records_are_refused_until_told_to_start_anew(
+    records, tmp_path, monkeypatch, capsys
+):
+    stop_after(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        run(records, tmp_path / "model")
+    with pytest.raises(contract.BadInput, match=r"with --lstm_units 4, --seed 0 was stopped here"):
+        run(records, tmp_path / "model", "--lstm_units=3", "--seed=1")
+    tiny_dataset.write(str(tmp_path / "other"), {"train": reviews(("bad", "good"), 40)})
+    with pytest.raises(contract.BadInput, match="on other records was stopped here"):
+        run(str(tmp_path / "other"), tmp_path / "model")
+    run(str(tmp_path / "other"), tmp_path / "model", "--no_resume", "--epochs=1")
+    assert sorted(os.listdir(tmp_path)) == ["model", "other"]
+    assert "going on" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_is_left_out_for_the_one_before(
+    records, tmp_path, monkeypatch, never_stopped, damaged, capsys
+):
+    model_dir = tmp_path / "model"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 13)
+        with pytest.raises(KeyboardInterrupt):
+            run(records, model_dir)
+    folder = tmp_path / ".model.textrecords-checkpoints"
+    files = sorted(folder.glob("ckpt-*.data-*"), key=lambda path: int(path.name.split(".")[0][5:]))
+    assert [path.name.split(".")[0] for path in files] == ["ckpt-10", "ckpt-12"]  # older are gone
+    for path in files[-damaged:]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    run(records, model_dir)
+    assert result(model_dir)[0] == never_stopped[0]
+    printed = capsys.readouterr().out
+    assert printed.count("is damaged, and left out") == damaged
+    assert ("going on after step 0 of epoch 3\n" in printed) == (damaged == 1)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_at_once(records, tmp_path, monkeypatch, capfd):
+    build = lstm.build
+
+    def build_broken(*args):
+        model = build(*args)
+        model.layers[-1].bias.assign([float("nan")])
+        return model
+
+    monkeypatch.setattr(lstm, "build", build_broken)
+    with pytest.raises(
+        contract.Failure, match=r"no number any more: try a smaller --learning_rate"
+    ):
+        run(records, tmp_path / "model")
+    assert "val_loss" not in capfd.readouterr().out
+    assert os.listdir(tmp_path) == []
