@@ -152,6 +152,7 @@ def digest(
             yield key, content
 
     fingerprint = reviews.fingerprint(read())
+    reviews.SEEN["read"] += len(files)
     yield from by_bucket.items()
     yield beam.pvalue.TaggedOutput(FINGERPRINT, fingerprint)
 

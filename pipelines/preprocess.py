@@ -49,7 +49,8 @@ def main(argv: list[str]) -> None:
     if not args.force and _is_up_to_date(args, flags):
         print(f"{args.output} is up to date with {args.input}")
         return
-    tree = reviews.survey(_source(args.input, flags), flags.classes)
+    with summary.show_listing():
+        tree = reviews.survey(_source(args.input, flags), flags.classes)
     if args.validation and contract.VALIDATION in tree.examples:
         raise contract.BadInput(
             f"{args.input} has a folder {contract.VALIDATION}: leave out --validation"
@@ -62,7 +63,9 @@ def main(argv: list[str]) -> None:
         plan = _plan(tree, args, flags)
         from pipelines import pipeline
 
-        with summary.show_progress(output_dir, sum(plan.num_shards.values())):
+        with summary.show_progress(
+            output_dir, num_reviews=tree.num_reviews, num_shards=sum(plan.num_shards.values())
+        ):
             pipeline.run(plan, output_dir, options)
         manifest = contract.read_manifest(output_dir)
         _check_splits_hold_reviews(manifest)

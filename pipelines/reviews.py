@@ -22,6 +22,9 @@ UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
 LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
 
+# Files that this process has listed and read, for who waits; other processes count for themselves.
+SEEN: collections.Counter[str] = collections.Counter()
+
 _BYTES = pa.large_list(pa.large_binary())
 SCHEMA = pa.schema(
     [
@@ -251,6 +254,7 @@ def list_reviews(
             elif not fnmatch.fnmatchcase(entry.name, source.pattern):
                 left_out[f"not {source.pattern}"] += 1
             else:
+                SEEN["listed"] += 1
                 yield os.fsencode(f"{folder}/{entry.name}")
 
 

@@ -3,19 +3,51 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich import box, console, progress, table
 from rich.markup import escape
 
-from pipelines import contract
+from pipelines import contract, reviews
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @contextlib.contextmanager
-def show_progress(output_dir: str, num_shards: int) -> Iterator[None]:
-    """Shows how many shards have appeared in `output_dir`: it's the same for every runner."""
+def show_listing() -> Iterator[None]:
+    """Shows how many files have been listed."""
+    listing = _shown("listing files", lambda: {"completed": reviews.SEEN["listed"]}, transient=True)
+    with listing:
+        yield
+
+
+@contextlib.contextmanager
+def show_progress(output_dir: str, *, num_reviews: int, num_shards: int) -> Iterator[None]:
+    """Shows how many files were read and then how many shards have appeared in `output_dir`.
+
+    The shards are the same for every runner; files are counted by those that run in this process.
+    """
+    read_before = reviews.SEEN["read"]
+
+    def look() -> dict[str, Any]:
+        begun = sum(".tfrecord" in name for name in os.listdir(output_dir))
+        if begun:
+            return {"description": "writing shards", "completed": begun - 1, "total": num_shards}
+        read = reviews.SEEN["read"] - read_before
+        what = "counting words" if read == num_reviews else "reading files"
+        return {"description": what, "completed": read, "total": num_reviews}
+
+    with _shown("reading files", look) as (bar, task):
+        yield
+        bar.update(task, description="wrote shards", completed=num_shards, total=num_shards)
+
+
+@contextlib.contextmanager
+def _shown(
+    description: str, look: Callable[[], dict[str, Any]], *, transient: bool = False
+) -> Iterator[tuple[progress.Progress, progress.TaskID]]:
+    """Shows a bar that is updated, time and again, with what `look` returns."""
     columns = (
         progress.SpinnerColumn(),
         progress.TextColumn("{task.description}"),
@@ -24,20 +56,17 @@ def show_progress(output_dir: str, num_shards: int) -> Iterator[None]:
         progress.TimeElapsedColumn(),
     )
     done = threading.Event()
-    with progress.Progress(*columns) as bar:
-        task = bar.add_task("counting words", total=num_shards)
+    with progress.Progress(*columns, transient=transient) as bar:
+        task = bar.add_task(description, total=None)
 
         def watch() -> None:
             while not done.wait(SECONDS_BETWEEN_LOOKS):
-                begun = sum(".tfrecord" in name for name in os.listdir(output_dir))
-                if begun:
-                    bar.update(task, description="writing shards", completed=begun - 1)
+                bar.update(task, **look())
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
         try:
-            yield
-            bar.update(task, description="wrote shards", completed=num_shards)
+            yield bar, task
         finally:
             done.set()
             thread.join()

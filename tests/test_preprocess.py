@@ -136,6 +136,15 @@ def test_flags_shape_the_data(tmp_path):
     }
 
 
+def test_files_listed_and_read_are_counted_for_the_progress_bar(tmp_path):
+    write(tmp_path / "in", TREE)
+    before = reviews.SEEN.copy()
+    run(tmp_path / "in", tmp_path / "out")
+    seen = reviews.SEEN - before
+    number = reviews.survey(reviews.Source(str(tmp_path / "in"))).num_reviews
+    assert seen == {"listed": 2 * number, "read": number}  # listed to check them, then to read
+
+
 def test_odd_file_names_are_kept_as_keys(tmp_path):
     names = ["new\nline.txt", "qu'o\"te $x `y`.txt", "é ü.txt", os.fsdecode(b"\xff.txt")]
     write(tmp_path / "in", {f"train/{c}/{name}": "x" for name in names for c in ("a b", "[ß]")})
