@@ -4,7 +4,6 @@ It imports neither TensorFlow nor Keras, so that `--help` and a refusal of bad i
 """
 
 import dataclasses
-import json
 import os
 import re
 
@@ -14,28 +13,32 @@ CONFIG = "config.json"
 METRICS = "metrics.json"
 WEIGHTS = "model.weights.h5"
 SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
-LOGS = "logs"  # for TensorBoard
 CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
 
 # All that `model.train` puts into a model folder.
-MODEL_FILES = "|".join(map(re.escape, (CONFIG, METRICS, WEIGHTS, os.path.dirname(SERVING), LOGS)))
+MODEL_FILES = "|".join(
+    map(
+        re.escape,
+        (CONFIG, METRICS, WEIGHTS, os.path.dirname(SERVING), contract.SUMS, contract.LOGS),
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
     """The shape of the network; each field is a flag of `model.train`, which says what it does."""
 
-    max_tokens: int
-    max_len: int
-    embedding_dim: int
+    max_tokens: contract.Size
+    max_len: contract.Size
+    embedding_dim: contract.Size
     mask_padding: bool
-    lstm_units: int
-    lstm_layers: int
+    lstm_units: contract.Size
+    lstm_layers: contract.Size
     bidirectional: bool
-    dropout: float
-    recurrent_dropout: float
-    dense_units: int
-    dense_dropout: float
+    dropout: contract.Share
+    recurrent_dropout: contract.Share
+    dense_units: contract.Size
+    dense_dropout: contract.Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,26 +64,27 @@ class Config:
     vocabulary: contract.Vocabulary
     manifest_sha256: str  # of the records it was trained on
 
-    @classmethod
-    def from_json(cls, text: str) -> "Config":
-        """Rebuilds a configuration; raises `ValueError`."""
-        return contract.from_fields(cls, json.loads(text))
 
-
-def read(model_dir: str) -> Config:
+def read(model_dir: str, *, verify: bool = True) -> Config:
     """Reads the settings of the model in `model_dir`.
 
+    Args:
+      model_dir: the model.
+      verify: whether all its files must be as they were written.
+
     Raises:
-      BadInput: if there is no model, or one that this version cannot read.
+      BadInput: if there is no model, a damaged one, or one that this version cannot read.
     """
     path = os.path.join(model_dir, CONFIG)
     try:
-        with open(path, encoding="utf-8") as file:
-            return Config.from_json(file.read())
-    except (FileNotFoundError, NotADirectoryError):
+        settings = contract.parse_json(Config, contract.read_text(path))
+    except FileNotFoundError:
         raise contract.BadInput(f"no model in {model_dir}: run `make train` first") from None
     except (OSError, ValueError) as error:
         raise contract.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+    if verify:
+        contract.check_whole(model_dir, "train")
+    return settings
 
 
 def check_fits(manifest: contract.Manifest, network: Network) -> None:

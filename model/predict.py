@@ -49,12 +49,15 @@ def load_signatures(model_dir: str) -> Mapping[str, Callable[..., dict[str, "tf.
         raise contract.BadInput(f"no whole model in {path}: run `make train` again") from None
 
 
-def show(model_dir: str, texts: Iterable[bytes], *, as_json: bool = False) -> None:
+def show(
+    model_dir: str, texts: Iterable[bytes], *, as_json: bool = False, verify: bool = True
+) -> None:
     """Prints a line for each text: a JSON object, or score, label, text.
 
     With three or more classes the score is that of the label.
     """
-    width = max(len(contract.one_line(name)) for name in config.read(model_dir).classes)
+    classes = config.read(model_dir, verify=verify).classes
+    width = max(len(contract.one_line(name)) for name in classes)
     for row in predictions(model_dir, texts):
         if as_json:
             print(json.dumps(row, ensure_ascii=False))
@@ -71,10 +74,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: standard input's lines")
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each text")
+    parser.add_argument("--no_verify", action="store_true", help=contract.NO_VERIFY)
     args = parser.parse_args(argv)
     lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
     texts = [os.fsencode(text) for text in args.texts] or lines
-    show(args.model_dir, texts, as_json=args.json)
+    show(args.model_dir, texts, as_json=args.json, verify=not args.no_verify)
 
 
 if __name__ == "__main__":

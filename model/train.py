@@ -41,6 +41,7 @@ def train(
     cache: str,
     checkpoint_every: int = 0,
     resume: bool = True,
+    verify: bool = True,
 ) -> None:
     """Trains on the train split, evaluates on the test split, writes the model folder.
 
@@ -55,14 +56,14 @@ def train(
       cache: as in `input_pipeline.read_split`.
       checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
       resume: go on with a training that was stopped.
+      verify: whether all files of the dataset must be as they were written.
 
     Raises:
       BadInput: if there is no whole dataset, it was cut below the size of the network, or another
         training was stopped here.
       Failure: if the loss isn't finite.
     """
-    manifest = contract.read_manifest(records_dir)
-    contract.check_whole(records_dir, manifest)
+    manifest = contract.read_manifest(records_dir, verify=verify)
     config.check_fits(manifest, network)
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
     network = dataclasses.replace(network, max_tokens=max_tokens)
@@ -102,7 +103,8 @@ def train(
         )
         _write_json(f"{new}/{config.METRICS}", {**history, "test": test})
         _write_json(f"{new}/{config.CONFIG}", dataclasses.asdict(described))
-        os.rename(f"{state_dir}/{config.LOGS}", f"{new}/{config.LOGS}")
+        os.rename(f"{state_dir}/{contract.LOGS}", f"{new}/{contract.LOGS}")
+        contract.write_sums(new)
     shutil.rmtree(state_dir)
     print(f"wrote {model_dir}")
 
@@ -144,7 +146,7 @@ def _fit(
         keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: _check_finite(logs["loss"])
         ),
-        keras.callbacks.TensorBoard(f"{state_dir}/{config.LOGS}"),
+        keras.callbacks.TensorBoard(f"{state_dir}/{contract.LOGS}"),
     ]
     validation_batches = None
     if contract.VALIDATION in rows:
@@ -223,6 +225,7 @@ def parser() -> contract.ArgumentParser:
     )
     add("--no_resume", dest="resume", action="store_false", help="start anew, whatever was stopped")
     add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
+    add("--no_verify", action="store_true", help=contract.NO_VERIFY)
 
     add = flags.add_argument_group("network").add_argument
     add("--max_tokens", type=number(least=3), default=1000, help="ids, with padding and OOV")
@@ -283,6 +286,7 @@ def main(argv: list[str]) -> None:
         cache=args.cache,
         checkpoint_every=args.checkpoint_every,
         resume=args.resume,
+        verify=not args.no_verify,
     )
     predict.show(args.model_dir, [sentence.encode() for sentence in SENTENCES])
 

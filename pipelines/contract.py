@@ -7,6 +7,7 @@ Beam, so that `--help` and a refusal of bad input are immediate.
 import argparse
 import contextlib
 import dataclasses
+import errno
 import gc
 import hashlib
 import json
@@ -14,8 +15,10 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+from annotated_types import Ge, Interval
 
 FORMAT_VERSION = 2
 
@@ -42,11 +45,15 @@ TRANSFORMED_METADATA = "transformed_metadata"
 ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it
 VOCABULARY = f"{TRANSFORM_FN}/{ASSET}"
 
+# In datasets and models alike.
+SUMS = "SHA256SUMS"  # of all files of the folder, in the form of coreutils' sha256sum
+LOGS = "logs"  # for TensorBoard; they stand in no `SUMS`, since no result hangs on them
+
 # All that `pipelines.preprocess` puts into a dataset folder.
 SHARD_FILES = rf"({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
 DATASET_FILES = "|".join(
     (
-        *map(re.escape, (MANIFEST, SCHEMA, AUDIT, RUN, TRANSFORM_FN, TRANSFORMED_METADATA)),
+        *map(re.escape, (MANIFEST, SCHEMA, AUDIT, RUN, SUMS, TRANSFORM_FN, TRANSFORMED_METADATA)),
         SHARD_FILES,
     )
 )
@@ -57,6 +64,11 @@ LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
+
+# What a number of a manifest or configuration may be.
+Count = Annotated[int, Ge(0)]
+Size = Annotated[int, Interval(ge=1, le=LARGEST)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
 
 COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's name for it
 
@@ -93,7 +105,7 @@ class Split:
     distinct_texts: int  # of those found
     dropped_leaked: int
     dropped_duplicates: int
-    examples: int
+    examples: Count
     class_examples: dict[str, int]
     tokens: int
     oov_tokens: int
@@ -110,8 +122,8 @@ class Split:
 class Vocabulary:
     """`size` counts padding and OOV, as Keras does; the file holds one token a line, id 2 first."""
 
-    file: str
-    size: int
+    file: Literal[VOCABULARY]
+    size: Size
     sha256: str
 
 
@@ -135,7 +147,7 @@ class Fingerprint:
 class Audit:
     """What is wrong with texts that stand in the input more than once; `file` lists the keys."""
 
-    file: str
+    file: Literal[AUDIT]
     sha256: str
     leaked_texts: int  # distinct texts that stand in two splits or more
     contrary_texts: int  # distinct texts that stand in two classes or more
@@ -151,16 +163,16 @@ class Flags:
     classes: tuple[str, ...] | None
     pattern: str
     encoding: str
-    validation: float
+    validation: Share
     drop_leaked: bool
     drop_duplicates: bool
-    min_tokens: int
-    max_tokens: int
-    max_len: int | None
+    min_tokens: Count
+    max_tokens: Size
+    max_len: Size | None
     stop_words: str | None
     replacements: str | None
-    num_shards: int | None
-    compression: str
+    num_shards: Size | None
+    compression: Literal[tuple(COMPRESSIONS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +185,7 @@ class Manifest:
     flags: Flags
     classes: tuple[str, ...]
     vocabulary: Vocabulary
-    splits: dict[str, Split]
+    splits: dict[Literal[SPLITS], Split]
     audit: Audit
     schema_sha256: str
     left_out: dict[str, int]  # why: how many files
@@ -182,34 +194,44 @@ class Manifest:
     def sha256(self) -> str:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
+    def shard_sums(self) -> dict[str, str]:
+        """Returns the SHA-256 of each shard, by its file."""
+        return {s.file: s.sha256 for split in self.splits.values() for s in split.shards}
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
         """Rebuilds a manifest; raises `BadInput` for another format, else `ValueError`."""
-        fields = json.loads(text)
-        version = fields.get("format_version") if isinstance(fields, dict) else None
-        if isinstance(version, int) and version != FORMAT_VERSION:
+        version = parse_json(_Format, text).format_version
+        if version != FORMAT_VERSION:
             raise BadInput(
                 f"format version {version}, but this program reads {FORMAT_VERSION}: "
                 "run `make preprocess` again"
             )
-        manifest = from_fields(cls, fields)
-        for split in manifest.splits.values():
-            for shard in split.shards:
-                if not re.fullmatch(SHARD_FILES, shard.file):
-                    raise ValueError(f"{shard.file} is no name of a shard")
+        manifest = parse_json(cls, text)
+        for name, split in manifest.splits.items():
+            total = len(split.shards)
+            for index, shard in enumerate(split.shards):
+                if shard.file != shard_name(name, index, total, manifest.flags.compression):
+                    raise ValueError(f"{shard.file} is no name of shard {index} of {name}")
         return manifest
 
 
-def from_fields(of: type[T], fields: Any) -> T:
-    """Rebuilds a dataclass from what JSON made of it; raises `ValueError` in one line."""
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    """What the manifest of any version holds."""
+
+    format_version: int
+
+
+def parse_json(of: type[T], text: str) -> T:
+    """Rebuilds a dataclass from JSON; raises `ValueError` in one line."""
     import pydantic  # here, since it takes a while
 
     try:
-        # By way of JSON: only there a list may stand for a tuple.
-        return pydantic.TypeAdapter(of).validate_json(json.dumps(fields), strict=True)
+        return pydantic.TypeAdapter(of).validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "all of it"
@@ -226,21 +248,23 @@ class Run:
     host: str
     python: str
     packages: dict[str, str]
-    graph: dict[str, str]  # SHA-256 of the files of the transform graph
 
 
-def read_manifest(records_dir: str) -> Manifest:
+def read_manifest(records_dir: str, *, verify: bool = True) -> Manifest:
     """Reads the manifest of the dataset in `records_dir`.
 
+    Args:
+      records_dir: the dataset.
+      verify: whether all its files must be as they were written.
+
     Raises:
-      BadInput: if there is no dataset, or one that this version cannot read.
+      BadInput: if there is no dataset, a damaged one, or one that this version cannot read.
     """
     if not os.path.isdir(records_dir):
         raise BadInput(f"no records folder {records_dir}: run `make preprocess` first")
     path = os.path.join(records_dir, MANIFEST)
     try:
-        with open(path, encoding="utf-8") as file:
-            return Manifest.from_json(file.read())
+        manifest = Manifest.from_json(read_text(path))
     except FileNotFoundError:
         raise BadInput(
             f"{records_dir} holds no {MANIFEST}, so no whole dataset: run `make preprocess` first"
@@ -249,6 +273,9 @@ def read_manifest(records_dir: str) -> Manifest:
         raise BadInput(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} can't be read ({error}): run `make preprocess` again") from None
+    if verify:
+        check_whole(records_dir, "preprocess")
+    return manifest
 
 
 def shard_paths(records_dir: str, manifest: Manifest, split: str) -> list[str]:
@@ -258,55 +285,75 @@ def shard_paths(records_dir: str, manifest: Manifest, split: str) -> list[str]:
     return [os.path.join(records_dir, shard.file) for shard in manifest.splits[split].shards]
 
 
-def check_whole(records_dir: str, manifest: Manifest) -> None:
-    """Raises `BadInput` unless all files of a dataset are there, as they were written, and no more.
+def write_sums(folder: str, known: Mapping[str, str] | None = None) -> None:
+    """Writes the SHA-256 of each file of a folder, by which `check_whole` knows it again.
 
-    The transform graph differs from run to run, so that its hashes don't stand in the manifest.
+    Args:
+      folder: a dataset or a model.
+      known: the SHA-256 of files that were hashed as they were written.
     """
-    shards = {s.file: s.sha256 for split in manifest.splits.values() for s in split.shards}
-    for name in sorted(os.listdir(records_dir)):
-        if re.fullmatch(SHARD_FILES, name) and name not in shards:
-            raise BadInput(
-                f"{os.path.join(records_dir, name)} is of another dataset, the manifest doesn't "
-                "name it: remove it, or run `make preprocess` again"
-            )
-    expected = shards | {
-        VOCABULARY: manifest.vocabulary.sha256,
-        AUDIT: manifest.audit.sha256,
-        SCHEMA: manifest.schema_sha256,
-        **read_run(records_dir).graph,
-    }
-    for name, sha256 in expected.items():
-        path = os.path.join(records_dir, name)
-        if not os.path.isfile(path):
-            raise BadInput(f"{path} is missing: run `make preprocess` again")
-        if file_sha256(path) != sha256:
-            raise BadInput(
-                f"{path} is not what the manifest says it is: run `make preprocess` again"
-            )
+    known = known or {}
+    with open(os.path.join(folder, SUMS), "w", encoding="utf-8") as file:
+        for name in sorted(_files(folder)):
+            sha256 = known.get(name) or file_sha256(os.path.join(folder, name))
+            file.write(f"{sha256}  {name}\n")
 
 
-def graph_files(records_dir: str) -> dict[str, str]:
-    """Returns the SHA-256 of all files of the transform graph, by their paths in the folder."""
-    paths = (
-        os.path.join(folder, name)
-        for part in (TRANSFORM_FN, TRANSFORMED_METADATA)
-        for folder, _, names in os.walk(os.path.join(records_dir, part))
-        for name in names
-    )
-    return {os.path.relpath(path, records_dir): file_sha256(path) for path in sorted(paths)}
+def check_whole(folder: str, command: str) -> None:
+    """Raises `BadInput` unless all files of a folder are there, as they were written, and no more.
+
+    Only what lies in the folder is opened, whatever paths its `SUMS` may name.
+
+    Args:
+      folder: a dataset or a model.
+      command: the target of `make` that makes it anew.
+    """
+    damage = _find_damage(folder)
+    if damage:
+        raise BadInput(f"{damage}: run `make {command}` again")
 
 
-def read_run(records_dir: str) -> Run:
-    """Returns what is told of the run that made a dataset; raises `BadInput`."""
-    path = os.path.join(records_dir, RUN)
+def _find_damage(folder: str) -> str | None:
+    """Names the first file that isn't as it was written, and says what is wrong with it."""
+    path = os.path.join(folder, SUMS)
     try:
-        with open(path, encoding="utf-8") as file:
-            return from_fields(Run, json.load(file))
+        # A line is 64 digits, two spaces and a path.
+        sums = {line[66:]: line[:64] for line in read_text(path).split("\n")[:-1]}
+        found = set(_files(folder))
+        for name in sorted(sums.keys() | found):
+            path = os.path.join(folder, name)
+            if name not in sums:
+                return f"{path} doesn't stand in {SUMS} (if it's your own, move it elsewhere)"
+            if name not in found or not os.path.isfile(path):
+                return f"{path} is missing, but stands in {SUMS}"
+            if file_sha256(path) != sums[name]:
+                return f"{path} isn't what it was when {SUMS} was written"
     except FileNotFoundError:
-        raise BadInput(f"{path} is missing: run `make preprocess` again") from None
+        return f"{path} is missing"
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} can't be read ({error}): run `make preprocess` again") from None
+        return f"{path} can't be read ({error})"
+    return None
+
+
+def _files(folder: str, below: str = "") -> Iterator[str]:
+    """Yields the paths below a folder of all its files, but for hidden ones, logs and `SUMS`."""
+    with os.scandir(os.path.join(folder, below)) as entries:
+        for entry in entries:
+            name = f"{below}{entry.name}"
+            if entry.name.startswith(".") or name in (LOGS, SUMS):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(folder, f"{name}/")
+            else:
+                yield name
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a file; raises `OSError` or `ValueError`, and never waits."""
+    if not os.path.isfile(path):  # of a pipe, opening would wait for a writer
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def read_vocabulary(path: str) -> list[bytes]:
@@ -372,6 +419,10 @@ def _check_replaceable(path: str, files: str, marker: str) -> None:
         raise BadInput(
             f"{path} holds {foreign[0]}, which would be lost: name a new or an empty folder"
         )
+
+
+# The help of the flag of that name.
+NO_VERIFY = "take the files as they are, and don't compare their SHA-256"
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

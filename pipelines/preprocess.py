@@ -67,9 +67,10 @@ def main(argv: list[str]) -> None:
             output_dir, num_reviews=tree.num_reviews, num_shards=sum(plan.num_shards.values())
         ):
             pipeline.run(plan, output_dir, options)
-        manifest = contract.read_manifest(output_dir)
+        manifest = contract.read_manifest(output_dir, verify=False)
         _check_splits_hold_reviews(manifest)
         _write_run(output_dir, args.input, started)
+        contract.write_sums(output_dir, manifest.shard_sums())
     summary.show(manifest, args.output, time.time() - started)
 
 
@@ -124,7 +125,6 @@ def _is_up_to_date(args: argparse.Namespace, flags: contract.Flags) -> bool:
         return False
     try:
         made = contract.read_manifest(args.output)
-        contract.check_whole(args.output, made)
     except contract.BadInput:
         if args.if_needed:
             raise
@@ -228,7 +228,6 @@ def _write_run(output_dir: str, input_dir: str, started: float) -> None:
         host=platform.node(),
         python=platform.python_version(),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
-        graph=contract.graph_files(output_dir),
     )
     with open(os.path.join(output_dir, contract.RUN), "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(run), file, indent=2)

@@ -45,6 +45,7 @@ def read_json(*path):
 
 def test_the_model_folder_holds_all_files_and_no_leftover(trained):
     assert sorted(os.listdir(trained)) == [
+        "SHA256SUMS",
         "config.json",
         "logs",
         "metrics.json",
@@ -263,10 +264,14 @@ def test_a_missing_model_is_one_clear_line(records, tmp_path, command):
 
 def test_a_model_that_is_not_whole_is_refused(trained, records, tmp_path):
     shutil.copy(f"{trained}/config.json", tmp_path)
+    predicted = ["--model_dir", str(tmp_path), "text"]
+    evaluated = ["--model_dir", str(tmp_path), "--records", records]
+    with pytest.raises(contract.BadInput, match=r"SHA256SUMS is missing: run `make train` again"):
+        predict.main(predicted)
     with pytest.raises(contract.BadInput, match="no whole model"):
-        predict.main(["--model_dir", str(tmp_path), "text"])
+        predict.main([*predicted, "--no_verify"])
     with pytest.raises(contract.BadInput, match=r"model\.weights\.h5 can't be read"):
-        evaluate.main(["--model_dir", str(tmp_path), "--records", records])
+        evaluate.main([*evaluated, "--no_verify"])
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(contract.BadInput, match=r"config\.json can't be read"):
-        predict.main(["--model_dir", str(tmp_path), "text"])
+        predict.main(predicted)

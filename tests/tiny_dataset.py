@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import hashlib
-import json
 import os
 
 import tensorflow as tf
@@ -90,9 +89,7 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
     )
     with open(os.path.join(folder, contract.MANIFEST), "w", encoding="utf-8") as file:
         file.write(manifest.to_json())
-    run = contract.Run("", "", 0.0, "", "", {}, contract.graph_files(folder))
-    with open(os.path.join(folder, contract.RUN), "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(run), file)
+    contract.write_sums(folder)
 
 
 def _ranked(texts):
