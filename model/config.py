@@ -75,11 +75,15 @@ def read(model_dir: str, *, verify: bool = True) -> Config:
     Raises:
       BadInput: if there is no model, a damaged one, or one that this version cannot read.
     """
+    if not os.path.isdir(model_dir):
+        raise contract.BadInput(f"no model in {model_dir}: run `make train` first")
     path = os.path.join(model_dir, CONFIG)
     try:
         settings = contract.parse_json(Config, contract.read_text(path))
     except FileNotFoundError:
-        raise contract.BadInput(f"no model in {model_dir}: run `make train` first") from None
+        raise contract.BadInput(
+            f"{model_dir} holds no {CONFIG}, so no whole model: run `make train` first"
+        ) from None
     except (OSError, ValueError) as error:
         raise contract.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
     if verify:

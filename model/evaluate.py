@@ -115,7 +115,9 @@ def main(argv: list[str]) -> None:
         max_len=settings.network.max_len,
     )
     model = load_model(args.model_dir, settings)
-    show(evaluate(model, rows, num_classes=len(settings.classes)), settings.classes)
+    evaluation = evaluate(model, rows, num_classes=len(settings.classes))
+    contract.check_unchanged(args.records, manifest)
+    show(evaluation, settings.classes)
 
 
 if __name__ == "__main__":

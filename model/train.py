@@ -96,6 +96,7 @@ def train(
         trained = fast_lstm.to_train(model, network, training)
         history = _fit(trained, rows, described, state_dir, checkpoint_every)
         test = _evaluate(model, read, manifest)
+        contract.check_unchanged(records_dir, manifest)
         print("exporting")
         model.save_weights(f"{new}/{config.WEIGHTS}")
         export.export(

@@ -19,7 +19,7 @@ from pipelines import contract, reviews, shards
 
 REVIEWS_PER_BUCKET = 100_000
 
-FINGERPRINT, AUDITED = "fingerprint", "audited"  # outputs beside the reviews
+DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
 
 # What is wrong ("finding") with which reviews ("keys"): a line of `contract.AUDIT`.
 Finding = dict[str, Any]
@@ -47,6 +47,17 @@ class Audited:
         return Audited(
             *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Digested:
+    """One or several lists of files: the good ones' fingerprint, and findings on the bad ones."""
+
+    fingerprint: contract.Fingerprint
+    bad: list[Finding]
+
+    def __add__(self, other: "Digested") -> "Digested":
+        return Digested(self.fingerprint + other.fingerprint, self.bad + other.bad)
 
 
 def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
@@ -139,22 +150,24 @@ def digest(
     """Reads files, given as (key, label).
 
     Yields:
-      (bucket, list of Review) and, as `FINGERPRINT`, that of the files.
+      (bucket, list of Review) of those that can be read and, as `DIGESTED`, a `Digested`.
     """
+    labels = dict(files)
+    bad: dict[bytes, str] = {}
     by_bucket = collections.defaultdict(list)
 
-    def read() -> Iterator[tuple[bytes, bytes]]:
-        for key, label in files:
-            content = source.read(key)
+    def good() -> Iterator[tuple[bytes, bytes]]:
+        for key, content in source.read_good(labels, bad):
             text_hash = reviews.text_hash(source.decode(content)[0])
             bucket = int.from_bytes(text_hash[:6], "big") % num_buckets
-            by_bucket[bucket].append((text_hash, key, label))
+            by_bucket[bucket].append((text_hash, key, labels[key]))
             yield key, content
 
-    fingerprint = reviews.fingerprint(read())
+    fingerprint = reviews.fingerprint(good())
     reviews.SEEN["read"] += len(files)
     yield from by_bucket.items()
-    yield beam.pvalue.TaggedOutput(FINGERPRINT, fingerprint)
+    findings = [finding("bad file", [key], why=why) for key, why in bad.items()]
+    yield beam.pvalue.TaggedOutput(DIGESTED, Digested(fingerprint, findings))
 
 
 def num_buckets(num_reviews: int) -> int:

@@ -8,19 +8,22 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import gc
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from annotated_types import Ge, Interval
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 
@@ -56,6 +59,12 @@ DATASET_FILES = "|".join(
         *map(re.escape, (MANIFEST, SCHEMA, AUDIT, RUN, SUMS, TRANSFORM_FN, TRANSFORMED_METADATA)),
         SHARD_FILES,
     )
+)
+
+# How the system says that a disk is full, or doesn't take what is written.
+DISK_ERRORS = tuple(
+    os.strerror(number)
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 )
 
 LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
@@ -180,7 +189,8 @@ class Manifest:
     """What a dataset folder holds. It is written last: without it there is no dataset."""
 
     format_version: int
-    input: Fingerprint
+    input: Fingerprint  # of the files that could be read
+    bad_files: int  # those that couldn't, and are left out
     code_sha256: str  # of the modules that shape the data
     flags: Flags
     classes: tuple[str, ...]
@@ -278,6 +288,12 @@ def read_manifest(records_dir: str, *, verify: bool = True) -> Manifest:
     return manifest
 
 
+def check_unchanged(records_dir: str, manifest: Manifest) -> None:
+    """Raises `Failure` if another dataset has taken the place of this one while it was read."""
+    if read_manifest(records_dir, verify=False) != manifest:
+        raise Failure(f"{records_dir} was replaced while it was being read: run again")
+
+
 def shard_paths(records_dir: str, manifest: Manifest, split: str) -> list[str]:
     """Returns the paths of a split's shards; raises `BadInput` if there is no such split."""
     if split not in manifest.splits:
@@ -317,9 +333,7 @@ def _find_damage(folder: str) -> str | None:
     """Names the first file that isn't as it was written, and says what is wrong with it."""
     path = os.path.join(folder, SUMS)
     try:
-        # A line is 64 digits, two spaces and a path.
-        sums = {line[66:]: line[:64] for line in read_text(path).split("\n")[:-1]}
-        found = set(_files(folder))
+        sums, found = _parse_sums(read_text(path)), set(_files(folder))
         for name in sorted(sums.keys() | found):
             path = os.path.join(folder, name)
             if name not in sums:
@@ -333,6 +347,17 @@ def _find_damage(folder: str) -> str | None:
     except (OSError, ValueError) as error:
         return f"{path} can't be read ({error})"
     return None
+
+
+def _parse_sums(text: str) -> dict[str, str]:
+    """Returns the SHA-256 of each file by its path; raises `ValueError`."""
+    sums = {}
+    for line in text.split("\n")[:-1]:
+        sha256, gap, name = line.partition("  ")
+        if not gap:
+            raise ValueError(f"{line:.80} is no SHA-256 and file")
+        sums[name] = sha256
+    return sums
 
 
 def _files(folder: str, below: str = "") -> Iterator[str]:
@@ -391,23 +416,98 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
     """
     path = os.path.realpath(path)  # a link stays: what it points to is replaced
     new, old = (beside(path, which) for which in ("new", "old"))
+    with contextlib.ExitStack() as stack:
+        with _refused(path):
+            os.makedirs(new, exist_ok=True)
+            stack.enter_context(_locked(new, path))
+        try:
+            with _refused(path):
+                if os.path.exists(old) and not os.path.exists(path):
+                    os.rename(old, path)  # a run was killed between the two renames below
+                _check_replaceable(path, files, marker)
+                _clear(new)  # of what a run that was killed has left
+            with _disk_errors_told(path), _temporary_files(new):
+                yield new
+            shutil.rmtree(old, ignore_errors=True)
+            if os.path.exists(path):
+                os.rename(path, old)
+            os.rename(new, path)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _disk_errors_told(path: str) -> Iterator[None]:
+    """Raises `Failure` for what the disk refuses, whatever Beam and TensorFlow have made of it."""
     try:
-        if os.path.exists(old) and not os.path.exists(path):
-            os.rename(old, path)  # a run was killed between the two renames below
-        _check_replaceable(path, files, marker)
-        shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
-        os.makedirs(new)
+        yield
+    except (BadInput, Failure):
+        raise
+    except Exception as error:
+        reason = next((reason for reason in DISK_ERRORS if reason in str(error)), None)
+        if reason is None:
+            raise
+        raise Failure(
+            f"can't write {path} ({reason}): make room there, or name another folder"
+        ) from None
+
+
+@contextlib.contextmanager
+def _temporary_files(folder: str) -> Iterator[None]:
+    """Has all temporary files, those of Beam and of child processes too, lie in a folder.
+
+    So the next run sweeps what one that was killed leaves, and no other disk has to have space.
+    """
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix=".temp-", dir=folder) as os.environ["TMPDIR"]:
+        tempfile.tempdir = None  # look at TMPDIR again
+        try:
+            yield
+        finally:
+            os.environ.pop("TMPDIR")
+            os.environ.update({} if before is None else {"TMPDIR": before})
+            tempfile.tempdir = None
+
+
+@contextlib.contextmanager
+def _refused(path: str) -> Iterator[None]:
+    """Raises `BadInput` if the block can't write beside `path`."""
+    try:
+        yield
     except OSError as error:
         raise BadInput(f"can't write {path} ({error.strerror}): name another folder") from None
+
+
+@contextlib.contextmanager
+def _locked(folder: str, made: str) -> Iterator[None]:
+    """Holds a lock on a folder; it ends with the process, however that ends.
+
+    Raises:
+      BadInput: if another run holds it, to make the folder `made`.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield new
-        shutil.rmtree(old, ignore_errors=True)
-        if os.path.exists(path):
-            os.rename(path, old)
-        os.rename(new, path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                raise FileNotFoundError  # the other run has just put it in place
+        except (BlockingIOError, FileNotFoundError):
+            raise BadInput(
+                f"another run is making {made}: wait for it, or name another folder"
+            ) from None
+        yield
     finally:
-        shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _clear(folder: str) -> None:
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.remove(path)
 
 
 def _check_replaceable(path: str, files: str, marker: str) -> None:
@@ -464,22 +564,33 @@ def one_line(text: object) -> str:
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
-    """Runs a command: exit code 2 for bad input, 130 for Ctrl-C, 141 for a closed pipe, or 1."""
+    """Runs a command: exit code 2 for bad input, 1 for a failure.
+
+    As shells have it, 130 is for Ctrl-C, 143 for SIGTERM, and 141 for a closed pipe.
+    """
+    stops: list[int] = []  # Beam makes an exception of its own of what a signal raises
+
+    def stop(number: int, _: object) -> NoReturn:
+        stops.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
-    except BadInput as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    except Failure as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # `head`, say, has read enough; Python would flush the rest at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except (Exception, KeyboardInterrupt) as error:
+        if stops or isinstance(error, KeyboardInterrupt):
+            print("stopped", file=sys.stderr)
+            sys.exit(128 + (stops or [signal.SIGINT])[0])
+        if not isinstance(error, BadInput | Failure):
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, BadInput) else 1)
     sys.exit(0)
 
 

@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from pipelines import audit, contract, reviews, shards, transform
 
 QUANTILES = {"min": 0.0, "50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
+BAD_NAMED = 3  # of the files that can't be read
 COVERED = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)  # words
 
 
@@ -27,6 +28,7 @@ class Plan:
       assign: the flags that decide where a review goes.
       flags: all flags that shape the data, as they were given.
       code_sha256: of the modules that shape the data.
+      most_bad: which share of the files may be bad.
     """
 
     tree: reviews.Tree
@@ -34,6 +36,7 @@ class Plan:
     assign: audit.Assign
     flags: contract.Flags
     code_sha256: str
+    most_bad: float
 
     @property
     def num_shards(self) -> dict[str, int]:
@@ -58,19 +61,21 @@ def write(
     plan: Plan,
     output_dir: str,
     transform_fn_dir: str,
-    fingerprint: contract.Fingerprint,
+    digested: audit.Digested,
     audited: audit.Audited,
 ) -> None:
-    """Checks the order of the vocabulary; writes the audit, the schema and, last, the manifest."""
+    """Checks what was read and counted; writes the audit, the schema and, last, the manifest."""
+    check_bad(digested.bad, plan.tree, plan.most_bad)
     vocabulary = contract.read_vocabulary(os.path.join(transform_fn_dir, contract.ASSET))
     if plan.options.max_len is None:  # else the records don't hold all tokens that were counted
         check_order(vocabulary, splits[contract.TRAIN].id_counts)
     size = len(vocabulary) + contract.NUM_RESERVED
-    _write(output_dir, contract.AUDIT, _audit_lines(splits, audited))
+    _write(output_dir, contract.AUDIT, _audit_lines(splits, [*digested.bad, *audited.findings]))
     _write(output_dir, contract.SCHEMA, schema(size, len(plan.tree.classes)))
     manifest = contract.Manifest(
         format_version=contract.FORMAT_VERSION,
-        input=fingerprint,
+        input=digested.fingerprint,
+        bad_files=len(digested.bad),
         code_sha256=plan.code_sha256,
         flags=plan.flags,
         classes=plan.tree.classes,
@@ -93,6 +98,17 @@ def _write(output_dir: str, name: str, text: str) -> None:
         file.write(text)
 
 
+def check_bad(bad: list[audit.Finding], tree: reviews.Tree, most: float) -> None:
+    """Raises `Failure` if a greater share than `most` of all files is bad."""
+    if len(bad) > most * tree.num_reviews:
+        named = sorted(f"{finding['keys'][0]} ({finding['why']})" for finding in bad)
+        named = named[:BAD_NAMED] + ["..."] * (len(named) > BAD_NAMED)
+        raise contract.Failure(
+            f"{len(bad):,} of {tree.num_reviews:,} files of {tree.source.input_dir} can't be read: "
+            f"{', '.join(named)}; mend or remove them, and run again"
+        )
+
+
 def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
     """Raises `Failure` unless tokens come by falling count in train, ties by falling token.
 
@@ -105,9 +121,8 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
         raise contract.Failure("the runner wrote the vocabulary out of order: use another runner")
 
 
-def _audit_lines(splits: dict[str, shards.Written], audited: audit.Audited) -> str:
+def _audit_lines(splits: dict[str, shards.Written], findings: list[audit.Finding]) -> str:
     """Returns all findings, a JSON object a line, in an order of their own."""
-    findings = list(audited.findings)
     for name, written in splits.items():
         of_split = {
             "not in the encoding": written.undecodable,

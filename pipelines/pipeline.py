@@ -60,7 +60,7 @@ def run(plan: manifest.Plan, output_dir: str, options: PipelineOptions) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # errors are raised, too
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="textrecords-") as temp_dir,
+            tempfile.TemporaryDirectory() as temp_dir,
             tft_beam.Context(temp_dir=temp_dir),
             beam.Pipeline(options=options) as pipeline,
         ):
@@ -70,7 +70,7 @@ def run(plan: manifest.Plan, output_dir: str, options: PipelineOptions) -> None:
 
 
 def _build(pipeline: beam.Pipeline, plan: manifest.Plan, output_dir: str) -> None:
-    grouped, fingerprint, audited = _group_by_shard(pipeline, plan)
+    grouped, digested, audited = _group_by_shard(pipeline, plan)
     # (ShardId, lists of Review) -> RecordBatch -> the transform graph
     train = (
         grouped
@@ -88,14 +88,14 @@ def _build(pipeline: beam.Pipeline, plan: manifest.Plan, output_dir: str) -> Non
         | "AddUp" >> beam.CombinePerKey(_add_up)
         | "Splits" >> beam.combiners.ToDict()
         | "WriteManifest"
-        >> beam.Map(manifest.write, plan, output_dir, transform_fn_dir, fingerprint, audited)
+        >> beam.Map(manifest.write, plan, output_dir, transform_fn_dir, digested, audited)
     )
 
 
 def _group_by_shard(
     pipeline: beam.Pipeline, plan: manifest.Plan
 ) -> tuple[beam.PCollection, beam.pvalue.AsSingleton, beam.pvalue.AsSingleton]:
-    """Returns (ShardId, lists of Review), a `contract.Fingerprint`, and an `audit.Audited`."""
+    """Returns (ShardId, lists of Review), an `audit.Digested` and an `audit.Audited`."""
     tree = plan.tree
     digest = functools.partial(
         audit.digest, source=tree.source, num_buckets=audit.num_buckets(tree.num_reviews)
@@ -108,7 +108,7 @@ def _group_by_shard(
         | "SpreadFolders" >> beam.Reshuffle()
         | "ListFolder" >> beam.FlatMap(reviews.list_folder, tree.source)
         | "SpreadFiles" >> beam.Reshuffle()
-        | "Digest" >> beam.FlatMap(digest).with_outputs(audit.FINGERPRINT, main="reviews")
+        | "Digest" >> beam.FlatMap(digest).with_outputs(audit.DIGESTED, main="reviews")
     )
     # (bucket, lists of Review) -> (ShardId, list of Review)
     assigned = (
@@ -118,7 +118,7 @@ def _group_by_shard(
     )
     return (
         assigned.reviews | "GroupByShard" >> shards.GroupByShard(plan.num_shards),
-        _total("Fingerprint", digested[audit.FINGERPRINT]),
+        _total("Digested", digested[audit.DIGESTED]),
         _total("Audited", assigned[audit.AUDITED]),
     )
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 PACKAGES = ("apache-beam", "tensorflow", "tensorflow-transform", "pyarrow")
 
+# Which share of the files may be bad, by `--on_bad_file`.
+MOST_BAD = {"skip": 0.01, "fail": 0.0}
+
 # The modules that decide the bytes of a dataset: if one changes, the datasets it made are stale.
 CODE = (
     "audit",
@@ -149,7 +152,9 @@ def _is_made_of(made: contract.Manifest, args: argparse.Namespace) -> bool:
         return False
     # What is left out shapes no record, so it is no need to make them again.
     same_left_out = args.if_needed or tree.left_out == made.left_out
-    same_number = tree.num_reviews == made.input.files  # much faster to tell than the fingerprint
+    same_number = (
+        tree.num_reviews == made.input.files + made.bad_files
+    )  # much faster to tell than the fingerprint
     return same_left_out and same_number and tree.fingerprint() == made.input
 
 
@@ -217,7 +222,8 @@ def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: contract.Flags) -
         flags.drop_leaked,
         flags.drop_duplicates,
     )
-    return manifest.Plan(tree, options, assign, flags, _code_sha256())
+    most_bad = MOST_BAD[args.on_bad_file]
+    return manifest.Plan(tree, options, assign, flags, _code_sha256(), most_bad)
 
 
 def _write_run(output_dir: str, input_dir: str, started: float) -> None:
@@ -260,6 +266,12 @@ def _parser() -> contract.ArgumentParser:
     )
     add("--drop_leaked", action="store_true", help="keep a text only in test, else validation")
     add("--drop_duplicates", action="store_true", help="keep a text only once a split")
+    add(
+        "--on_bad_file",
+        choices=MOST_BAD,
+        default="skip",
+        help="what can't be read, or is larger than 10 MB: leave out up to 1%%, or none",
+    )
     add("--min_tokens", type=number(least=0), default=5, help="report reviews of fewer tokens")
     add(
         "--max_tokens",

@@ -3,10 +3,12 @@
 import codecs
 import collections
 import dataclasses
+import errno
 import fnmatch
 import hashlib
 import itertools
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import TypeVar
@@ -19,6 +21,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
+LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has to fit into memory
 LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
 
@@ -58,24 +61,28 @@ class Source:
     def is_utf8(self) -> bool:
         return codecs.lookup(self.encoding).name == "utf-8"
 
+    def path(self, key: bytes) -> bytes:
+        return b"%b/%b" % (os.fsencode(self.input_dir), key)
+
     def read(self, key: bytes) -> bytes:
         """Returns the bytes of a file; raises `Failure`."""
-        path = b"%b/%b" % (os.fsencode(self.input_dir), key)
         try:
-            # Plain calls of the system: for small files Python's file objects take twice the time.
-            file = os.open(path, os.O_RDONLY)
-            try:
-                size = os.fstat(file).st_size
-                content = os.read(file, size + 1)
-                if len(content) == size:  # nearly always: no call more to see the end
-                    return content
-                return content + b"".join(iter(lambda: os.read(file, size + 1), b""))
-            finally:
-                os.close(file)
+            return _read_file(self.path(key))
         except OSError as error:
             raise contract.Failure(
-                f"can't read {os.fsdecode(path)} ({error.strerror}): mend or remove it, run again"
+                f"can't read {os.fsdecode(self.path(key))} ({error.strerror}): mend or remove it, "
+                "run again"
             ) from None
+
+    def read_good(
+        self, keys: Iterable[bytes], bad: dict[bytes, str]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yields the key and the bytes of each file that can be read; puts into `bad` why not."""
+        for key in keys:
+            try:
+                yield key, _read_file(self.path(key))
+            except OSError as error:
+                bad[key] = error.strerror
 
     def decode(self, content: bytes) -> tuple[bytes, bool]:
         """Returns the text as valid UTF-8, and whether any of it had to be replaced.
@@ -87,6 +94,25 @@ class Source:
         except UnicodeError:
             text = content.decode(self.encoding, "replace")
             return contract.SURROGATES.sub("\ufffd", text).encode(), True
+
+
+def _read_file(path: bytes) -> bytes:
+    """Returns the bytes of a file; raises `OSError`, also for what is no file or no review."""
+    # Plain calls of the system: for small files Python's file objects take twice the time. A pipe
+    # that took the place of a file isn't waited for.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        if status.st_size > LARGEST_FILE:
+            raise OSError(errno.EFBIG, f"more than {LARGEST_FILE:,} bytes")
+        content = os.read(file, status.st_size + 1)
+        if len(content) == status.st_size:  # nearly always: no call more to see the end
+            return content
+        return content + b"".join(iter(lambda: os.read(file, status.st_size + 1), b""))
+    finally:
+        os.close(file)
 
 
 def text_hash(text: bytes) -> bytes:
@@ -132,8 +158,8 @@ class Tree:
                 yield from list_reviews(self.source, f"{split}/{name}")
 
     def fingerprint(self) -> contract.Fingerprint:
-        """Reads all reviews and returns their fingerprint."""
-        return fingerprint((key, self.source.read(key)) for key in self.all_keys())
+        """Reads all reviews and returns the fingerprint of those that can be read."""
+        return fingerprint(self.source.read_good(self.all_keys(), {}))
 
 
 def survey(source: Source, classes: list[str] | None = None) -> Tree:
@@ -169,7 +195,7 @@ def survey(source: Source, classes: list[str] | None = None) -> Tree:
 
 def _class_folders(split_dir: str) -> list[str]:
     with os.scandir(split_dir) as entries:
-        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+        names = [e.name for e in entries if os.path.isdir(e.path) and not e.name.startswith(".")]
     return sorted(name for name in names if name != UNLABELLED)
 
 
@@ -214,7 +240,7 @@ def _count_split(
         for entry in entries:
             if entry.name.startswith("."):
                 left_out["hidden"] += 1
-            elif not entry.is_dir():
+            elif not os.path.isdir(entry.path):
                 left_out["beside the class folders"] += 1
             elif entry.name not in classes:
                 why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
@@ -249,13 +275,20 @@ def list_reviews(
                 left_out["hidden"] += 1
             elif entry.is_dir(follow_symlinks=False):
                 yield from list_reviews(source, f"{folder}/{entry.name}", left_out)
-            elif not entry.is_file():
+            elif not _is_file(entry):
                 left_out["links to folders, and special files"] += 1
             elif not fnmatch.fnmatchcase(entry.name, source.pattern):
                 left_out[f"not {source.pattern}"] += 1
             else:
                 SEEN["listed"] += 1
                 yield os.fsencode(f"{folder}/{entry.name}")
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Tells whether it's a file or a link to one; a link may lead nowhere, or to itself."""
+    return entry.is_file(follow_symlinks=False) or (
+        entry.is_symlink() and os.path.isfile(entry.path)
+    )
 
 
 def list_folder(folder: tuple[str, str, int], source: Source) -> Iterator[list[tuple[bytes, int]]]:

@@ -72,8 +72,8 @@ class Dataset:
             num_shards, flags.validation, flags.drop_leaked, flags.drop_duplicates
         )
         bucket = []
-        for key in tree.all_keys():
-            text, _ = self.source.decode(self.source.read(key))
+        for key, content in self.source.read_good(tree.all_keys(), {}):
+            text, _ = self.source.decode(content)
             bucket.append((reviews.text_hash(text), key, self.class_label(key)))
         *assigned, _ = assign((0, [bucket]))
         keys = {

@@ -95,6 +95,8 @@ def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
         for what, count in _findings(split).items():
             if count:
                 print(f"{name}, {what}: {count:,}")
+    if manifest.bad_files:
+        print(f"left out {manifest.bad_files:,}: files that can't be read")
     audit = manifest.audit
     print(f"texts in two splits: {audit.leaked_texts:,}; in two classes: {audit.contrary_texts:,}")
     print(f"the reviews in question are named in {audit.file}")

@@ -1,8 +1,12 @@
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
+import tiny_dataset
 from tiny_tree import write
 
 from pipelines import contract
@@ -57,6 +61,43 @@ def test_a_link_stays_a_link(tmp_path):
         assert os.listdir(tmp_path / "disk") == ["a"]
 
 
+def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path):
+    path = str(tmp_path / "out")
+    with contract.whole_folder(path, **OURS):
+        with pytest.raises(contract.BadInput) as error, contract.whole_folder(path, **OURS):
+            pass
+        assert str(error.value) == (
+            f"another run is making {path}: wait for it, or name another folder"
+        )
+        with contract.whole_folder(str(tmp_path / "other"), **OURS):
+            pass
+    with contract.whole_folder(path, **OURS):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["other", "out"]
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path):
+    left = tmp_path / ".out.textrecords-new"
+    (left / ".temp-x" / "deeper").mkdir(parents=True)
+    (left / "manifest.json").write_text("half")
+    (left / "link").symlink_to(tmp_path)
+    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+        assert [name for name in os.listdir(new) if not name.startswith(".temp-")] == []
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_temporary_files_lie_in_the_folder_and_go_with_the_block(tmp_path):
+    before = tempfile.gettempdir()
+    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+        descriptor, path = tempfile.mkstemp()
+        os.close(descriptor)
+        assert path.startswith(f"{new}/.temp-")
+        assert os.environ["TMPDIR"] == os.path.dirname(path)
+    assert os.listdir(tmp_path / "out") == []
+    assert tempfile.gettempdir() == before
+
+
 def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
     write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
     with pytest.raises(KeyError), contract.whole_folder(str(tmp_path / "out"), **OURS):
@@ -92,9 +133,39 @@ def test_how_a_command_ends(body, code, stderr):
     assert stderr in (None, done.stderr)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 2}', "{"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 3}', "{"])
 def test_a_broken_manifest_is_refused_in_one_line(tmp_path, text):
     (tmp_path / contract.MANIFEST).write_text(text)
     with pytest.raises(contract.BadInput, match=r"manifest\.json can't be read") as error:
         contract.read_manifest(str(tmp_path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_signal_ends_a_command_in_one_line(number, code):
+    program = f"""
+import os
+from pipelines import contract
+def main(argv):
+    try:
+        os.kill(os.getpid(), {number:d})
+    except BaseException as error:
+        raise RuntimeError("as Beam does it") from error
+contract.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == ("" if number == signal.SIGKILL else "stopped\n")
+
+
+def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
+    records = str(tmp_path / "records")
+    tiny_dataset.write(records, {"train": [("a", 0), ("b", 1)]})
+    manifest = contract.read_manifest(records)
+    contract.check_unchanged(records, manifest)
+    shutil.rmtree(records)
+    tiny_dataset.write(records, {"train": [("a", 0), ("c", 1)]})
+    with pytest.raises(contract.Failure, match="was replaced while it was being read: run again"):
+        contract.check_unchanged(records, manifest)

@@ -1,14 +1,17 @@
-"""A dataset that isn't as it was written is refused, by the name of the file, before any use."""
+"""A dataset or model that isn't as it was written is refused, with the file, before any use."""
 
 import json
 import os
+import random
 import re
-import shutil
+import subprocess
 
 import pytest
 import tiny_dataset
+from soak import damage
+from tiny_tree import write
 
-from model import evaluate, train
+from model import evaluate, predict, train
 from pipelines import contract, inspect_records, preprocess, verify
 
 
@@ -21,7 +24,7 @@ def records(tmp_path):
 
 
 def check(records):
-    contract.check_whole(str(records), contract.read_manifest(str(records)))
+    contract.check_whole(str(records), "preprocess")
 
 
 def all_files(records):
@@ -37,15 +40,22 @@ def test_whole_records_are_fine(records):
     assert len(all_files(records)) == 4 + 4 + 5  # shards; descriptions; transform graph
 
 
-@pytest.mark.parametrize("position", [0, 20, -1])
+def test_the_sums_are_those_of_sha256sum(records):
+    done = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=records, capture_output=True)
+    assert done.stdout.decode() == "".join(
+        f"{name}: OK\n" for name in all_files(records) if name != contract.SUMS
+    )
+
+
+@pytest.mark.parametrize("position", [0, 20, 65, -1])
 def test_one_bit_of_any_file_is_noticed(records, position):
     for name in all_files(records):
         content = bytearray((records / name).read_bytes())
-        if name in (contract.MANIFEST, contract.RUN) or len(content) <= max(position, 0):
+        if len(content) <= max(position, 0):
             continue
         content[position] ^= 1
         (records / name).write_bytes(content)
-        with pytest.raises(contract.BadInput, match=f"{name} is not what the manifest says"):
+        with pytest.raises(contract.BadInput, match=name):
             check(records)
         content[position] ^= 1
         (records / name).write_bytes(content)
@@ -54,16 +64,62 @@ def test_one_bit_of_any_file_is_noticed(records, position):
 
 def test_any_missing_file_is_named(records):
     for name in all_files(records):
-        os.rename(records / name, records / "away")
-        with pytest.raises(contract.BadInput, match=rf"{name} is missing|holds no {name}"):
+        os.rename(records / name, records / ".away")
+        with pytest.raises(contract.BadInput, match=rf"{name} is missing"):
             check(records)
-        os.rename(records / "away", records / name)
+        os.rename(records / ".away", records / name)
     check(records)
 
 
-def test_a_shard_of_another_dataset_is_named(records):
-    shutil.copy(records / "train-00000-of-00002.tfrecord", records / "test-00003-of-00004.tfrecord")
-    with pytest.raises(contract.BadInput, match=r"test-00003-of-00004\.tfrecord is of another"):
+@pytest.mark.parametrize("name", ["test-00003-of-00004.tfrecord", "transform_fn/new/file", "notes"])
+def test_a_file_too_many_is_named(records, name):
+    write(records, {name: "x"})
+    with pytest.raises(contract.BadInput, match=f"{name} doesn't stand in SHA256SUMS"):
+        check(records)
+
+
+def test_a_link_to_a_folder_is_a_file_too_many(records, tmp_path):
+    (records / "more").symlink_to(tmp_path)
+    with pytest.raises(contract.BadInput, match="more doesn't stand in SHA256SUMS"):
+        check(records)
+
+
+def test_hidden_files_and_logs_may_come_and_go(records):
+    write(records, {".DS_Store": "x", "logs/train/events": "x", "transform_fn/.nfs": "x"})
+    check(records)
+
+
+@pytest.mark.parametrize("name", [contract.SUMS, contract.MANIFEST, "test-00000-of-00002.tfrecord"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(records, name):
+    os.remove(records / name)
+    os.mkfifo(records / name)
+    with pytest.raises(contract.BadInput, match=rf"{name} is missing|holds no {name}"):
+        contract.read_manifest(str(records))
+
+
+def test_a_file_that_cannot_be_read_is_named(records):
+    os.remove(records / contract.SCHEMA)
+    (records / contract.SCHEMA).symlink_to("/proc/self/mem")  # reading it is an error
+    with pytest.raises(
+        contract.BadInput, match=r"schema\.pbtxt can't be read .*Input/output error"
+    ):
+        check(records)
+
+
+@pytest.mark.parametrize("text", ["\xff", "no sum\n"])
+def test_sums_that_are_none_are_named(records, text):
+    (records / contract.SUMS).write_text(text, encoding="latin-1")
+    with pytest.raises(contract.BadInput, match="SHA256SUMS can't be read"):
+        check(records)
+
+
+@pytest.mark.parametrize("name", ["../outside", "{absolute}/outside", "transform_fn/../../outside"])
+def test_the_sums_lead_to_no_file_outside(records, tmp_path, name):
+    (tmp_path / "outside").write_text("x")
+    path = name.format(absolute=tmp_path)
+    with open(records / contract.SUMS, "a") as file:
+        file.write(f"{contract.file_sha256(str(tmp_path / 'outside'))}  {path}\n")
+    with pytest.raises(contract.BadInput, match="outside is missing, but stands in SHA256SUMS"):
         check(records)
 
 
@@ -85,6 +141,42 @@ def test_every_command_refuses_before_it_works(records, tmp_path, damaged):
     assert os.listdir(tmp_path) == ["records"]
 
 
+@pytest.mark.parametrize("fault", damage.FAULTS)
+def test_damage_is_refused_by_name_or_harmless(fault, tmp_path):
+    outcomes = {
+        damage.FAULTS[fault](random.Random(seed), str(tmp_path / str(seed))) for seed in range(4)
+    }
+    assert damage.REFUSED in outcomes
+    assert outcomes <= {damage.REFUSED, damage.HARMLESS}
+
+
+def test_without_sums_damage_would_go_unnoticed(tmp_path, monkeypatch):
+    """So the trials can fail."""
+    monkeypatch.setattr(contract, "check_whole", lambda *_: None)
+    swapped = damage.FAULTS["two files swapped of a dataset"](random.Random(0), str(tmp_path))
+    assert swapped.endswith("gave other results")
+
+
+def test_no_verify_takes_files_as_they_are(records, tmp_path, capsys):
+    model = tmp_path / "model"
+    flags = ["--records", str(records), "--model_dir", str(model)]
+    small = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--dense_units=2", "--epochs=1"]
+    commands = [
+        (inspect_records.main, flags[:2]),
+        (train.main, [*flags, *small]),
+        (evaluate.main, flags),
+        (predict.main, [*flags[2:], "a film"]),
+    ]
+    (records / contract.AUDIT).write_text("changed")
+    for main, arguments in commands:
+        main([*arguments, "--no_verify"])
+        if model.exists():
+            (model / "metrics.json").write_text("changed")
+        with pytest.raises(contract.BadInput, match=r"(audit\.jsonl|metrics\.json) isn't what"):
+            main(arguments)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("a film")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -93,13 +185,16 @@ def test_every_command_refuses_before_it_works(records, tmp_path, damaged):
         (("flags", "compression"), None, "flags.compression: Input should be a valid string"),
         (("splits", "train", "examples"), "x", "splits.train.examples: Input should be a valid"),
         (("splits", "train", "shards", 0, "file"), [], "file: Input should be a valid string"),
-        (("splits", "train", "shards", 0, "file"), "../../x", "../../x is no name of a shard"),
+        (
+            ("splits", "train", "shards", 0, "file"),
+            "../../x",
+            "../../x is no name of shard 0 of train",
+        ),
         (("classes",), [None], "classes.0: Input should be a valid string"),
         (("vocabulary", "size"), None, "vocabulary.size: Input should be a valid integer"),
     ],
 )
 def test_a_broken_manifest_is_refused_by_the_field(records, field, value, message):
-
     path = records / contract.MANIFEST
     manifest = json.loads(path.read_text())
     *parents, last = field

@@ -361,7 +361,7 @@ def test_another_format_version_is_refused(tiny, tmp_path):
     _folder, manifest = tiny
     fields = json.loads(manifest.to_json()) | {"format_version": 99}
     (tmp_path / contract.MANIFEST).write_text(json.dumps(fields))
-    with pytest.raises(contract.BadInput, match="format version 99, but this program reads 2"):
+    with pytest.raises(contract.BadInput, match="format version 99, but this program reads 3"):
         contract.read_manifest(str(tmp_path))
 
 
@@ -411,14 +411,133 @@ def test_names_that_are_not_utf8_are_left_out_readably(tmp_path):
     assert manifest.left_out == {"train/caf\\udce9: not a chosen class": 1}
 
 
-def test_a_file_that_vanishes_ends_the_run_in_one_line(tmp_path, monkeypatch):
-    write(tmp_path / "in", TREE)
-    monkeypatch.setattr(reviews, "list_folder", lambda *_: [[(b"train/neg/gone.txt", 0)]])
+def many(folder, number=150):
+    """Writes so many reviews of each class."""
+    for n in range(number):
+        write(folder, {f"train/neg/{n}.txt": f"bad {n}", f"train/pos/{n}.txt": f"good {n}"})
+
+
+def swap_after_listing(monkeypatch, change):
+    """Has something happen to files after they were looked through, before they are read."""
+    survey = reviews.survey
+
+    def survey_and_change(*args):
+        tree = survey(*args)
+        change()
+        return tree
+
+    monkeypatch.setattr(reviews, "survey", survey_and_change)
+
+
+def test_up_to_one_percent_of_bad_files_is_left_out_and_named(tmp_path, monkeypatch):
+    source, target = tmp_path / "in", tmp_path / "out"
+    many(source)
+    (source / "train/pos/7.txt").write_bytes(b"x" * 10_000_001)
+
+    def pipe():
+        os.remove(source / "train/neg/3.txt")
+        os.mkfifo(source / "train/neg/3.txt")
+
+    with monkeypatch.context() as patch:
+        swap_after_listing(patch, pipe)
+        patch.setattr(reviews, "list_reviews", sorted_list(reviews.list_reviews, source))
+        manifest = run(source, target)
+    assert manifest.bad_files == 2
+    assert (manifest.input.files, manifest.splits["train"].examples) == (298, 298)
+    findings = [json.loads(line) for line in (target / contract.AUDIT).read_text().splitlines()]
+    assert [finding for finding in findings if finding["finding"] == "bad file"] == [
+        {"finding": "bad file", "why": "more than 10,000,000 bytes", "keys": ["train/pos/7.txt"]},
+        {"finding": "bad file", "why": "not a file", "keys": ["train/neg/3.txt"]},
+    ]
+
+
+def sorted_list(list_reviews, source):
+    """Lists what was a file when the test began."""
+    keys = {folder: sorted(list_reviews(reviews.Source(str(source)), folder)) for folder in FOLDERS}
+    return lambda source, folder, left_out=None: iter(keys[folder])
+
+
+FOLDERS = ("train/neg", "train/pos")
+
+
+def test_a_dataset_without_its_bad_files_is_up_to_date(tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    many(source)
+    (source / "train/pos/7.txt").write_bytes(b"x" * 10_000_001)
+    assert run(source, target).bad_files == 1
+    assert not ran(source, target)
+    (source / "train/pos/7.txt").write_bytes(b"x")
+    assert ran(source, target)
+
+
+@pytest.mark.parametrize("flags", [["--on_bad_file=fail"], []])
+def test_bad_files_that_are_too_many_end_the_run_in_one_line(tmp_path, monkeypatch, flags):
+    """Unless told otherwise that is more than one percent."""
+    source = tmp_path / "in"
+    many(source)
+    gone = range(1) if flags else range(4)
+    swap_after_listing(
+        monkeypatch, lambda: [os.remove(source / f"train/neg/{n}.txt") for n in gone]
+    )
+    monkeypatch.setattr(reviews, "list_reviews", sorted_list(reviews.list_reviews, source))
     with pytest.raises(contract.Failure) as error:
-        run(tmp_path / "in", tmp_path / "out")
+        run(source, tmp_path / "out", *flags)
+    named = ", ".join(f"train/neg/{n}.txt (No such file or directory)" for n in gone[:3])
     assert str(error.value) == (
-        f"can't read {tmp_path}/in/train/neg/gone.txt (No such file or directory): mend or remove "
-        "it, run again"
+        f"{len(gone)} of 300 files of {source} can't be read: {named}{'' if flags else ', ...'}; "
+        "mend or remove them, and run again"
+    )
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_a_file_that_changes_between_two_readings_ends_the_run_in_one_line(tmp_path, monkeypatch):
+    write(tmp_path / "in", TREE)
+    read_batch = reviews.read_batch
+
+    def change_and_read(source, files):
+        write(tmp_path / "in", {os.fsdecode(files[0][1]): "other"})
+        return read_batch(source, files)
+
+    monkeypatch.setattr(reviews, "read_batch", change_and_read)
+    with pytest.raises(contract.Failure, match=r"txt changed while it was being read: run again$"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_special_files_and_loops_are_left_out(tmp_path):
+    write(tmp_path / "in", TREE)
+    folder = tmp_path / "in/train/neg"
+    os.mkfifo(folder / "pipe.txt")
+    (folder / "loop.txt").symlink_to("loop.txt")
+    (folder / "up").symlink_to("..")
+    (folder / "null.txt").symlink_to(os.devnull)
+    manifest = run(tmp_path / "in", tmp_path / "out")
+    assert manifest.left_out["links to folders, and special files"] == 4
+
+
+def test_words_and_texts_of_any_length_are_taken(tmp_path):
+    texts = {"train/neg/long.txt": "x" * 9_999_999, "train/pos/many.txt": "y " * 500_000}
+    write(tmp_path / "in", {**TREE, **texts})
+    manifest = run(tmp_path / "in", tmp_path / "out")
+    assert manifest.splits["train"].token_lengths["max"] == 500_000
+    assert manifest.bad_files == 0
+
+
+def test_a_full_disk_ends_the_run_in_one_line(tmp_path):
+    """A limit on the size of files stands for it: writing fails in the midst of a shard."""
+    many(tmp_path / "in", 30)
+    program = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000));"
+        "from pipelines import contract, preprocess; contract.run(preprocess.main)"
+    )
+    flags = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", program, *flags], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"error: can't write {tmp_path}/out (File too large): make room there, or name another "
+        "folder"
     )
     assert os.listdir(tmp_path) == ["in"]
 

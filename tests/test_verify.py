@@ -100,6 +100,12 @@ def feature(example, name):
     return getattr(values, values.WhichOneof("kind")).value
 
 
+def rewrite(folder, manifest):
+    """Puts another manifest in place, as if preprocessing had done so."""
+    (folder / "records" / contract.MANIFEST).write_text(manifest.to_json())
+    contract.write_sums(str(folder / "records"))
+
+
 def tamper(folder, key, change):
     """Rewrites the shard that holds `key`, and the manifest, as if preprocessing had done so.
 
@@ -123,8 +129,7 @@ def tamper(folder, key, change):
     splits = dict(manifest.splits)
     count = sum(shard.examples for shard in written)
     splits[split] = dataclasses.replace(splits[split], examples=count, shards=tuple(written))
-    manifest = dataclasses.replace(manifest, splits=splits)
-    (folder / "records" / contract.MANIFEST).write_text(manifest.to_json())
+    rewrite(folder, dataclasses.replace(manifest, splits=splits))
 
 
 def test_hard_texts_have_the_same_ids_at_all_stages(hard, capsys):
@@ -220,8 +225,7 @@ def test_a_record_in_the_wrong_split_is_named(tmp_path):
     folder = make(tmp_path, tree, "--validation=0.4")
     manifest = contract.read_manifest(str(folder / "records"))
     flags = dataclasses.replace(manifest.flags, validation=0.0)
-    changed = dataclasses.replace(manifest, flags=flags).to_json()
-    (folder / "records" / contract.MANIFEST).write_text(changed)
+    rewrite(folder, dataclasses.replace(manifest, flags=flags))
     with pytest.raises(contract.Failure, match=r"in another shard or place than the hash"):
         check(folder)
 
@@ -236,8 +240,7 @@ def test_duplicates_that_should_have_been_dropped_are_named(tmp_path):
     folder = make(tmp_path, {**TREE, "train/neg/2.txt": TREE["train/neg/1.txt"]})
     manifest = contract.read_manifest(str(folder / "records"))
     flags = dataclasses.replace(manifest.flags, drop_duplicates=True)
-    changed = dataclasses.replace(manifest, flags=flags).to_json()
-    (folder / "records" / contract.MANIFEST).write_text(changed)
+    rewrite(folder, dataclasses.replace(manifest, flags=flags))
     message = r"^in the records, but not in the input, or dropped from it: train/neg/2\.txt \(1"
     with pytest.raises(contract.Failure, match=message):
         check(folder)
@@ -248,6 +251,7 @@ def test_a_model_of_other_classes_is_refused(hard, tmp_path):
     settings = dataclasses.replace(config.read(model_dir), classes=("pos", "neg"))
     with open(os.path.join(model_dir, config.CONFIG), "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(settings), file)
+    contract.write_sums(model_dir)
     with pytest.raises(contract.BadInput, match="the model knows the classes pos, neg, but"):
         check(hard, "--model_dir", model_dir)
 
@@ -329,6 +333,7 @@ def test_scores_that_are_not_those_of_the_network_are_found_out(hard, tmp_path):
     network = evaluate.load_model(folder, config.read(folder))
     network.layers[-1].bias.assign_add([1e-4])
     network.save_weights(os.path.join(folder, config.WEIGHTS))
+    contract.write_sums(folder)
     with pytest.raises(contract.Failure, match="scores of the SavedModel differ from network"):
         check(hard, "--model_dir", folder)
 

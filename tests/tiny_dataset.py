@@ -78,6 +78,7 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
     manifest = contract.Manifest(
         format_version=contract.FORMAT_VERSION,
         input=contract.Fingerprint(0, 0, "0"),
+        bad_files=0,
         code_sha256="",
         classes=classes,
         flags=contract.Flags(**FLAGS | {"compression": compression} | flags),
