@@ -26,7 +26,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock data sample preprocess train evaluate predict verify inspect bench test \
-  lint clean
+  audit soak lint clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -114,6 +114,14 @@ bench: $(STAMP)  ## Time INPUT, or a large sample, side by side with what one wo
 
 test: $(STAMP)  ## Run all tests.
 	@$(RUN) pytest $(ARGS)
+
+# A package that the service doesn't know is an error: nothing passes unlooked at.
+audit: $(STAMP)  ## Look up known weaknesses of the locked packages; it needs the network.
+	@$(VENV)/bin/uv tool run pip-audit@2.10.1 --requirement requirements.lock --require-hashes \
+	  --disable-pip --strict --progress-spinner off
+
+soak: $(STAMP)  ## Stop and damage it, again and again; ARGS="--trials 200 --seed 1".
+	@$(RUN) tests.soak $(ARGS)
 
 lint: $(STAMP)  ## Check style.
 	@$(RUN) ruff check .

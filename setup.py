@@ -27,6 +27,6 @@ setup(
     extras_require={
         "gcp": ["apache-beam[gcp]==2.77.*"],
         "gpu": ["tensorflow[and-cuda]==2.21.*"],
-        "dev": ["build", "pytest>=8", "ruff", "uv"],
+        "dev": ["build", "hypothesis>=6", "pytest>=8", "ruff", "uv"],
     },
 )

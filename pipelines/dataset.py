@@ -15,6 +15,10 @@ from rich import progress
 from pipelines import contract
 
 TIMEOUT_S = 30  # for the connection and for each read, not for the whole download
+# Text packs to a third or a tenth. Small archives may be of a few files that repeat themselves.
+MOST_UNPACKED = 50
+LEAST_LIMIT = 100_000_000  # bytes
+BYTES_A_FILE = 1_000  # what a file costs on disk beside its content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +130,7 @@ def _extract(path: str, folder: str) -> None:
             progress.open(path, "rb", description="Unpacking") as file,
             tarfile.open(fileobj=file) as tar,
         ):
-            tar.extractall(folder, filter=_plain_data)
+            tar.extractall(folder, filter=_Limited(os.path.getsize(path)))
     except (
         tarfile.TarError,
         gzip.BadGzipFile,
@@ -140,6 +144,25 @@ def _extract(path: str, folder: str) -> None:
         ) from None
     except OSError as error:
         raise contract.Failure(f"{path} can't be unpacked ({error})") from None
+
+
+class _Limited:
+    """A tarfile filter that takes plain files as long as they are no bomb.
+
+    Args:
+      packed: bytes of the archive; all that is in it may take `MOST_UNPACKED` as many.
+    """
+
+    def __init__(self, packed: int):
+        self._left = max(LEAST_LIMIT, MOST_UNPACKED * packed)
+
+    def __call__(self, member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+        self._left -= member.size + BYTES_A_FILE
+        if self._left < 0:
+            raise tarfile.FilterError(
+                f"it unpacks to more than {MOST_UNPACKED} times its own size, as no texts do"
+            )
+        return _plain_data(member, folder)
 
 
 def _plain_data(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:

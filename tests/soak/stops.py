@@ -1,0 +1,136 @@
+"""Stops at random moments: is what was there left whole, and does the next run make it good?
+
+A run is to replace an old dataset or model by another one. After the stop one of the two has to be
+there, whole; the next run has to give the very bytes of a run never stopped; and nothing else may
+be left, neither beside the folder nor among the system's temporary files.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from model import config
+from pipelines import contract, sample
+
+OLD, NEW = "old one whole", "new one whole"
+NUM_REVIEWS = 60
+ENDS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}  # or 0 if it came too late
+SMALL = ("--max_len=20", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4", "--epochs=3")
+
+# What makes a folder.
+COMMANDS = {
+    "preprocess": ("pipelines.preprocess", "--input={root}/in", "--output={root}/out"),
+    "train": ("model.train", "--records={root}/records", "--model_dir={root}/out", *SMALL),
+}
+# How the old one and the new one differ.
+OLD_FLAGS = {"preprocess": ["--num_shards=1"], "train": ["--seed=1"]}
+NEW_FLAGS = {"preprocess": ["--num_shards=2"], "train": ["--seed=2", "--checkpoint_every=1"]}
+
+
+def _start(root: pathlib.Path, command: str, *flags: str) -> subprocess.Popen:
+    (root / "temp").mkdir(exist_ok=True)
+    module, *own = (part.format(root=root) for part in COMMANDS[command])
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *own, *flags],
+        env=os.environ | {"TMPDIR": str(root / "temp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(root: pathlib.Path, command: str, *flags: str) -> str:
+    """Runs a command; returns what tells apart what it made."""
+    process = _start(root, command, *flags)
+    _, errors = process.communicate()
+    if process.returncode:
+        raise contract.Failure(f"{command} failed: {errors.strip()}")
+    return _made(root, command)
+
+
+def _made(root: pathlib.Path, command: str) -> str:
+    """Tells what is there; raises `BadInput` if it isn't whole."""
+    out = root / "out"
+    if command == "preprocess":
+        return contract.read_manifest(str(out)).sha256
+    config.read(str(out))
+    metrics = json.loads((out / config.METRICS).read_text())
+    return json.dumps(metrics["test"])  # to the last digit of the loss
+
+
+@functools.cache
+def _ready(command: str) -> tuple[tempfile.TemporaryDirectory, str, str, float]:
+    """Makes the old one, once a process.
+
+    Returns:
+      Its folder, what tells the old one, and the new one, and the seconds that a run takes.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="textrecords-soak-")
+    root = pathlib.Path(folder.name)
+    sample.write(str(root / "in"), count=NUM_REVIEWS, seed=0)
+    if command == "train":
+        _run(root, "preprocess")
+        os.rename(root / "out", root / "records")
+    new = _run(root, command, *NEW_FLAGS[command])
+    started = time.monotonic()
+    old = _run(root, command, *OLD_FLAGS[command])
+    return folder, old, new, time.monotonic() - started
+
+
+def _trial(rng: random.Random, work_dir: str, *, command: str, number: signal.Signals) -> str:
+    folder, old, new, seconds = _ready(command)
+    root = pathlib.Path(work_dir)
+    subprocess.run(["cp", "-a", f"{folder.name}/.", str(root)], check=True)
+    process = _start(root, command, *NEW_FLAGS[command])
+    time.sleep(rng.uniform(0, seconds))
+    process.send_signal(number)
+    _, errors = process.communicate()
+    # Python's own start, before the command has hold of signals, takes a quarter of a second.
+    begun = process.returncode in (0, ENDS[number])
+    if not begun and process.returncode != -number:
+        return f"WRONG: exit code {process.returncode}: {errors.strip()[-300:]}"
+    if begun and number != signal.SIGKILL and errors not in ("", "stopped\n"):
+        return f"WRONG: it printed {errors.strip()[-300:]}"
+    found = _made(root, command)
+    if found not in (old, new):
+        return "WRONG: neither the old one nor the new one is there"
+    if _run(root, command, *NEW_FLAGS[command]) != new:
+        return "WRONG: the next run gave other bytes"
+    left = {*os.listdir(root), *os.listdir(root / "temp")} - {*os.listdir(folder.name)}
+    if left:
+        return f"WRONG: {', '.join(sorted(left))} was left behind"
+    return NEW if found == new else OLD
+
+
+def _two_at_once(rng: random.Random, work_dir: str) -> str:
+    """Starts two runs into one folder, the second a little later."""
+    root = pathlib.Path(work_dir)
+    sample.write(str(root / "in"), count=NUM_REVIEWS, seed=0)
+    first = _start(root, "preprocess", "--num_shards=1")
+    time.sleep(rng.uniform(0, 2))
+    second = _start(root, "preprocess", "--num_shards=2")
+    ended = [(process.communicate()[1], process.returncode) for process in (first, second)]
+    shards = len(contract.read_manifest(str(root / "out")).splits[contract.TRAIN].shards)
+    refused = [errors for errors, code in ended if code == 2]
+    if any(code not in (0, 2) for _, code in ended) or len(refused) == 2:
+        return f"WRONG: {ended}"
+    if any("another run is making" not in errors for errors in refused):
+        return f"WRONG: refused as {refused}"
+    if refused and ended[shards - 1][1]:
+        return "WRONG: what was refused is there"
+    return "one refused, the other whole" if refused else "one after the other"
+
+
+FAULTS: dict[str, Callable[[random.Random, str], str]] = {
+    f"{number.name} while {command} runs": functools.partial(_trial, command=command, number=number)
+    for command in COMMANDS
+    for number in ENDS
+} | {"two preprocess at once": _two_at_once}

@@ -1,0 +1,279 @@
+"""Whatever stands in files, names and flags: one line, or a right result; never a traceback.
+
+`ARGS="tests/test_fuzz.py --hypothesis-profile=long"` tries a hundred times as much.
+"""
+
+import collections
+import contextlib
+import io
+import json
+import os
+
+import hypothesis
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_dataset
+from hypothesis import strategies as st
+from test_train import QUICK
+
+from model import config, train
+from pipelines import audit, contract, inspect_records, preprocess, reviews, vocabulary
+
+# Always the same examples, so that a run doesn't depend on luck.
+hypothesis.settings.register_profile(
+    "steady",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.register_profile(
+    "long", hypothesis.settings.get_profile("steady"), max_examples=10_000
+)
+hypothesis.settings.load_profile("steady")
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.just("../../x"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder that holds a dataset and a model."""
+    root = tmp_path_factory.mktemp("fuzz")
+    tiny_dataset.write(str(root / "records"), {"train": [("a b", 0), ("b", 1)], "test": [("a", 0)]})
+    train.main(["--records", str(root / "records"), "--model_dir", str(root / "model"), *QUICK])
+    return root
+
+
+def places(tree, path=()):
+    """Yields the path of each node of a JSON tree."""
+    yield path
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree if isinstance(tree, list) else ())
+    )
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+def replaced(tree, path, value):
+    if not path:
+        return value
+    copy = tree.copy()
+    copy[path[0]] = replaced(tree[path[0]], path[1:], value)
+    return copy
+
+
+@contextlib.contextmanager
+def only_bad_input():
+    """Takes a refusal in one line, and nothing else."""
+    try:
+        yield
+    except contract.BadInput as error:
+        assert "\n" not in contract.one_line(error)
+
+
+@hypothesis.given(data=st.data())
+def test_any_change_of_a_manifest_is_refused_or_read(made, data):
+    path = made / "records" / contract.MANIFEST
+    whole = path.read_text()
+    tree = json.loads(whole)
+    place = data.draw(st.sampled_from(list(places(tree))))
+    try:
+        path.write_text(json.dumps(replaced(tree, place, data.draw(JSON))))
+        with only_bad_input():
+            manifest = contract.read_manifest(str(made / "records"), verify=False)
+            for split in manifest.splits:
+                for shard in contract.shard_paths(str(made / "records"), manifest, split):
+                    assert os.path.dirname(shard) == str(made / "records")
+            assert manifest.vocabulary.file == contract.VOCABULARY
+        with (
+            pytest.raises(contract.BadInput)
+            if path.read_text() != whole
+            else contextlib.nullcontext()
+        ):
+            contract.read_manifest(str(made / "records"))
+    finally:
+        path.write_text(whole)
+
+
+@hypothesis.given(data=st.data())
+def test_any_change_of_a_configuration_is_refused_or_read(made, data):
+    path = made / "model" / config.CONFIG
+    whole = path.read_text()
+    tree = json.loads(whole)
+    place = data.draw(st.sampled_from(list(places(tree))))
+    try:
+        path.write_text(json.dumps(replaced(tree, place, data.draw(JSON))))
+        with only_bad_input():
+            config.read(str(made / "model"), verify=False)
+    finally:
+        path.write_text(whole)
+
+
+@hypothesis.given(
+    name=st.sampled_from([contract.MANIFEST, contract.SUMS, contract.SCHEMA]),
+    content=st.binary(max_size=200),
+)
+def test_any_bytes_in_the_place_of_a_description_are_refused(made, name, content):
+    path = made / "records" / name
+    whole = path.read_bytes()
+    hypothesis.assume(content != whole)
+    try:
+        path.write_bytes(content)
+        with pytest.raises(contract.BadInput) as error:
+            contract.read_manifest(str(made / "records"))
+        assert "\n" not in contract.one_line(error.value)
+    finally:
+        path.write_bytes(whole)
+
+
+@hypothesis.given(
+    argv=st.lists(
+        st.sampled_from(
+            [
+                "--max_tokens",
+                "--epochs",
+                "--validation",
+                "--classes",
+                "--pattern",
+                "--encoding",
+                "--runner",
+                "--min_tokens",
+                "--num_shards",
+            ]
+        )
+        | st.text(max_size=8)
+    )
+)
+def test_any_flags_are_taken_or_refused(argv):
+    for parser in (preprocess._parser(), train.parser()):
+        with (
+            only_bad_input(),
+            contextlib.suppress(SystemExit),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            parser.parse_known_args(argv)
+
+
+@hypothesis.given(
+    content=st.binary(), encoding=st.sampled_from(["utf-8", "latin-1", "utf-16", "cp1252", "utf-7"])
+)
+def test_any_bytes_become_valid_text(content, encoding):
+    text, replaced = reviews.Source("", encoding=encoding).decode(content)
+    assert text.decode().encode() == text
+    if not replaced:
+        assert text.decode() == content.decode(encoding)
+
+
+@hypothesis.given(
+    batches=st.lists(
+        st.lists(st.sampled_from("abcdefgh").map(str.encode) | st.binary(max_size=3), max_size=30)
+    ),
+    top_k=st.integers(1, 9),
+)
+def test_words_are_counted_as_a_counter_does(batches, top_k):
+    add = vocabulary.AddCounts()
+    totals = collections.defaultdict(add.create_accumulator)
+    for words in batches:
+        unique, counts = np.unique(np.array([*words, b"x"], object), return_counts=True)
+        buckets = np.array([len(word) for word in unique])
+        for bucket, part in vocabulary.split_by_bucket(unique, counts, buckets):
+            totals[bucket] = add.add_input(totals[bucket], part)
+    lists = [
+        vocabulary._most_frequent_of_bucket((bucket, add.extract_output(total)), top_k)
+        for bucket, total in totals.items()
+    ]
+    expected = collections.Counter(word for words in batches for word in [*words, b"x"])
+    ranked = sorted(((count, word) for word, count in expected.items()), reverse=True)
+    assert vocabulary.most_frequent(lists, top_k) == ranked[:top_k]
+
+
+@hypothesis.given(
+    texts=st.lists(st.sampled_from("abcdef") | st.text(max_size=3), max_size=30),
+    validation=st.sampled_from([0, 0.3, 0.9]),
+    drop=st.tuples(st.booleans(), st.booleans()),
+    order=st.randoms(use_true_random=False),
+)
+def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, drop, order):
+    splits = ("train", "test")
+    found = [
+        (reviews.text_hash(text.encode()), f"{splits[n % 2]}/c{n % 3}/{n}".encode(), n % 3)
+        for n, text in enumerate(texts)
+    ]
+    assign = audit.Assign(dict.fromkeys(contract.SPLITS, 2), validation, *drop)
+
+    def assigned(lists):
+        *parts, audited = assign((0, lists))
+        return {shard: sorted(kept) for shard, kept in parts}, audited.value
+
+    shuffled = list(found)
+    order.shuffle(shuffled)
+    half = len(found) // 2
+    shards, audited = assigned([found])
+    assert assigned([shuffled[:half], shuffled[half:]]) == (shards, audited)
+    kept = [review for split in shards.values() for review in split]
+    assert len(set(kept)) == len(kept)
+    assert set(kept) <= set(found)
+    assert any(drop) or sorted(kept) == sorted(found)
+    dropped = audited.dropped_leaked.total() + audited.dropped_duplicates.total()
+    assert len(kept) + dropped == len(found)
+
+
+NAMES = st.text(
+    st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20
+)
+
+
+@hypothesis.settings(max_examples=4)
+@hypothesis.given(
+    files=st.dictionaries(
+        st.tuples(st.sampled_from(["train/a", "train/b", "test/a", "test/b"]), NAMES),
+        st.binary(max_size=300) | st.text(max_size=300).map(str.encode),
+        max_size=15,
+    ),
+    flags=st.lists(
+        st.sampled_from(["--num_shards=3", "--max_len=2", "--max_tokens=4", "--compression=gzip"])
+    ),
+)
+def test_any_tree_gives_a_record_of_each_file(tmp_path_factory, files, flags):
+    root = tmp_path_factory.mktemp("tree")
+    contents = {
+        **{f"{split}/{c}/0.txt": b"a word" for split in ("train", "test") for c in ("a", "b")},
+        **{
+            f"{folder}/{name}.txt": content
+            for (folder, name), content in files.items()
+            if len(name.encode()) < 250 and name[0] != "."
+        },
+    }
+    for key, content in contents.items():
+        path = root / "in" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    preprocess.main(["--input", str(root / "in"), "--output", str(root / "out"), *flags])
+    manifest = contract.read_manifest(str(root / "out"))
+    compression = contract.COMPRESSIONS[manifest.flags.compression]
+    labels = {}
+    for split in manifest.splits:
+        for path in contract.shard_paths(str(root / "out"), manifest, split):
+            for record in tf.data.TFRecordDataset(path, compression).as_numpy_iterator():
+                feature = tf.train.Example.FromString(record).features.feature
+                key = os.fsdecode(feature[contract.KEY].bytes_list.value[0])
+                assert key not in labels
+                labels[key] = feature[contract.LABEL].int64_list.value[0]
+                assert len(feature[contract.TOKENS].int64_list.value) >= 1
+    assert labels == {key: "ab".index(key.split("/")[1]) for key in contents}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        inspect_records.main(["--records", str(root / "out"), "--count=99"])
+    assert all(line.isprintable() for line in printed.getvalue().splitlines())

@@ -1,0 +1,30 @@
+import random
+
+import pytest
+from soak import damage, stops
+
+from pipelines import contract
+
+
+@pytest.mark.parametrize("fault", damage.FAULTS)
+def test_damage_is_refused_by_name_or_harmless(tmp_path, fault):
+    rng = random.Random(fault)
+    for trial in range(3):
+        (tmp_path / str(trial)).mkdir()
+        outcome = damage.FAULTS[fault](rng, tmp_path / str(trial))
+        assert outcome in (damage.REFUSED, damage.HARMLESS)
+
+
+@pytest.mark.parametrize("fault", ["SIGKILL while preprocess runs", "SIGTERM while train runs"])
+def test_a_stop_leaves_the_old_one_or_the_new_one(tmp_path, fault):
+    assert stops.FAULTS[fault](random.Random(0), tmp_path) in (stops.OLD, stops.NEW)
+
+
+def test_what_is_wrong_is_told(tmp_path):
+    def add_to_both(rng, folder):
+        for name in ("manifest.json", contract.SUMS):
+            (folder / name).write_text("{")
+        return ["train-00000-of-00002.tfrecord"]
+
+    outcome = damage._trial(random.Random(0), tmp_path, part=damage.RECORDS, damage=add_to_both)
+    assert outcome.startswith("WRONG: ['train-00000-of-00002.tfrecord'] refused as: ")
