@@ -134,7 +134,7 @@ def test_training_imports_neither_beam_nor_tf_transform():
     [
         (None, "no records folder"),
         ("", "holds no manifest.json"),
-        ('{"format_version": 0}', "format version 0, but this program reads 2"),
+        ('{"format_version": 0}', "format version 0, but this program reads 3"),
     ],
 )
 def test_records_that_are_not_there_are_one_line(tmp_path, command, manifest, message):
