@@ -53,6 +53,21 @@ def test_model_imports_only_the_contract_from_pipelines():
                 assert not roots & {"pipelines", "tensorflow_transform", "apache_beam"}, path
 
 
+def test_nothing_is_loaded_that_could_run_code_of_its_own():
+    """But for the SavedModels, which the README warns of."""
+    modules = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "code"}
+    flags = {("allow_pickle", True), ("safe_mode", False)}
+    for path in [*(ROOT / "model").glob("*.py"), *(ROOT / "pipelines").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {getattr(node, "module", None), *(name.name for name in node.names)}
+                assert not names & modules, path
+            elif isinstance(node, ast.Call):
+                assert getattr(node.func, "id", "") not in ("eval", "exec", "__import__"), path
+                given = {(k.arg, getattr(k.value, "value", None)) for k in node.keywords}
+                assert not given & flags, path
+
+
 @pytest.mark.parametrize(
     ("variables", "records", "preprocesses"),
     [

@@ -170,6 +170,23 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path, member, messa
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "data"]
 
 
+@pytest.mark.parametrize(
+    ("size", "number"), [(9_000, 1), (1_000, 4), (0, 40)], ids=["one", "several", "empty files"]
+)
+def test_an_archive_that_is_a_bomb_is_refused_and_leaves_nothing(
+    tmp_path, monkeypatch, size, number
+):
+    monkeypatch.setattr(dataset, "LEAST_LIMIT", 9_000)
+    monkeypatch.setattr(dataset, "MOST_UNPACKED", 5)
+    members = [file_member(f"train/pos/{n}.txt", b"a" * size) for n in range(number)]
+    monkeypatch.setattr(dataset, "BYTES_A_FILE", 1_500)
+    archive = write_tar(tmp_path / "a.tar.gz", members, "w:xz")
+    assert os.path.getsize(archive) < 1_500
+    with pytest.raises(contract.BadInput, match="unpacks to more than 5 times its own size"):
+        dataset.unpack(archive, str(tmp_path / "data" / "out"))
+    assert os.listdir(tmp_path / "data") == []
+
+
 @pytest.mark.parametrize("kept", [0, 10, -20], ids=["empty", "begun", "cut"])
 def test_a_broken_archive_is_refused_and_leaves_nothing(tmp_path, kept):
     archive = write_reviews(tmp_path / "a.tar")
