@@ -36,17 +36,27 @@ def contenders(
     keras_tutorial = tutorial(os.path.join(input_dir, contract.TRAIN), classes)
     next_epoch = functools.partial(itertools.islice, endless, len(epoch))
     num_reviews = check_same(next_epoch(), frozen, keras_tutorial)
-    facts = {"reviews": num_reviews, "batch_size": BATCH_SIZE}
+    from_disk = ours(records_dir, cache="none")  # as an epoch is before anything is cached
+
+    def iterate(batches: Batches) -> dict[str, int]:
+        collections.deque(batches, maxlen=0)  # with no work on them
+        return {"reviews": num_reviews}
+
     return {
         "this project, epoch 2 on": lambda: iterate(next_epoch()),
-        "this project, epoch 1": lambda: iterate(ours(records_dir)),
+        "this project, epoch 1": lambda: iterate(from_disk),
         "Keras tutorial": lambda: iterate(keras_tutorial),
         "frozen batches": lambda: iterate(frozen),
-    }, facts
+    }, {"reviews": num_reviews, "batch_size": BATCH_SIZE}
 
 
 def ours(
-    records_dir: str, *, epochs: int = 1, max_len: int = MAX_LEN, by_length: bool = False
+    records_dir: str,
+    *,
+    epochs: int = 1,
+    max_len: int = MAX_LEN,
+    by_length: bool = False,
+    cache: str = "memory",
 ) -> tf.data.Dataset:
     """Returns the batches that `model.train` trains on."""
     rows = input_pipeline.read_split(
@@ -55,7 +65,7 @@ def ours(
         contract.TRAIN,
         max_tokens=MAX_TOKENS,
         max_len=max_len,
-        cache="memory",
+        cache=cache,
     )
     batches = input_pipeline.shuffled_batches(rows, BATCH_SIZE, seed=0, by_length=by_length)
     return batches.take(epochs * input_pipeline.num_batches(rows, BATCH_SIZE))
@@ -81,11 +91,6 @@ def tutorial(train_dir: str, classes: tuple[str, ...]) -> tf.data.Dataset:
 def standardize(text: tf.Tensor) -> tf.Tensor:
     text = tf.strings.lower(tf.strings.regex_replace(text, "<br />", " "))
     return tf.strings.regex_replace(text, "[[:punct:]]", "")
-
-
-def iterate(batches: Batches) -> dict[str, int]:
-    """Goes through all batches."""
-    return {"reviews": sum(len(labels) for tokens, labels in batches)}
 
 
 def padding(batches: Batches) -> float:

@@ -25,5 +25,5 @@ def contenders(
         batches = feed.ours(records_dir, max_len=NETWORK.max_len, by_length=by_length)
         fits[name] = (step.ours(NETWORK, training), batches)
         facts[f"padding {name}"] = feed.padding(batches)
-    num_reviews = feed.iterate(batches)["reviews"]
+    num_reviews = sum(len(labels) for _, labels in batches)
     return step.epochs(fits, num_reviews), {"reviews": num_reviews, **facts}

@@ -79,7 +79,7 @@ class Checkpoints(keras.callbacks.Callback):
                 state = json.loads(tf.train.load_checkpoint(path).get_tensor(STATE))
                 self._check_same(state["described"])
                 self._checkpoint.restore(path).assert_consumed()
-            except (tf.errors.OpError, ValueError, RuntimeError, AssertionError):
+            except (tf.errors.OpError, LookupError, TypeError, ValueError, AssertionError):
                 print(f"{path} is damaged, and left out")
                 continue
             self._resumed = state

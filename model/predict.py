@@ -60,7 +60,7 @@ def show(
     width = max(len(contract.one_line(name)) for name in classes)
     for row in predictions(model_dir, texts):
         if as_json:
-            print(json.dumps(row, ensure_ascii=False))
+            print(json.dumps(row))  # with all that isn't ASCII escaped, control characters too
             continue
         score = row["score"] if "score" in row else max(row["scores"])
         label = contract.one_line(row["label"])

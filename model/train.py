@@ -7,20 +7,17 @@ import argparse
 import dataclasses
 import functools
 import json
-import math
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from model import config, evaluate, predict
 from pipelines import contract
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from model import input_pipeline
 
@@ -70,7 +67,7 @@ def train(
     with contract.quiet_imports():
         import keras
 
-        from model import export, fast_lstm, input_pipeline, lstm
+        from model import export, fast_lstm, fit, input_pipeline, lstm
 
     read = functools.partial(
         input_pipeline.read_split,
@@ -94,99 +91,14 @@ def train(
         splits = [s for s in (contract.TRAIN, contract.VALIDATION) if s in manifest.splits]
         rows = {split: read(split, cache=cache) for split in splits}
         trained = fast_lstm.to_train(model, network, training)
-        history = _fit(trained, rows, described, state_dir, checkpoint_every)
+        history = fit.fit(trained, rows, described, state_dir, checkpoint_every=checkpoint_every)
         test = _evaluate(model, read, manifest)
         contract.check_unchanged(records_dir, manifest)
-        print("exporting")
-        model.save_weights(f"{new}/{config.WEIGHTS}")
-        export.export(
-            model, transform, f"{new}/{config.SERVING}", network=network, classes=manifest.classes
-        )
-        _write_json(f"{new}/{config.METRICS}", {**history, "test": test})
-        _write_json(f"{new}/{config.CONFIG}", dataclasses.asdict(described))
+        _write(new, model, transform, described, {**history, "test": test})
         os.rename(f"{state_dir}/{contract.LOGS}", f"{new}/{contract.LOGS}")
         contract.write_sums(new)
     shutil.rmtree(state_dir)
     print(f"wrote {model_dir}")
-
-
-def _fit(
-    model: "keras.Model",
-    rows: dict[str, "input_pipeline.Rows"],
-    described: config.Config,
-    state_dir: str,
-    checkpoint_every: int,
-) -> dict[str, Any]:
-    """Trains on all rows of train each epoch, or goes on with it.
-
-    Returns:
-      `history`, the epochs' loss and accuracy, and `best_epoch`, counted from 1: the one whose
-      weights the model has now.
-    """
-    import keras
-
-    from model import checkpoints, input_pipeline
-
-    training = described.training
-    stopper = keras.callbacks.EarlyStopping(
-        "val_loss", patience=training.patience, restore_best_weights=True
-    )
-    steps_per_epoch = input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size)
-    os.makedirs(state_dir, exist_ok=True)
-    saved = checkpoints.Checkpoints(
-        state_dir,
-        model,
-        stopper,
-        described=described,
-        steps_per_epoch=steps_per_epoch,
-        every=checkpoint_every,
-    )
-    print(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
-    first_step = saved.restore()
-    callbacks = [
-        keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda batch, logs: _check_finite(logs["loss"])
-        ),
-        keras.callbacks.TensorBoard(f"{state_dir}/{contract.LOGS}"),
-    ]
-    validation_batches = None
-    if contract.VALIDATION in rows:
-        validation_batches = input_pipeline.batches(rows[contract.VALIDATION], evaluate.BATCH_SIZE)
-        callbacks.append(stopper)
-    try:
-        model.fit(
-            input_pipeline.shuffled_batches(
-                rows[contract.TRAIN],
-                training.batch_size,
-                seed=training.seed,
-                first_step=first_step,
-                by_length=training.bucket_by_length,
-            ),
-            initial_epoch=first_step // steps_per_epoch,
-            epochs=training.epochs,
-            steps_per_epoch=steps_per_epoch,
-            validation_data=validation_batches,
-            shuffle=False,  # the rows are
-            callbacks=[*callbacks, saved],
-            verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
-        )
-        _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
-    except contract.Failure:
-        shutil.rmtree(state_dir)  # it would only fail again
-        raise
-    best_epoch = len(saved.history["loss"])
-    if "val_loss" in saved.history:
-        best_epoch = stopper.best_epoch + 1
-        print(f"the weights of epoch {best_epoch} are kept: its validation loss is the least")
-    return {"history": saved.history, "best_epoch": best_epoch}
-
-
-def _check_finite(value: float) -> None:
-    """Raises `Failure` unless a loss, or the sum of all weights, is finite."""
-    if not math.isfinite(value):
-        raise contract.Failure(
-            "the loss is no number any more: try a smaller --learning_rate, or --clipnorm 1"
-        )
 
 
 def _evaluate(
@@ -199,6 +111,29 @@ def _evaluate(
     evaluation = evaluate.evaluate(model, read(contract.TEST), num_classes=len(manifest.classes))
     evaluate.show(evaluation, manifest.classes)
     return dataclasses.asdict(evaluation)
+
+
+def _write(
+    folder: str,
+    model: "keras.Model",
+    transform: "tf.Module",
+    described: config.Config,
+    metrics: dict[str, Any],
+) -> None:
+    """Writes all of the model folder but the logs."""
+    from model import export
+
+    print("exporting")
+    model.save_weights(f"{folder}/{config.WEIGHTS}")
+    export.export(
+        model,
+        transform,
+        f"{folder}/{config.SERVING}",
+        network=described.network,
+        classes=described.classes,
+    )
+    _write_json(f"{folder}/{config.METRICS}", metrics)
+    _write_json(f"{folder}/{config.CONFIG}", dataclasses.asdict(described))
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:

@@ -587,7 +587,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         if stops or isinstance(error, KeyboardInterrupt):
             print("stopped", file=sys.stderr)
             sys.exit(128 + (stops or [signal.SIGINT])[0])
-        if not isinstance(error, BadInput | Failure):
+        if not isinstance(error, BadInput | Failure | OSError):
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, BadInput) else 1)

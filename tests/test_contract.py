@@ -123,6 +123,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, path):
         ("raise contract.BadInput('a\\nb')", 2, "error: a\\nb\n"),
         ("raise contract.Failure('no')", 1, "error: no\n"),
         ("raise KeyboardInterrupt", 130, "stopped\n"),
+        ("open('/nowhere')", 1, "error: [Errno 2] No such file or directory: '/nowhere'\n"),
         ("import os; print('x' * 9); os.close(1); raise BrokenPipeError", 141, None),
     ],
 )
