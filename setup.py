@@ -13,6 +13,7 @@ setup(
     packages=["pipelines", "model"],
     python_requires=">=3.11,<3.14",
     install_requires=[
+        "annotated-types>=0.6",
         "apache-beam==2.77.*",
         "keras==3.15.*",
         "pyarrow>=20",
