@@ -91,6 +91,25 @@ def test_make_train_preprocesses_unless_only_records_are_named(variables, record
     assert "model.train" in plan
 
 
+@pytest.mark.parametrize(
+    ("answer", "code", "stdout", "stderr"),
+    [
+        ("echo No known vulnerabilities", 0, "No known vulnerabilities\n", ""),
+        ("echo Found 1 known vulnerability; false", 2, "Found 1 known vulnerability\n", ""),
+        (
+            *("echo Traceback; echo x.ConnectionError: refused; false", 2, ""),
+            "error: the service gives no answer: x.ConnectionError: refused\n",
+        ),
+        ("echo 1 ERROR: not found", 2, "", "error: the service gives no answer: 1 ERROR"),
+    ],
+)
+def test_an_audit_tells_what_it_found_or_that_it_found_nothing_out(answer, code, stdout, stderr):
+    make = ["make", "--no-print-directory", "--old-file=.venv/installed", "audit"]
+    done = subprocess.run([*make, f"AUDIT={answer}"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (code, stdout)
+    assert done.stderr.split("make: ***")[0].startswith(stderr)
+
+
 def served_alone(model, folder):
     """Serves two texts where there's nothing but the SavedModel and TensorFlow."""
     shutil.move(model / "serving" / "1", folder / "served")
