@@ -97,7 +97,7 @@ def train(
         history = _fit(trained, rows, described, state_dir, checkpoint_every)
         test = _evaluate(model, read, manifest)
         contract.check_unchanged(records_dir, manifest)
-        print("exporting")
+        contract.say("exporting")
         model.save_weights(f"{new}/{config.WEIGHTS}")
         export.export(
             model, transform, f"{new}/{config.SERVING}", network=network, classes=manifest.classes
@@ -107,7 +107,7 @@ def train(
         os.rename(f"{state_dir}/{contract.LOGS}", f"{new}/{contract.LOGS}")
         contract.write_sums(new)
     shutil.rmtree(state_dir)
-    print(f"wrote {model_dir}")
+    contract.say(f"wrote {model_dir}")
 
 
 def _fit(
@@ -141,7 +141,7 @@ def _fit(
         steps_per_epoch=steps_per_epoch,
         every=checkpoint_every,
     )
-    print(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
+    contract.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     first_step = saved.restore()
     callbacks = [
         keras.callbacks.LambdaCallback(
@@ -177,7 +177,9 @@ def _fit(
     best_epoch = len(saved.history["loss"])
     if "val_loss" in saved.history:
         best_epoch = stopper.best_epoch + 1
-        print(f"the weights of epoch {best_epoch} are kept: its validation loss is the least")
+        contract.say(
+            f"the weights of epoch {best_epoch} are kept: its validation loss is the least"
+        )
     return {"history": saved.history, "best_epoch": best_epoch}
 
 
@@ -194,7 +196,7 @@ def _evaluate(
 ) -> dict[str, Any] | None:
     """Evaluates on the test split, if the dataset has one."""
     if contract.TEST not in manifest.splits:
-        print("the dataset has no test split to evaluate on")
+        contract.say("the dataset has no test split to evaluate on")
         return None
     evaluation = evaluate.evaluate(model, read(contract.TEST), num_classes=len(manifest.classes))
     evaluate.show(evaluation, manifest.classes)

@@ -563,6 +563,11 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
+def say(text: object) -> None:
+    """Prints a line, whatever names and texts stand in it."""
+    print(one_line(text))
+
+
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Runs a command: exit code 2 for bad input, 1 for a failure.
 

@@ -213,7 +213,7 @@ def main(argv: list[str]) -> None:
     if os.path.isfile(output):
         raise contract.BadInput(f"{args.output} is a file: name a new folder")
     if os.path.isdir(output) and os.listdir(output):
-        print(f"{args.output} is there already: delete it to unpack again")
+        contract.say(f"{args.output} is there already: delete it to unpack again")
         return
     if args.archive and not os.path.isfile(args.archive):
         raise contract.BadInput(f"no file {args.archive}: name a tar archive")
@@ -221,8 +221,8 @@ def main(argv: list[str]) -> None:
     archive = args.archive or os.path.join(os.path.dirname(output), os.path.basename(IMDB.url))
     if not args.archive:
         fetch(IMDB, archive)
-    print(f"{archive}: SHA-256 {contract.file_sha256(archive)}")
-    print(f"{args.output}: {unpack(archive, output):,} files")
+    contract.say(f"{archive}: SHA-256 {contract.file_sha256(archive)}")
+    contract.say(f"{args.output}: {unpack(archive, output):,} files")
 
 
 if __name__ == "__main__":

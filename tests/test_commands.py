@@ -68,6 +68,22 @@ def test_nothing_is_loaded_that_could_run_code_of_its_own():
                 assert not given & flags, path
 
 
+def test_all_that_is_printed_is_escaped():
+    for path in [*(ROOT / "model").glob("*.py"), *(ROOT / "pipelines").glob("*.py")]:
+        names = [getattr(node, "id", "") for node in ast.walk(ast.parse(path.read_text()))]
+        assert path.name == "contract.py" or "print" not in names, path
+
+
+def test_names_are_printed_without_what_a_terminal_would_obey(tmp_path):
+    folder = tmp_path / "[bold]caf\udce9\x1b[31m\x9b\u202e\n"
+    (folder / "x").mkdir(parents=True)
+    done = run("pipelines.dataset", "--output", folder)
+    assert done.stdout == (
+        f"{tmp_path}/[bold]caf\\udce9\\x1b[31m\\x9b\\u202e\\n is there already: delete it to "
+        "unpack again\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("variables", "records", "preprocesses"),
     [
