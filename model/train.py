@@ -63,6 +63,7 @@ def train(
         training was stopped here.
       Failure: if the loss isn't finite.
     """
+    contract.check_path(os.path.realpath(model_dir))
     manifest = contract.read_manifest(records_dir, verify=verify)
     config.check_fits(manifest, network)
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)

@@ -46,8 +46,7 @@ def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
     flags = _data_flags(args)
-    if contract.SURROGATES.search(os.path.abspath(args.output)):  # TensorFlow can't write there
-        raise contract.BadInput(f"--output {args.output} isn't UTF-8: name another folder")
+    contract.check_path(os.path.realpath(args.output))
     options = _beam_options(args.runner, beam_flags) if beam_flags else None  # may be misspelt
     if not args.force and _is_up_to_date(args, flags):
         contract.say(f"{args.output} is up to date with {args.input}")

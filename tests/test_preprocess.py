@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tiny_tree import write
 
+from model import config, train
 from pipelines import contract, preprocess, reviews, sample
 
 # Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
@@ -548,5 +549,19 @@ def test_a_folder_whose_name_is_not_utf8_gives_a_whole_dataset(tmp_path):
     run(source, target)
     assert json.loads((target / contract.RUN).read_text())["input"] == f"{tmp_path}/caf\\udce9"
     assert not ran(source, target)
-    with pytest.raises(contract.BadInput, match="isn't UTF-8: name another folder"):
-        run(source, tmp_path / "out\udce9")
+
+
+@pytest.mark.parametrize("name", ["out\udce9", "out [old]", "back\\slash", "*"])
+def test_a_folder_that_tensorflow_cannot_work_in_is_refused(tmp_path, name):
+    write(tmp_path / "in [1]*", TREE)
+    write(tmp_path / name, {contract.MANIFEST: "{}", config.CONFIG: "{}"})
+    made, message = str(tmp_path / name), "isn't UTF-8, or holds one of"
+    with pytest.raises(contract.BadInput, match=message):
+        run(tmp_path / "in [1]*", made)
+    with pytest.raises(contract.BadInput, match=message):
+        contract.read_manifest(made)
+    with pytest.raises(contract.BadInput, match=message):
+        config.read(made)
+    run(tmp_path / "in [1]*", tmp_path / "out")
+    with pytest.raises(contract.BadInput, match=message):
+        train.main(["--records", str(tmp_path / "out"), "--model_dir", made])
