@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tiny_tree import write
 
-from model import config, train
+from model import config, evaluate, train
 from pipelines import contract, preprocess, reviews, sample
 
 # Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
@@ -343,6 +343,18 @@ def test_control_characters_in_a_message_are_escaped(tmp_path):
     assert done.stderr == (
         f"error: no input folder {tmp_path}/a\\n\\x1b: name a folder that holds train/\n"
     )
+
+
+def test_class_names_are_no_markup(tmp_path, capsys):
+    classes = ("[red]a", "b[", "c\\[d]")
+    write(tmp_path / "in", {f"train/{name}/0.txt": "a film" for name in classes})
+    run(tmp_path / "in", tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "train: 1 [red]a, 1 b[, 1 c\\[d]\n" in printed
+    assert printed.count("1 [red]a") == printed.count("1 b[") == 2  # before, and in the table
+    evaluate.show(evaluate.Evaluation(0, 0, [[0] * 3] * 3), classes)
+    table = capsys.readouterr().out
+    assert all(table.count(name) == 2 for name in ("[red]a", "b[", "c\\[d]"))
 
 
 def test_inspect_prints_records_as_text(tiny):
