@@ -116,9 +116,14 @@ test: $(STAMP)  ## Run all tests.
 	@$(RUN) pytest $(ARGS)
 
 # A package that the service doesn't know is an error: nothing passes unlooked at.
+AUDIT := $(VENV)/bin/uv tool run --quiet pip-audit@2.10.1 --requirement requirements.lock \
+  --require-hashes --disable-pip --strict --progress-spinner off
+
 audit: $(STAMP)  ## Look up known weaknesses of the locked packages; it needs the network.
-	@$(VENV)/bin/uv tool run pip-audit@2.10.1 --requirement requirements.lock --require-hashes \
-	  --disable-pip --strict --progress-spinner off
+	@report=$$($(AUDIT) 2>&1); code=$$?; case "$$report" in \
+	  *"known vulnerabilit"*) echo "$$report"; exit $$code;; \
+	  *) echo "error: the service gives no answer: $$(grep -im1 error <<< "$$report")" >&2; exit 1;; \
+	esac
 
 soak: $(STAMP)  ## Stop and damage it, again and again; ARGS="--trials 200 --seed 1".
 	@$(RUN) tests.soak $(ARGS)

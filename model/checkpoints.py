@@ -80,12 +80,12 @@ class Checkpoints(keras.callbacks.Callback):
                 self._check_same(state["described"])
                 self._checkpoint.restore(path).assert_consumed()
             except (tf.errors.OpError, LookupError, TypeError, ValueError, AssertionError):
-                print(f"{path} is damaged, and left out")
+                contract.say(f"{path} is damaged, and left out")
                 continue
             self._resumed = state
             self.history = state["history"]
             self._epoch, self._first_step = divmod(step, self._steps_per_epoch)
-            print(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
+            contract.say(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
             return step
         return 0
 

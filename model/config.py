@@ -75,6 +75,7 @@ def read(model_dir: str, *, verify: bool = True) -> Config:
     Raises:
       BadInput: if there is no model, a damaged one, or one that this version cannot read.
     """
+    contract.check_path(model_dir)
     if not os.path.isdir(model_dir):
         raise contract.BadInput(f"no model in {model_dir}: run `make train` first")
     path = os.path.join(model_dir, CONFIG)

@@ -58,7 +58,7 @@ def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
     table = rich.table.Table("class", *(f"taken for {name}" for name in names))
     for name, counts in zip(names, evaluation.confusion_matrix, strict=True):
         table.add_row(name, *(f"{count:,}" for count in counts))
-    print(f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}")
+    contract.say(f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}")
     rich.print(table)
 
 

@@ -52,7 +52,7 @@ def fit(
         steps_per_epoch=input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size),
         every=checkpoint_every,
     )
-    print(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
+    contract.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     callbacks = [
         keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: _check_finite(logs["loss"])
@@ -70,7 +70,9 @@ def fit(
     best_epoch = len(saved.history["loss"])
     if contract.VALIDATION in rows:
         best_epoch = stopper.best_epoch + 1
-        print(f"the weights of epoch {best_epoch} are kept: its validation loss is the least")
+        contract.say(
+            f"the weights of epoch {best_epoch} are kept: its validation loss is the least"
+        )
     return {"history": saved.history, "best_epoch": best_epoch}
 
 

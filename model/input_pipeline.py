@@ -214,11 +214,16 @@ def _parse(records: tf.Tensor, *, max_tokens: int, max_len: int) -> tuple[tf.Ten
 
 
 def _saved(dataset: tf.data.Dataset, path: str) -> tf.data.Dataset:
-    """Reads the dataset from disk, where the first run puts it, whole or not at all.
+    """Reads the dataset from disk, where it is put unless it's there already, and undamaged.
 
     `Dataset.cache(path)` is not used: once stopped half-way, it fails ever after.
+
+    Raises:
+      BadInput: if TensorFlow would find no file in `path`.
     """
-    if not os.path.exists(path):
+    contract.check_path(os.path.realpath(path))
+    if contract.find_damage(path):
         with contract.whole_folder(path, files=".*", marker="dataset_spec.pb") as new:
             dataset.save(new)
+            contract.write_sums(new)
     return tf.data.Dataset.load(path)

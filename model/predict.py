@@ -60,11 +60,17 @@ def show(
     width = max(len(contract.one_line(name)) for name in classes)
     for row in predictions(model_dir, texts):
         if as_json:
-            print(json.dumps(row))  # with all that isn't ASCII escaped, control characters too
+            contract.say(_to_json(row))
             continue
         score = row["score"] if "score" in row else max(row["scores"])
         label = contract.one_line(row["label"])
-        print(f"{score:.4f}  {label:<{width}}  {contract.one_line(row['text'])}")
+        contract.say(f"{score:.4f}  {label:<{width}}  {row['text']}")
+
+
+def _to_json(row: dict[str, Any]) -> str:
+    """Returns a row as JSON, with what isn't printable escaped as JSON has it."""
+    text = json.dumps(row, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def main(argv: list[str]) -> None:

@@ -60,6 +60,7 @@ def train(
         training was stopped here.
       Failure: if the loss isn't finite.
     """
+    contract.check_path(os.path.realpath(model_dir))
     manifest = contract.read_manifest(records_dir, verify=verify)
     config.check_fits(manifest, network)
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
@@ -98,7 +99,7 @@ def train(
         os.rename(f"{state_dir}/{contract.LOGS}", f"{new}/{contract.LOGS}")
         contract.write_sums(new)
     shutil.rmtree(state_dir)
-    print(f"wrote {model_dir}")
+    contract.say(f"wrote {model_dir}")
 
 
 def _evaluate(
@@ -106,7 +107,7 @@ def _evaluate(
 ) -> dict[str, Any] | None:
     """Evaluates on the test split, if the dataset has one."""
     if contract.TEST not in manifest.splits:
-        print("the dataset has no test split to evaluate on")
+        contract.say("the dataset has no test split to evaluate on")
         return None
     evaluation = evaluate.evaluate(model, read(contract.TEST), num_classes=len(manifest.classes))
     evaluate.show(evaluation, manifest.classes)
@@ -123,7 +124,7 @@ def _write(
     """Writes all of the model folder but the logs."""
     from model import export
 
-    print("exporting")
+    contract.say("exporting")
     model.save_weights(f"{folder}/{config.WEIGHTS}")
     export.export(
         model,

@@ -71,6 +71,8 @@ LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
 
 # What stands in a name or text for bytes that couldn't be decoded, and UTF-8 can't hold.
 SURROGATES = re.compile("[\ud800-\udfff]")
+# What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
+UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
 
 T = TypeVar("T")
 
@@ -260,6 +262,16 @@ class Run:
     packages: dict[str, str]
 
 
+def check_path(path: str) -> None:
+    """Raises `BadInput` if TensorFlow can't work in a folder of this path."""
+    unfit = UNFIT.search(path)
+    if unfit:
+        raise BadInput(
+            f"{path} isn't UTF-8, or holds one of * ? [ \\, so TensorFlow can't find its way: "
+            "name another folder, or rename it"
+        )
+
+
 def read_manifest(records_dir: str, *, verify: bool = True) -> Manifest:
     """Reads the manifest of the dataset in `records_dir`.
 
@@ -270,6 +282,7 @@ def read_manifest(records_dir: str, *, verify: bool = True) -> Manifest:
     Raises:
       BadInput: if there is no dataset, a damaged one, or one that this version cannot read.
     """
+    check_path(records_dir)
     if not os.path.isdir(records_dir):
         raise BadInput(f"no records folder {records_dir}: run `make preprocess` first")
     path = os.path.join(records_dir, MANIFEST)
@@ -324,13 +337,13 @@ def check_whole(folder: str, command: str) -> None:
       folder: a dataset or a model.
       command: the target of `make` that makes it anew.
     """
-    damage = _find_damage(folder)
+    damage = find_damage(folder)
     if damage:
         raise BadInput(f"{damage}: run `make {command}` again")
 
 
-def _find_damage(folder: str) -> str | None:
-    """Names the first file that isn't as it was written, and says what is wrong with it."""
+def find_damage(folder: str) -> str | None:
+    """Names the first file that isn't as `write_sums` found it, and says what is wrong with it."""
     path = os.path.join(folder, SUMS)
     try:
         sums, found = _parse_sums(read_text(path)), set(_files(folder))
@@ -561,6 +574,11 @@ def number(
 def one_line(text: object) -> str:
     """Returns `text` with control characters and stray bytes escaped, safe on a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def say(text: object) -> None:
+    """Prints a line, whatever names and texts stand in it."""
+    print(one_line(text))
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:

@@ -19,6 +19,7 @@ TIMEOUT_S = 30  # for the connection and for each read, not for the whole downlo
 MOST_UNPACKED = 50
 LEAST_LIMIT = 100_000_000  # bytes
 BYTES_A_FILE = 1_000  # what a file costs on disk beside its content
+MOST_HEADER = 2**20  # bytes of a long name and the like, which tarfile reads into memory at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _extract(path: str, folder: str) -> None:
     try:
         with (
             progress.open(path, "rb", description="Unpacking") as file,
-            tarfile.open(fileobj=file) as tar,
+            tarfile.open(fileobj=file, tarinfo=_Header) as tar,
         ):
             tar.extractall(folder, filter=_Limited(os.path.getsize(path)))
     except (
@@ -139,11 +140,24 @@ def _extract(path: str, folder: str) -> None:
         EOFError,
         ValueError,
     ) as error:
+        reason = str(error).partition(":\n")[0]  # what each compression finds amiss follows
         raise contract.BadInput(
-            f"{path} can't be unpacked ({error}): name a whole tar archive of plain text files"
+            f"{path} can't be unpacked ({reason}): name a whole tar archive of plain text files"
         ) from None
     except OSError as error:
         raise contract.Failure(f"{path} can't be unpacked ({error})") from None
+
+
+class _Header(tarfile.TarInfo):
+    """A header, refused for its size before tarfile goes by it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Header":
+        header = super().frombuf(buf, encoding, errors)
+        is_file = header.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        if header.size < 0 or (header.size > MOST_HEADER and not is_file):
+            raise tarfile.FilterError(f"{header.name!r} has {header.size:,} bytes")
+        return header
 
 
 class _Limited:
@@ -199,7 +213,7 @@ def main(argv: list[str]) -> None:
     if os.path.isfile(output):
         raise contract.BadInput(f"{args.output} is a file: name a new folder")
     if os.path.isdir(output) and os.listdir(output):
-        print(f"{args.output} is there already: delete it to unpack again")
+        contract.say(f"{args.output} is there already: delete it to unpack again")
         return
     if args.archive and not os.path.isfile(args.archive):
         raise contract.BadInput(f"no file {args.archive}: name a tar archive")
@@ -207,8 +221,8 @@ def main(argv: list[str]) -> None:
     archive = args.archive or os.path.join(os.path.dirname(output), os.path.basename(IMDB.url))
     if not args.archive:
         fetch(IMDB, archive)
-    print(f"{archive}: SHA-256 {contract.file_sha256(archive)}")
-    print(f"{args.output}: {unpack(archive, output):,} files")
+    contract.say(f"{archive}: SHA-256 {contract.file_sha256(archive)}")
+    contract.say(f"{args.output}: {unpack(archive, output):,} files")
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ def _show(example: "tf.train.Example", tokens: list[str], classes: tuple[str, ..
     label = classes[feature[contract.LABEL].int64_list.value[0]]
     key = os.fsdecode(feature[contract.KEY].bytes_list.value[0])
     num_oov = sum(i == contract.OOV_ID for i in ids)
-    print(f"key     {contract.one_line(key)}")
-    print(f"label   {contract.one_line(label)}")
-    print(f"tokens  {len(ids):,}, of which {num_oov:,} OOV")
-    print(contract.one_line(" ".join(tokens[i] for i in ids)))
-    print()
+    contract.say(f"key     {key}")
+    contract.say(f"label   {label}")
+    contract.say(f"tokens  {len(ids):,}, of which {num_oov:,} OOV")
+    contract.say(" ".join(tokens[i] for i in ids))
+    contract.say("")
 
 
 if __name__ == "__main__":

@@ -46,11 +46,10 @@ def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
     flags = _data_flags(args)
-    if contract.SURROGATES.search(os.path.abspath(args.output)):  # TensorFlow can't write there
-        raise contract.BadInput(f"--output {args.output} isn't UTF-8: name another folder")
+    contract.check_path(os.path.realpath(args.output))
     options = _beam_options(args.runner, beam_flags) if beam_flags else None  # may be misspelt
     if not args.force and _is_up_to_date(args, flags):
-        print(f"{args.output} is up to date with {args.input}")
+        contract.say(f"{args.output} is up to date with {args.input}")
         return
     with summary.show_listing():
         tree = reviews.survey(_source(args.input, flags), flags.classes)
@@ -58,7 +57,7 @@ def main(argv: list[str]) -> None:
         raise contract.BadInput(
             f"{args.input} has a folder {contract.VALIDATION}: leave out --validation"
         )
-    print(f"preprocessing {args.input}")
+    contract.say(f"preprocessing {args.input}")
     _print_tree(tree)
     files, marker = contract.DATASET_FILES, contract.MANIFEST
     with contract.whole_folder(args.output, files=files, marker=marker) as output_dir:
@@ -199,12 +198,12 @@ def _check_splits_hold_reviews(manifest: contract.Manifest) -> None:
 
 def _print_tree(tree: reviews.Tree) -> None:
     for split, classes in tree.examples.items():
-        counts = ", ".join(f"{count:,} {contract.one_line(c)}" for c, count in classes.items())
-        print(f"{split}: {counts}")
+        counts = ", ".join(f"{count:,} {c}" for c, count in classes.items())
+        contract.say(f"{split}: {counts}")
     for why, count in tree.left_out.items():
-        print(f"left out {count:,}: {contract.one_line(why)}")
+        contract.say(f"left out {count:,}: {why}")
     if contract.TEST not in tree.examples:
-        print("no test split: there will be nothing to evaluate a model on")
+        contract.say("no test split: there will be nothing to evaluate a model on")
 
 
 def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: contract.Flags) -> "manifest.Plan":

@@ -224,7 +224,7 @@ def main(argv: list[str]) -> None:
     )
     args = parser.parse_args(argv)
     write(args.output, count=args.count, seed=args.seed)
-    print(f"{args.output}: {args.count:,} reviews")
+    contract.say(f"{args.output}: {args.count:,} reviews")
 
 
 if __name__ == "__main__":

@@ -94,21 +94,23 @@ def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
     for name, split in manifest.splits.items():
         for what, count in _findings(split).items():
             if count:
-                print(f"{name}, {what}: {count:,}")
+                contract.say(f"{name}, {what}: {count:,}")
     if manifest.bad_files:
-        print(f"left out {manifest.bad_files:,}: files that can't be read")
+        contract.say(f"left out {manifest.bad_files:,}: files that can't be read")
     audit = manifest.audit
-    print(f"texts in two splits: {audit.leaked_texts:,}; in two classes: {audit.contrary_texts:,}")
-    print(f"the reviews in question are named in {audit.file}")
+    contract.say(
+        f"texts in two splits: {audit.leaked_texts:,}; in two classes: {audit.contrary_texts:,}"
+    )
+    contract.say(f"the reviews in question are named in {audit.file}")
     train = manifest.splits[contract.TRAIN]
-    print(f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV")
+    contract.say(f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV")
     covered = (f"{share:.1%} by {int(number):,}" for number, share in train.coverage.items())
-    print(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
+    contract.say(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
     lengths = (
         f"{count:,} of {bin}" for bin, count in train.token_length_histogram.items() if count
     )
-    print(f"reviews of train by their tokens: {', '.join(lengths)}")
-    print(f"wrote {output_dir} in {seconds:.1f} s")
+    contract.say(f"reviews of train by their tokens: {', '.join(lengths)}")
+    contract.say(f"wrote {output_dir} in {seconds:.1f} s")
 
 
 def _findings(split: contract.Split) -> dict[str, int]:

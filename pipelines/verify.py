@@ -201,7 +201,7 @@ def show(tallies: list[Tally]) -> None:
     rich.print(table)
     for tally in tallies:
         if tally.tolerance:
-            print(f"{tally.what}: greatest difference {tally.greatest:.1g}")
+            contract.say(f"{tally.what}: greatest difference {tally.greatest:.1g}")
 
 
 def check(tallies: list[Tally]) -> None:

@@ -68,6 +68,22 @@ def test_nothing_is_loaded_that_could_run_code_of_its_own():
                 assert not given & flags, path
 
 
+def test_all_that_is_printed_is_escaped():
+    for path in [*(ROOT / "model").glob("*.py"), *(ROOT / "pipelines").glob("*.py")]:
+        names = [getattr(node, "id", "") for node in ast.walk(ast.parse(path.read_text()))]
+        assert path.name == "contract.py" or "print" not in names, path
+
+
+def test_names_are_printed_without_what_a_terminal_would_obey(tmp_path):
+    folder = tmp_path / "[bold]caf\udce9\x1b[31m\x9b\u202e\n"
+    (folder / "x").mkdir(parents=True)
+    done = run("pipelines.dataset", "--output", folder)
+    assert done.stdout == (
+        f"{tmp_path}/[bold]caf\\udce9\\x1b[31m\\x9b\\u202e\\n is there already: delete it to "
+        "unpack again\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("variables", "records", "preprocesses"),
     [
@@ -89,6 +105,25 @@ def test_make_train_preprocesses_unless_only_records_are_named(variables, record
     plan = subprocess.run([*make, "-n", "train"], **options).stdout
     assert ("pipelines.preprocess --if_needed" in plan) is preprocesses
     assert "model.train" in plan
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "stdout", "stderr"),
+    [
+        ("echo No known vulnerabilities", 0, "No known vulnerabilities\n", ""),
+        ("echo Found 1 known vulnerability; false", 2, "Found 1 known vulnerability\n", ""),
+        (
+            *("echo Traceback; echo x.ConnectionError: refused; false", 2, ""),
+            "error: the service gives no answer: x.ConnectionError: refused\n",
+        ),
+        ("echo 1 ERROR: not found", 2, "", "error: the service gives no answer: 1 ERROR"),
+    ],
+)
+def test_an_audit_tells_what_it_found_or_that_it_found_nothing_out(answer, code, stdout, stderr):
+    make = ["make", "--no-print-directory", "--old-file=.venv/installed", "audit"]
+    done = subprocess.run([*make, f"AUDIT={answer}"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (code, stdout)
+    assert done.stderr.split("make: ***")[0].startswith(stderr)
 
 
 def served_alone(model, folder):

@@ -187,13 +187,35 @@ def test_an_archive_that_is_a_bomb_is_refused_and_leaves_nothing(
     assert os.listdir(tmp_path / "data") == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "message"),
+    [
+        (tarfile.REGTYPE, 2**40, "it unpacks to more than 50 times its own size"),
+        (tarfile.REGTYPE, -512, "has -512 bytes"),
+        (tarfile.GNUTYPE_LONGNAME, 2**31, "has 2,147,483,648 bytes"),
+        (tarfile.XHDTYPE, 2**31, "has 2,147,483,648 bytes"),
+        (tarfile.GNUTYPE_SPARSE, 2**31, "has 2,147,483,648 bytes"),
+    ],
+)
+def test_a_size_is_refused_before_so_much_is_read(tmp_path, kind, size, message):
+    """The archive claims the bytes, and holds none of them."""
+    member = tarfile.TarInfo("train/pos/0_9.txt")
+    member.type, member.size = kind, size
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT))
+    with pytest.raises(contract.BadInput, match=message) as error:
+        dataset.unpack(str(tmp_path / "a.tar"), str(tmp_path / "out"))
+    assert "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
 @pytest.mark.parametrize("kept", [0, 10, -20], ids=["empty", "begun", "cut"])
 def test_a_broken_archive_is_refused_and_leaves_nothing(tmp_path, kept):
     archive = write_reviews(tmp_path / "a.tar")
     with open(archive, "rb+") as file:
         file.truncate(kept % os.path.getsize(archive))
-    with pytest.raises(contract.BadInput, match="can't be unpacked"):
+    with pytest.raises(contract.BadInput, match="can't be unpacked") as error:
         dataset.unpack(archive, str(tmp_path / "out"))
+    assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["a.tar"]
 
 

@@ -162,6 +162,22 @@ def test_batches_keep_the_order_and_the_last_is_smaller(records):
     assert labels == [[0, 1], [1, 1], [0]]
 
 
+def test_a_cache_that_is_damaged_is_made_anew(tmp_path, records):
+    rows = rows_of(read(records, cache=str(tmp_path / "cache")).blocks)
+    (sums,) = (tmp_path / "cache").glob(f"*/{contract.SUMS}")
+    for line in sums.read_text().splitlines():
+        path = sums.parent / line[66:]
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert rows_of(read(records, cache=str(tmp_path / "cache")).blocks) == rows
+    assert contract.find_damage(str(sums.parent)) is None
+
+
+def test_a_cache_where_tensorflow_would_find_nothing_is_refused(tmp_path, records):
+    with pytest.raises(contract.BadInput, match=r"\[old\]/.*, or holds one of"):
+        read(records, cache=str(tmp_path / "[old]"))
+
+
 def test_a_cache_folder_serves_later_runs(tmp_path, records, monkeypatch):
     cache = str(tmp_path / "cache")
     rows = rows_of(read(records, cache=cache).blocks)

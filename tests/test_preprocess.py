@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tiny_tree import write
 
+from model import config, evaluate, train
 from pipelines import contract, preprocess, reviews, sample
 
 # Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
@@ -344,6 +345,18 @@ def test_control_characters_in_a_message_are_escaped(tmp_path):
     )
 
 
+def test_class_names_are_no_markup(tmp_path, capsys):
+    classes = ("[red]a", "b[", "c\\[d]")
+    write(tmp_path / "in", {f"train/{name}/0.txt": "a film" for name in classes})
+    run(tmp_path / "in", tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "train: 1 [red]a, 1 b[, 1 c\\[d]\n" in printed
+    assert printed.count("1 [red]a") == printed.count("1 b[") == 2  # before, and in the table
+    evaluate.show(evaluate.Evaluation(0, 0, [[0] * 3] * 3), classes)
+    table = capsys.readouterr().out
+    assert all(table.count(name) == 2 for name in ("[red]a", "b[", "c\\[d]"))
+
+
 def test_inspect_prints_records_as_text(tiny):
     folder, _ = tiny
     done = command("pipelines.inspect_records", "--records", folder / "out", "--split", "test")
@@ -548,5 +561,19 @@ def test_a_folder_whose_name_is_not_utf8_gives_a_whole_dataset(tmp_path):
     run(source, target)
     assert json.loads((target / contract.RUN).read_text())["input"] == f"{tmp_path}/caf\\udce9"
     assert not ran(source, target)
-    with pytest.raises(contract.BadInput, match="isn't UTF-8: name another folder"):
-        run(source, tmp_path / "out\udce9")
+
+
+@pytest.mark.parametrize("name", ["out\udce9", "out [old]", "back\\slash", "*"])
+def test_a_folder_that_tensorflow_cannot_work_in_is_refused(tmp_path, name):
+    write(tmp_path / "in [1]*", TREE)
+    write(tmp_path / name, {contract.MANIFEST: "{}", config.CONFIG: "{}"})
+    made, message = str(tmp_path / name), "isn't UTF-8, or holds one of"
+    with pytest.raises(contract.BadInput, match=message):
+        run(tmp_path / "in [1]*", made)
+    with pytest.raises(contract.BadInput, match=message):
+        contract.read_manifest(made)
+    with pytest.raises(contract.BadInput, match=message):
+        config.read(made)
+    run(tmp_path / "in [1]*", tmp_path / "out")
+    with pytest.raises(contract.BadInput, match=message):
+        train.main(["--records", str(tmp_path / "out"), "--model_dir", made])

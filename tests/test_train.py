@@ -152,6 +152,15 @@ def test_predict_reads_lines_and_prints_json(trained, capsys, monkeypatch):
     assert rows[0]["classes"] == ["neg", "pos"]
 
 
+def test_json_holds_no_character_that_a_terminal_would_obey(trained, capsys):
+    text = 'film \x1b[31m \x9b2J \u202e \U000e0001 [bold] "é"'
+    predict.main(["--model_dir", trained, "--json", text])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.isprintable()
+    assert '[bold] \\"é\\"' in line
+    assert json.loads(line)["text"] == text
+
+
 def test_the_last_lines_score_the_two_sentences(records, tmp_path, capsys):
     train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *SMALL, "--epochs=1"])
     texts = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()[-2:]]
