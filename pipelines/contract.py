@@ -418,23 +418,31 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
     new, old = (beside(path, which) for which in ("new", "old"))
     with contextlib.ExitStack() as stack:
         with _refused(path):
-            os.makedirs(new, exist_ok=True)
-            stack.enter_context(_locked(new, path))
+            if not os.path.exists(parent := os.path.dirname(path)):
+                os.makedirs(parent, exist_ok=True)
+            stack.enter_context(_locked(path))
         try:
             with _refused(path):
-                if os.path.exists(old) and not os.path.exists(path):
-                    os.rename(old, path)  # a run was killed between the two renames below
+                _put_back(old, path)  # a run was killed between the two renames below
                 _check_replaceable(path, files, marker)
-                _clear(new)  # of what a run that was killed has left
+                shutil.rmtree(new, ignore_errors=True)  # what a run that was killed has left
+                os.mkdir(new)
             with _disk_errors_told(path), _temporary_files(new):
                 yield new
-            shutil.rmtree(old, ignore_errors=True)
-            if os.path.exists(path):
-                os.rename(path, old)
-            os.rename(new, path)
+            with _refused(path):
+                shutil.rmtree(old, ignore_errors=True)
+                if os.path.exists(path):
+                    os.rename(path, old)
+                os.rename(new, path)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            _put_back(old, path)
+            for folder in (new, old):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_back(old: str, path: str) -> None:
+    if os.path.exists(old) and not os.path.exists(path):
+        os.rename(old, path)
 
 
 @contextlib.contextmanager
@@ -480,37 +488,37 @@ def _refused(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(folder: str, made: str) -> Iterator[None]:
-    """Holds a lock on a folder; it ends with the process, however that ends.
+def _locked(path: str) -> Iterator[None]:
+    """Holds the lock on making a folder; it ends with the process, however that ends.
 
     Raises:
-      BadInput: if another run holds it, to make the folder `made`.
+      BadInput: if another run holds it.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    lock = beside(path, "lock")
+    # A file, for network file systems lock nothing that isn't open for writing.
+    with open(lock, "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
-                raise FileNotFoundError  # the other run has just put it in place
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+                raise FileNotFoundError  # the other run has just ended, and removed it
         except (BlockingIOError, FileNotFoundError):
+            file.seek(0)
             raise BadInput(
-                f"another run is making {made}: wait for it, or name another folder"
+                f"another run is making {path} (process {file.read()}): wait for it, or name "
+                "another folder"
             ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _clear(folder: str) -> None:
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.remove(path)
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+        finally:
+            os.remove(lock)
 
 
 def _check_replaceable(path: str, files: str, marker: str) -> None:
+    if os.path.ismount(path):
+        raise BadInput(f"{path} is a mount point, which can't be replaced: name a folder inside it")
     names = sorted(os.listdir(path)) if os.path.exists(path) else []
     foreign = [name for name in names if not re.fullmatch(files, name)]
     if names and marker not in names:
