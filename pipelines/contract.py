@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import functools
 import gc
 import hashlib
 import json
@@ -18,6 +19,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -67,7 +69,11 @@ DISK_ERRORS = tuple(
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 )
 
+SECONDS_TO_STOP = 5.0  # for clearing up after a signal; the next run sweeps the rest
+
 LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 # What stands in a name or text for bytes that couldn't be decoded, and UTF-8 can't hold.
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -577,14 +583,9 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     As shells have it, 130 is for Ctrl-C, 143 for SIGTERM, and 141 for a closed pipe.
     """
     stops: list[int] = []  # Beam makes an exception of its own of what a signal raises
-
-    def stop(number: int, _: object) -> NoReturn:
-        stops.append(number)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+            signal.signal(number, functools.partial(_stop, stops))
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
@@ -594,12 +595,31 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     except (Exception, KeyboardInterrupt) as error:
         if stops or isinstance(error, KeyboardInterrupt):
             print("stopped", file=sys.stderr)
-            sys.exit(128 + (stops or [signal.SIGINT])[0])
-        if not isinstance(error, BadInput | Failure):
+            sys.exit(128 + (stops.pop() if stops else signal.SIGINT))
+        if not isinstance(error, BadInput | Failure | OSError):
             raise
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # or Python would try at exit, and fail again, if that is the error
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, BadInput) else 1)
     sys.exit(0)
+
+
+def _stop(stops: list[int], number: int, _: object) -> NoReturn:
+    """Ends what runs, as Ctrl-C does; and the process, should that take too long."""
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)  # a second one would disturb the clearing up
+    stops.append(number)
+    last = threading.Timer(SECONDS_TO_STOP, _end, [stops, number])
+    last.daemon = True
+    last.start()
+    raise KeyboardInterrupt
+
+
+def _end(stops: list[int], number: int) -> NoReturn:
+    if stops:  # it isn't told yet
+        os.write(2, b"stopped\n")
+    os._exit(128 + number)
 
 
 @contextlib.contextmanager

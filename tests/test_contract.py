@@ -220,6 +220,32 @@ contract.run(main)
     assert done.stderr == ("" if number == signal.SIGKILL else "stopped\n")
 
 
+def test_a_command_that_clears_up_for_long_is_ended_all_the_same():
+    program = """
+import os, threading
+from pipelines import contract
+contract.SECONDS_TO_STOP = 0.1
+def main(argv):
+    try:
+        os.kill(os.getpid(), 15)
+    finally:
+        os.kill(os.getpid(), 2)
+        threading.Event().wait()
+contract.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "stopped\n")
+
+
+def test_output_that_nothing_takes_ends_a_command_in_one_line():
+    program = "from pipelines import contract\ncontract.run(lambda argv: print('x'))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
 def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
     records = str(tmp_path / "records")
     tiny_dataset.write(records, {"train": [("a", 0), ("b", 1)]})
