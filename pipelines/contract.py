@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import functools
 import gc
 import hashlib
 import json
@@ -18,6 +19,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -67,7 +69,11 @@ DISK_ERRORS = tuple(
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 )
 
+SECONDS_TO_STOP = 5.0  # for clearing up after a signal; the next run sweeps the rest
+
 LARGEST = 2**31 - 1  # of a flag: TensorFlow counts many things by 32 bits
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 # What stands in a name or text for bytes that couldn't be decoded, and UTF-8 can't hold.
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -431,23 +437,31 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
     new, old = (beside(path, which) for which in ("new", "old"))
     with contextlib.ExitStack() as stack:
         with _refused(path):
-            os.makedirs(new, exist_ok=True)
-            stack.enter_context(_locked(new, path))
+            if not os.path.exists(parent := os.path.dirname(path)):
+                os.makedirs(parent, exist_ok=True)
+            stack.enter_context(_locked(path))
         try:
             with _refused(path):
-                if os.path.exists(old) and not os.path.exists(path):
-                    os.rename(old, path)  # a run was killed between the two renames below
+                _put_back(old, path)  # a run was killed between the two renames below
                 _check_replaceable(path, files, marker)
-                _clear(new)  # of what a run that was killed has left
+                shutil.rmtree(new, ignore_errors=True)  # what a run that was killed has left
+                os.mkdir(new)
             with _disk_errors_told(path), _temporary_files(new):
                 yield new
-            shutil.rmtree(old, ignore_errors=True)
-            if os.path.exists(path):
-                os.rename(path, old)
-            os.rename(new, path)
+            with _refused(path):
+                shutil.rmtree(old, ignore_errors=True)
+                if os.path.exists(path):
+                    os.rename(path, old)
+                os.rename(new, path)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            _put_back(old, path)
+            for folder in (new, old):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_back(old: str, path: str) -> None:
+    if os.path.exists(old) and not os.path.exists(path):
+        os.rename(old, path)
 
 
 @contextlib.contextmanager
@@ -493,37 +507,37 @@ def _refused(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(folder: str, made: str) -> Iterator[None]:
-    """Holds a lock on a folder; it ends with the process, however that ends.
+def _locked(path: str) -> Iterator[None]:
+    """Holds the lock on making a folder; it ends with the process, however that ends.
 
     Raises:
-      BadInput: if another run holds it, to make the folder `made`.
+      BadInput: if another run holds it.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    lock = beside(path, "lock")
+    # A file, for network file systems lock nothing that isn't open for writing.
+    with open(lock, "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
-                raise FileNotFoundError  # the other run has just put it in place
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+                raise FileNotFoundError  # the other run has just ended, and removed it
         except (BlockingIOError, FileNotFoundError):
+            file.seek(0)
             raise BadInput(
-                f"another run is making {made}: wait for it, or name another folder"
+                f"another run is making {path} (process {file.read()}): wait for it, or name "
+                "another folder"
             ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _clear(folder: str) -> None:
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.remove(path)
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+        finally:
+            os.remove(lock)
 
 
 def _check_replaceable(path: str, files: str, marker: str) -> None:
+    if os.path.ismount(path):
+        raise BadInput(f"{path} is a mount point, which can't be replaced: name a folder inside it")
     names = sorted(os.listdir(path)) if os.path.exists(path) else []
     foreign = [name for name in names if not re.fullmatch(files, name)]
     if names and marker not in names:
@@ -587,14 +601,9 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     As shells have it, 130 is for Ctrl-C, 143 for SIGTERM, and 141 for a closed pipe.
     """
     stops: list[int] = []  # Beam makes an exception of its own of what a signal raises
-
-    def stop(number: int, _: object) -> NoReturn:
-        stops.append(number)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+            signal.signal(number, functools.partial(_stop, stops))
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
@@ -604,12 +613,31 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     except (Exception, KeyboardInterrupt) as error:
         if stops or isinstance(error, KeyboardInterrupt):
             print("stopped", file=sys.stderr)
-            sys.exit(128 + (stops or [signal.SIGINT])[0])
+            sys.exit(128 + (stops.pop() if stops else signal.SIGINT))
         if not isinstance(error, BadInput | Failure | OSError):
             raise
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # or Python would try at exit, and fail again, if that is the error
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, BadInput) else 1)
     sys.exit(0)
+
+
+def _stop(stops: list[int], number: int, _: object) -> NoReturn:
+    """Ends what runs, as Ctrl-C does; and the process, should that take too long."""
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)  # a second one would disturb the clearing up
+    stops.append(number)
+    last = threading.Timer(SECONDS_TO_STOP, _end, [stops, number])
+    last.daemon = True
+    last.start()
+    raise KeyboardInterrupt
+
+
+def _end(stops: list[int], number: int) -> NoReturn:
+    if stops:  # it isn't told yet
+        os.write(2, b"stopped\n")
+    os._exit(128 + number)
 
 
 @contextlib.contextmanager

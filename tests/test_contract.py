@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import signal
@@ -67,7 +68,8 @@ def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path):
         with pytest.raises(contract.BadInput) as error, contract.whole_folder(path, **OURS):
             pass
         assert str(error.value) == (
-            f"another run is making {path}: wait for it, or name another folder"
+            f"another run is making {path} (process {os.getpid()}): wait for it, or name another "
+            "folder"
         )
         with contract.whole_folder(str(tmp_path / "other"), **OURS):
             pass
@@ -104,6 +106,64 @@ def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
         raise KeyError
     assert os.listdir(tmp_path) == ["out"]
     assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.EBUSY, "busy"), contract.BadInput)],
+)
+def test_a_failure_between_the_two_renames_puts_the_old_one_back(
+    tmp_path, monkeypatch, fault, error
+):
+    write(tmp_path, {"out/a": "old"})
+    rename = os.rename
+
+    def fail(source, target):
+        if source.endswith("-new"):
+            raise fault
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(error), contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+        fill(new)
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+def test_the_lock_holds_until_all_is_swept(tmp_path, monkeypatch):
+    """Or one run would sweep what the next has begun."""
+    path = str(tmp_path / "out")
+    rmtree = shutil.rmtree
+    swept = []
+
+    def start_another(folder, **kwargs):
+        swept.append(folder)
+        with pytest.raises(contract.BadInput, match="another run"), contract._locked(path):
+            pass
+        rmtree(folder, **kwargs)
+
+    with contract.whole_folder(path, **OURS) as new:
+        fill(new)
+        monkeypatch.setattr(shutil, "rmtree", start_another)
+    assert contract.beside(path, "new") in swept
+
+
+def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
+    write(tmp_path, {".out.textrecords-lock": "4000000000"})
+    path = str(tmp_path / "out")
+    with contract.whole_folder(path, **OURS):
+        assert (tmp_path / ".out.textrecords-lock").read_text() == str(os.getpid())
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
+    write(tmp_path, {"out/a": "old"})
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == str(tmp_path / "out"))
+    with (
+        pytest.raises(contract.BadInput, match="is a mount point, which can't be replaced"),
+        contract.whole_folder(str(tmp_path / "out"), **OURS),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("path", ["file", "file/below"])
@@ -159,6 +219,32 @@ contract.run(main)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr == ("" if number == signal.SIGKILL else "stopped\n")
+
+
+def test_a_command_that_clears_up_for_long_is_ended_all_the_same():
+    program = """
+import os, threading
+from pipelines import contract
+contract.SECONDS_TO_STOP = 0.1
+def main(argv):
+    try:
+        os.kill(os.getpid(), 15)
+    finally:
+        os.kill(os.getpid(), 2)
+        threading.Event().wait()
+contract.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "stopped\n")
+
+
+def test_output_that_nothing_takes_ends_a_command_in_one_line():
+    program = "from pipelines import contract\ncontract.run(lambda argv: print('x'))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
 
 
 def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
