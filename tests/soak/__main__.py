@@ -8,8 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-import rich
-from rich import box, progress, table
+from rich import box, console, progress, table
 
 from pipelines import contract
 from tests.soak import damage, stops
@@ -18,6 +17,7 @@ from tests.soak import damage, stops
 Fault = Callable[[random.Random, str], str]
 
 PARTS = {"damage": damage.FAULTS, "stops": stops.FAULTS}
+WIDTH = 120  # of the table, also where it isn't shown on a terminal
 RESULTS = pathlib.Path(__file__).with_name("results.json")
 
 
@@ -63,7 +63,7 @@ def show(outcomes: dict[str, dict[str, int]]) -> None:
     for name, counts in outcomes.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         shown.add_row(name, f"{sum(counts.values())}", told)
-    rich.print(shown)
+    console.Console(width=WIDTH).print(shown)
 
 
 def _parser() -> contract.ArgumentParser:
