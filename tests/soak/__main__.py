@@ -12,12 +12,12 @@ import rich
 from rich import box, progress, table
 
 from pipelines import contract
-from tests.soak import damage, stops
+from tests.soak import damage, stops, surroundings
 
 # Takes an empty folder to work in; returns the outcome of one trial.
 Fault = Callable[[random.Random, str], str]
 
-PARTS = {"damage": damage.FAULTS, "stops": stops.FAULTS}
+PARTS = {"damage": damage.FAULTS, "stops": stops.FAULTS, "surroundings": surroundings.FAULTS}
 RESULTS = pathlib.Path(__file__).with_name("results.json")
 
 
