@@ -40,22 +40,23 @@ def main(argv: list[str]) -> None:
         input_dir = args.input or os.path.join(work_dir, "sample")
         if not args.input and set(args.only) != {"scale"}:
             sample.write(input_dir, count=SAMPLE_COUNT, seed=0)
-        results = {
+        run = {
             "command": " ".join(["python -m benchmarks.run", *argv]),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "machine": machine(),
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
             "input": args.input or f"{SAMPLE_COUNT:,} made-up reviews",
             "repeats": args.repeats,
-            "parts": {},
         }
+        # Parts that aren't run now stay as they were.
+        results = json.loads(args.output.read_text()) if args.output.exists() else {}
         for name in [part for part in PARTS if part in args.only]:
             print(f"{name}: making ready")
             part = importlib.import_module(f"benchmarks.{name}")
             source = args.counts if name == "scale" else input_dir
             contenders, facts = part.contenders(source, work_dir)
             measured = summarize(measure(contenders, args.repeats))
-            results["parts"][name] = {"facts": facts, "contenders": measured}
+            results[name] = {**run, "facts": facts, "contenders": measured}
             show(name, facts, measured)
     args.output.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     print(f"wrote {args.output}")

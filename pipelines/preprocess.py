@@ -151,10 +151,10 @@ def _is_made_of(made: contract.Manifest, args: argparse.Namespace) -> bool:
         return False
     # What is left out shapes no record, so it is no need to make them again.
     same_left_out = args.if_needed or tree.left_out == made.left_out
-    same_number = (
-        tree.num_reviews == made.input.files + made.bad_files
-    )  # much faster to tell than the fingerprint
-    return same_left_out and same_number and tree.fingerprint() == made.input
+    few_bad = made.bad_files <= MOST_BAD[args.on_bad_file] * tree.num_reviews
+    # Much faster to tell than the fingerprint.
+    same_number = tree.num_reviews == made.input.files + made.bad_files
+    return same_left_out and few_bad and same_number and tree.fingerprint() == made.input
 
 
 def _differing(made: contract.Flags, flags: contract.Flags) -> str:

@@ -22,6 +22,7 @@ U = TypeVar("U")
 
 UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
 LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has to fit into memory
+TOO_LARGE = f"more than {LARGEST_FILE:,} bytes"
 LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
 
@@ -106,11 +107,15 @@ def _read_file(path: bytes) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a file")
         if status.st_size > LARGEST_FILE:
-            raise OSError(errno.EFBIG, f"more than {LARGEST_FILE:,} bytes")
+            raise OSError(errno.EFBIG, TOO_LARGE)
         content = os.read(file, status.st_size + 1)
         if len(content) == status.st_size:  # nearly always: no call more to see the end
             return content
-        return content + b"".join(iter(lambda: os.read(file, status.st_size + 1), b""))
+        while more := os.read(file, LARGEST_FILE):  # it's growing, or its size isn't known ahead
+            content += more
+            if len(content) > LARGEST_FILE:
+                raise OSError(errno.EFBIG, TOO_LARGE)
+        return content
     finally:
         os.close(file)
 
@@ -194,9 +199,20 @@ def survey(source: Source, classes: list[str] | None = None) -> Tree:
 
 
 def _class_folders(split_dir: str) -> list[str]:
-    with os.scandir(split_dir) as entries:
-        names = [e.name for e in entries if os.path.isdir(e.path) and not e.name.startswith(".")]
+    entries = _scan(split_dir)
+    names = [e.name for e in entries if os.path.isdir(e.path) and not e.name.startswith(".")]
     return sorted(name for name in names if name != UNLABELLED)
+
+
+def _scan(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yields what a folder holds, in no order; raises `Failure`."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        raise contract.Failure(
+            f"can't list {folder} ({error.strerror}): mend or remove it, run again"
+        ) from None
 
 
 def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) -> None:
@@ -236,17 +252,15 @@ def _count_split(
     source: Source, split: str, classes: tuple[str, ...], left_out: collections.Counter[str]
 ) -> dict[str, int]:
     """Counts the reviews of each class; adds what is left out to `left_out`."""
-    with os.scandir(os.path.join(source.input_dir, split)) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                left_out["hidden"] += 1
-            elif not os.path.isdir(entry.path):
-                left_out["beside the class folders"] += 1
-            elif entry.name not in classes:
-                why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
-                left_out[f"{split}/{contract.one_line(entry.name)}: {why}"] += len(
-                    os.listdir(entry.path)
-                )
+    for entry in _scan(os.path.join(source.input_dir, split)):
+        if entry.name.startswith("."):
+            left_out["hidden"] += 1
+        elif not os.path.isdir(entry.path):
+            left_out["beside the class folders"] += 1
+        elif entry.name not in classes:
+            why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
+            number = sum(1 for _ in _scan(entry.path))
+            left_out[f"{split}/{contract.one_line(entry.name)}: {why}"] += number
     examples = {}
     for name in classes:
         examples[name] = sum(1 for _ in list_reviews(source, f"{split}/{name}", left_out))
@@ -269,12 +283,14 @@ def list_reviews(
       left_out: where the files that aren't reviews are counted, by reason.
     """
     left_out = collections.Counter() if left_out is None else left_out
-    with os.scandir(os.path.join(source.input_dir, folder)) as entries:
-        for entry in entries:
+    folders = [folder]  # a list, for folders may lie deeper in each other than calls may
+    while folders:
+        folder = folders.pop()
+        for entry in _scan(os.path.join(source.input_dir, folder)):
             if entry.name.startswith("."):
                 left_out["hidden"] += 1
             elif entry.is_dir(follow_symlinks=False):
-                yield from list_reviews(source, f"{folder}/{entry.name}", left_out)
+                folders.append(f"{folder}/{entry.name}")
             elif not _is_file(entry):
                 left_out["links to folders, and special files"] += 1
             elif not fnmatch.fnmatchcase(entry.name, source.pattern):

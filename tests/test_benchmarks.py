@@ -124,14 +124,18 @@ def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run.importlib, "import_module", {"benchmarks.scale": Part}.get)
     output = tmp_path / "results.json"
+    output.write_text('{"feed": "as it was"}')
     run.main(["--only", "scale", "--counts", "6,9", "--repeats", "2", "--output", str(output)])
-    results = json.loads(output.read_text())
+    written = json.loads(output.read_text())
+    assert written.keys() == {"feed", "scale"}
+    assert written["feed"] == "as it was"
+    results = written["scale"]
     assert results["command"] == (
         f"python -m benchmarks.run --only scale --counts 6,9 --repeats 2 --output {output}"
     )
     assert results["machine"]["cores"] >= 1
     assert results["packages"].keys() == set(run.PACKAGES)
-    [(name, measured)] = results["parts"]["scale"]["contenders"].items()
+    [(name, measured)] = results["contenders"].items()
     assert (name, measured["median"]["peak_mib"], len(measured["runs"])) == ("a", 1.5, 2)
 
 

@@ -483,6 +483,25 @@ def test_a_dataset_without_its_bad_files_is_up_to_date(tmp_path):
     assert ran(source, target)
 
 
+def test_a_dataset_made_without_its_bad_files_is_no_excuse_to_pass_over_them(tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    many(source)
+    (source / "train/pos/7.txt").write_bytes(b"x" * 10_000_001)
+    run(source, target)
+    with pytest.raises(contract.Failure, match=r"^1 of 300 files of .*7\.txt \(more than"):
+        run(source, target, "--on_bad_file=fail")
+    assert contract.read_manifest(str(target)).bad_files == 1
+
+
+def test_a_split_of_bad_files_alone_is_refused(tmp_path):
+    many(tmp_path / "in")
+    for name in ("neg", "pos"):
+        write(tmp_path / "in", {f"test/{name}/0.txt": b"x" * 10_000_001})
+    with pytest.raises(contract.BadInput, match=r"^nothing is left of reviews in test: "):
+        run(tmp_path / "in", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["in"]
+
+
 @pytest.mark.parametrize("flags", [["--on_bad_file=fail"], []])
 def test_bad_files_that_are_too_many_end_the_run_in_one_line(tmp_path, monkeypatch, flags):
     """Unless told otherwise that is more than one percent."""

@@ -1,4 +1,6 @@
+import contextlib
 import os
+import subprocess
 
 import pytest
 from tiny_tree import write
@@ -35,6 +37,50 @@ def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
         "not *.txt": 1,
         "train/unsup: no labels": 2,
     }
+
+
+@contextlib.contextmanager
+def nested(folder, name, depth):
+    """Makes a folder in a folder in a folder, and a review in the last one."""
+    with contextlib.chdir(folder):  # whole paths may be longer than the system takes
+        for _ in range(depth):
+            os.mkdir(name)
+            os.chdir(name)
+        write(".", {"./deep.txt": "deep"})
+    yield
+    subprocess.run(["rm", "-r", folder / name], check=True)  # too deep for Python's own
+
+
+def test_folders_may_lie_deep_in_each_other(tmp_path):
+    write(tmp_path, GOOD)
+    with nested(tmp_path / "train/neg", "a", 1500):
+        assert reviews.survey(reviews.Source(str(tmp_path))).examples["train"]["neg"] == 3
+
+
+def test_a_folder_that_cannot_be_listed_is_named_in_one_line(tmp_path):
+    write(tmp_path, GOOD)
+    message = r"^can't list .*neg/a.* \(File name too long\): "
+    with (
+        nested(tmp_path / "train/neg", "a" * 250, 20),
+        pytest.raises(contract.Failure, match=message),
+    ):
+        reviews.survey(reviews.Source(str(tmp_path)))
+
+
+def test_a_folder_that_vanishes_is_named_in_one_line(tmp_path):
+    source = reviews.Source(str(tmp_path))
+    with pytest.raises(contract.Failure, match=r"^can't list .*/train/gone \(No such file or dir"):
+        list(reviews.list_folder(("train", "gone", 0), source))
+
+
+def test_a_file_without_an_end_is_bad(tmp_path, monkeypatch):
+    """As those of /proc may be, whose size isn't known ahead."""
+    write(tmp_path, GOOD)
+    bad = {}
+    monkeypatch.setattr(os, "read", lambda file, size: b"x" * size)
+    keys = [b"train/neg/0.txt"]
+    assert list(reviews.Source(str(tmp_path)).read_good(keys, bad)) == []
+    assert bad == {b"train/neg/0.txt": "more than 10,000,000 bytes"}
 
 
 def test_survey_sorts_classes_of_any_name_and_takes_a_missing_test_split(tmp_path):

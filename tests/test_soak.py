@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from soak import damage, stops
+from soak import damage, stops, surroundings
 
 from pipelines import contract
 
@@ -18,6 +18,11 @@ def test_damage_is_refused_by_name_or_harmless(tmp_path, fault):
 @pytest.mark.parametrize("fault", ["SIGKILL while preprocess runs", "SIGTERM while train runs"])
 def test_a_stop_leaves_the_old_one_or_the_new_one(tmp_path, fault):
     assert stops.FAULTS[fault](random.Random(0), tmp_path) in (stops.OLD, stops.NEW)
+
+
+def test_trouble_is_told_in_one_line_or_too_late(tmp_path):
+    fault = surroundings.FAULTS["a folder vanishes while preprocess runs"]
+    assert fault(random.Random(0), tmp_path) in (surroundings.TOLD, stops.NEW)
 
 
 def test_what_is_wrong_is_told(tmp_path):

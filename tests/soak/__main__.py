@@ -11,12 +11,12 @@ from collections.abc import Callable
 from rich import box, console, progress, table
 
 from pipelines import contract
-from tests.soak import damage, stops
+from tests.soak import damage, stops, surroundings
 
 # Takes an empty folder to work in; returns the outcome of one trial.
 Fault = Callable[[random.Random, str], str]
 
-PARTS = {"damage": damage.FAULTS, "stops": stops.FAULTS}
+PARTS = {"damage": damage.FAULTS, "stops": stops.FAULTS, "surroundings": surroundings.FAULTS}
 WIDTH = 120  # of the table, also where it isn't shown on a terminal
 RESULTS = pathlib.Path(__file__).with_name("results.json")
 

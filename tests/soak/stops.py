@@ -35,7 +35,7 @@ OLD_FLAGS = {"preprocess": ["--num_shards=1"], "train": ["--seed=1"]}
 NEW_FLAGS = {"preprocess": ["--num_shards=2"], "train": ["--seed=2", "--checkpoint_every=1"]}
 
 
-def _start(root: pathlib.Path, command: str, *flags: str) -> subprocess.Popen:
+def start(root: pathlib.Path, command: str, *flags: str) -> subprocess.Popen:
     (root / "temp").mkdir(exist_ok=True)
     module, *own = (part.format(root=root) for part in COMMANDS[command])
     return subprocess.Popen(
@@ -47,16 +47,16 @@ def _start(root: pathlib.Path, command: str, *flags: str) -> subprocess.Popen:
     )
 
 
-def _run(root: pathlib.Path, command: str, *flags: str) -> str:
+def run(root: pathlib.Path, command: str, *flags: str) -> str:
     """Runs a command; returns what tells apart what it made."""
-    process = _start(root, command, *flags)
+    process = start(root, command, *flags)
     _, errors = process.communicate()
     if process.returncode:
         raise contract.Failure(f"{command} failed: {errors.strip()}")
-    return _made(root, command)
+    return made(root, command)
 
 
-def _made(root: pathlib.Path, command: str) -> str:
+def made(root: pathlib.Path, command: str) -> str:
     """Tells what is there; raises `BadInput` if it isn't whole."""
     out = root / "out"
     if command == "preprocess":
@@ -67,7 +67,7 @@ def _made(root: pathlib.Path, command: str) -> str:
 
 
 @functools.cache
-def _ready(command: str) -> tuple[tempfile.TemporaryDirectory, str, str, float]:
+def ready(command: str) -> tuple[tempfile.TemporaryDirectory, str, str, float]:
     """Makes the old one, once a process.
 
     Returns:
@@ -77,19 +77,19 @@ def _ready(command: str) -> tuple[tempfile.TemporaryDirectory, str, str, float]:
     root = pathlib.Path(folder.name)
     sample.write(str(root / "in"), count=NUM_REVIEWS, seed=0)
     if command == "train":
-        _run(root, "preprocess")
+        run(root, "preprocess")
         os.rename(root / "out", root / "records")
-    new = _run(root, command, *NEW_FLAGS[command])
+    new = run(root, command, *NEW_FLAGS[command])
     started = time.monotonic()
-    old = _run(root, command, *OLD_FLAGS[command])
+    old = run(root, command, *OLD_FLAGS[command])
     return folder, old, new, time.monotonic() - started
 
 
 def _trial(rng: random.Random, work_dir: str, *, command: str, number: signal.Signals) -> str:
-    folder, old, new, seconds = _ready(command)
+    folder, old, new, seconds = ready(command)
     root = pathlib.Path(work_dir)
     subprocess.run(["cp", "-a", f"{folder.name}/.", str(root)], check=True)
-    process = _start(root, command, *NEW_FLAGS[command])
+    process = start(root, command, *NEW_FLAGS[command])
     time.sleep(rng.uniform(0, seconds))
     process.send_signal(number)
     _, errors = process.communicate()
@@ -99,10 +99,10 @@ def _trial(rng: random.Random, work_dir: str, *, command: str, number: signal.Si
         return f"WRONG: exit code {process.returncode}: {errors.strip()[-300:]}"
     if begun and number != signal.SIGKILL and errors not in ("", "stopped\n"):
         return f"WRONG: it printed {errors.strip()[-300:]}"
-    found = _made(root, command)
+    found = made(root, command)
     if found not in (old, new):
         return "WRONG: neither the old one nor the new one is there"
-    if _run(root, command, *NEW_FLAGS[command]) != new:
+    if run(root, command, *NEW_FLAGS[command]) != new:
         return "WRONG: the next run gave other bytes"
     left = {*os.listdir(root), *os.listdir(root / "temp")} - {*os.listdir(folder.name)}
     if left:
@@ -114,9 +114,9 @@ def _two_at_once(rng: random.Random, work_dir: str) -> str:
     """Starts two runs into one folder, the second a little later."""
     root = pathlib.Path(work_dir)
     sample.write(str(root / "in"), count=NUM_REVIEWS, seed=0)
-    first = _start(root, "preprocess", "--num_shards=1")
+    first = start(root, "preprocess", "--num_shards=1")
     time.sleep(rng.uniform(0, 2))
-    second = _start(root, "preprocess", "--num_shards=2")
+    second = start(root, "preprocess", "--num_shards=2")
     ended = [(process.communicate()[1], process.returncode) for process in (first, second)]
     shards = len(contract.read_manifest(str(root / "out")).splits[contract.TRAIN].shards)
     refused = [errors for errors, code in ended if code == 2]
