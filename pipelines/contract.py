@@ -434,34 +434,64 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
       BadInput: if `path` can't be replaced.
     """
     path = os.path.realpath(path)  # a link stays: what it points to is replaced
-    new, old = (beside(path, which) for which in ("new", "old"))
+    # A name of its own: a worker may outlive a run that was killed, and write on.
+    new = os.path.join(beside(path, "new"), str(os.getpid()))
     with contextlib.ExitStack() as stack:
         with _refused(path):
             if not os.path.exists(parent := os.path.dirname(path)):
                 os.makedirs(parent, exist_ok=True)
-            stack.enter_context(_locked(path))
+            stack.enter_context(_swept(path))
+            _check_replaceable(path, files, marker)
+            os.makedirs(new)
+        with _disk_errors_told(path), _temporary_files(new):
+            yield new
+        with _refused(path):
+            _put_in_place(new, path)
+
+
+def mend(path: str) -> None:
+    """Makes good what a run that was killed has left beside `path`, unless another is at it."""
+    path = os.path.realpath(path)
+    if os.path.exists(beside(path, "lock")):
+        with contextlib.suppress(BadInput, OSError), _swept(path):
+            pass
+
+
+@contextlib.contextmanager
+def _swept(path: str) -> Iterator[None]:
+    """Holds the lock on `path`; before and after, nothing of any run lies beside it."""
+    with _locked(path):
         try:
-            with _refused(path):
-                _put_back(old, path)  # a run was killed between the two renames below
-                _check_replaceable(path, files, marker)
-                shutil.rmtree(new, ignore_errors=True)  # what a run that was killed has left
-                os.mkdir(new)
-            with _disk_errors_told(path), _temporary_files(new):
-                yield new
-            with _refused(path):
-                shutil.rmtree(old, ignore_errors=True)
-                if os.path.exists(path):
-                    os.rename(path, old)
-                os.rename(new, path)
+            _sweep(path)
+            yield
         finally:
-            _put_back(old, path)
-            for folder in (new, old):
-                shutil.rmtree(folder, ignore_errors=True)
+            _sweep(path)
 
 
-def _put_back(old: str, path: str) -> None:
+def _sweep(path: str) -> None:
+    new, old = (beside(path, which) for which in ("new", "old"))
     if os.path.exists(old) and not os.path.exists(path):
-        os.rename(old, path)
+        os.rename(old, path)  # a run ended between two renames
+    for folder in (new, old):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(new: str, path: str) -> None:
+    """Renames `new` to `path`; what was there goes where it is swept."""
+    if os.path.exists(path):
+        if _exchange(new, path):
+            return
+        os.rename(path, beside(path, "old"))
+    os.rename(new, path)
+
+
+def _exchange(one: str, other: str) -> bool:
+    """Exchanges two folders in a single step, or tells that the system can't."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux; Python doesn't know it
+    paths = (-100, os.fsencode(one), -100, os.fsencode(other))  # AT_FDCWD
+    return rename is not None and rename(*paths, 2) == 0  # RENAME_EXCHANGE
 
 
 @contextlib.contextmanager
@@ -536,6 +566,8 @@ def _locked(path: str) -> Iterator[None]:
 
 
 def _check_replaceable(path: str, files: str, marker: str) -> None:
+    if os.path.islink(path):
+        raise BadInput(f"{path} is a link that leads to itself: name another folder")
     if os.path.ismount(path):
         raise BadInput(f"{path} is a mount point, which can't be replaced: name a folder inside it")
     names = sorted(os.listdir(path)) if os.path.exists(path) else []

@@ -48,6 +48,7 @@ def main(argv: list[str]) -> None:
     flags = _data_flags(args)
     contract.check_path(os.path.realpath(args.output))
     options = _beam_options(args.runner, beam_flags) if beam_flags else None  # may be misspelt
+    contract.mend(args.output)
     if not args.force and _is_up_to_date(args, flags):
         contract.say(f"{args.output} is up to date with {args.input}")
         return

@@ -100,6 +100,53 @@ def test_temporary_files_lie_in_the_folder_and_go_with_the_block(tmp_path):
     assert tempfile.gettempdir() == before
 
 
+def killed(tmp_path, last):
+    """Runs a program that makes `out` and is killed in `last`; returns what it printed."""
+    program = (
+        "import os; from pipelines import contract\n"
+        "kill = lambda: os.kill(os.getpid(), 9)\n"
+        f"with contract.whole_folder({str(tmp_path / 'out')!r}, files='a|b', marker='a') as new:\n"
+        "  open(f'{new}/a', 'w').write('new'); print(new, flush=True)\n"
+        f"  {last}"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def exchanges(tmp_path):
+    """Skips a test where the system can't exchange two folders in one step."""
+    write(tmp_path, {"one/x": "", "other/x": ""})
+    if not contract._exchange(str(tmp_path / "one"), str(tmp_path / "other")):
+        pytest.skip("folders can't be exchanged here")
+    shutil.rmtree(tmp_path / "one")
+    shutil.rmtree(tmp_path / "other")
+
+
+def test_a_folder_is_there_at_any_moment_of_its_replacement(tmp_path, exchanges):
+    write(tmp_path, {"out/a": "old"})
+    killed(tmp_path, "was = contract._exchange; contract._exchange = lambda *a: (was(*a), kill())")
+    assert (tmp_path / "out" / "a").read_text() == "new"
+    contract.mend(str(tmp_path / "out"))
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_mend_leaves_a_run_alone_that_is_at_work(tmp_path):
+    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+        fill(new)
+        contract.mend(str(tmp_path / "out"))
+    assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_a_worker_that_outlives_its_run_writes_nothing_into_the_next(tmp_path):
+    of_the_killed = killed(tmp_path, "kill()")
+    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+        assert new != of_the_killed
+        assert not os.path.exists(of_the_killed)
+
+
 def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
     write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
     with pytest.raises(KeyError), contract.whole_folder(str(tmp_path / "out"), **OURS):
@@ -119,11 +166,12 @@ def test_a_failure_between_the_two_renames_puts_the_old_one_back(
     rename = os.rename
 
     def fail(source, target):
-        if source.endswith("-new"):
+        if "-new" in source:
             raise fault
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", fail)
+    monkeypatch.setattr(contract, "_exchange", lambda *_: False)
     with pytest.raises(error), contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
         fill(new)
     assert os.listdir(tmp_path) == ["out"]
@@ -164,6 +212,16 @@ def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
         contract.whole_folder(str(tmp_path / "out"), **OURS),
     ):
         pass
+
+
+def test_a_link_that_leads_to_itself_is_refused_before_the_work(tmp_path):
+    (tmp_path / "out").symlink_to("out")
+    with (
+        pytest.raises(contract.BadInput, match="out is a link that leads to itself"),
+        contract.whole_folder(str(tmp_path / "out"), **OURS),
+    ):
+        pytest.fail("the work has begun")
+    assert os.listdir(tmp_path) == ["out"]
 
 
 @pytest.mark.parametrize("path", ["file", "file/below"])

@@ -404,6 +404,23 @@ def test_a_manifest_that_cannot_be_read_is_not_made_anew_unasked(tmp_path):
     assert ran(tmp_path / "in", tmp_path / "out")
 
 
+def test_what_a_killed_run_left_is_swept_also_if_there_is_nothing_to_do(tiny, tmp_path):
+    folder, _ = tiny
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    write(tmp_path, {".out.textrecords-lock": "", ".out.textrecords-new/0/train-0": "half"})
+    assert not ran(tmp_path / "in", tmp_path / "out")
+    assert sorted(os.listdir(tmp_path)) == ["in", "out"]
+
+
+def test_if_needed_keeps_a_dataset_whose_replacement_was_stopped_half_way(tmp_path):
+    """Its own flags would be lost otherwise."""
+    write(tmp_path / "in", TREE)
+    run(tmp_path / "in", tmp_path / "out", "--max_tokens=5")
+    (tmp_path / "out").rename(tmp_path / ".out.textrecords-old")
+    write(tmp_path, {".out.textrecords-lock": ""})
+    assert run(tmp_path / "in", tmp_path / "out", "--if_needed").flags.max_tokens == 5
+
+
 def test_a_misspelt_flag_is_refused_also_if_there_is_nothing_to_do(tmp_path):
     write(tmp_path / "in", TREE)
     run(tmp_path / "in", tmp_path / "out")
