@@ -323,6 +323,8 @@ def shard_paths(records_dir: str, manifest: Manifest, split: str) -> list[str]:
 def write_sums(folder: str, known: Mapping[str, str] | None = None) -> None:
     """Writes the SHA-256 of each file of a folder, by which `check_whole` knows it again.
 
+    All of it is on the disk then, so that no power cut leaves sums of files that aren't.
+
     Args:
       folder: a dataset or a model.
       known: the SHA-256 of files that were hashed as they were written.
@@ -332,6 +334,19 @@ def write_sums(folder: str, known: Mapping[str, str] | None = None) -> None:
         for name in sorted(_files(folder)):
             sha256 = known.get(name) or file_sha256(os.path.join(folder, name))
             file.write(f"{sha256}  {name}\n")
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # temporary files
+        for name in (*names, ""):
+            _flush(os.path.join(parent, name))
+
+
+def _flush(path: str) -> None:
+    """Waits until a file or folder is on the disk, where a power cut leaves it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def check_whole(folder: str, command: str) -> None:

@@ -51,6 +51,23 @@ def test_somebodys_own_folder_is_refused(tmp_path, name):
     assert (tmp_path / "out" / name).read_text() == "mine"
 
 
+def test_all_files_with_sums_are_on_the_disk(tmp_path, monkeypatch):
+    """Or a power cut may leave a whole list of files that are not."""
+    write(tmp_path, {"out/a": "x", "out/deep/er/b": "y", "out/logs/c": "z", "out/.temp-1/d": ""})
+    flushed, fsync = set(), os.fsync
+
+    def record(file):
+        flushed.add(os.fstat(file).st_ino)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", record)
+    contract.write_sums(str(tmp_path / "out"))
+    made = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    lasting = {path.stat().st_ino for path in made if ".temp-1" not in path.parts}
+    assert flushed == lasting
+    assert contract.SUMS in os.listdir(tmp_path / "out")
+
+
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk")
