@@ -331,3 +331,21 @@ def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
     tiny_dataset.write(records, {"train": [("a", 0), ("c", 1)]})
     with pytest.raises(contract.Failure, match="was replaced while it was being read: run again"):
         contract.check_unchanged(records, manifest)
+
+
+def test_a_dataset_replaced_while_it_is_checked_is_no_mix_of_both(tmp_path, monkeypatch):
+    tiny_dataset.write(tmp_path / "records", {"train": [("a", 0), ("b", 1)]})
+    tiny_dataset.write(tmp_path / "next", {"train": [("a", 0), ("c", 1)]})
+    file_sha256 = contract.file_sha256
+    moves = [("records", "old"), ("next", "records")]
+
+    def replace_and_hash(path):
+        while moves:
+            source, target = moves.pop(0)
+            os.rename(tmp_path / source, tmp_path / target)
+        return file_sha256(path)
+
+    monkeypatch.setattr(contract, "file_sha256", replace_and_hash)
+    with pytest.raises(contract.BadInput, match="isn't what it was when SHA256SUMS was written"):
+        contract.read_manifest(str(tmp_path / "records"))
+    assert contract.read_manifest(str(tmp_path / "records")).splits["train"].examples == 2
