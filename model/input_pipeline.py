@@ -1,7 +1,7 @@
 """From the shards of a dataset to the batches that a network takes.
 
 The stages, in this order: read the shards in parallel; parse many records by one op; cut and pad;
-cache what never changes; gather the rows in a new order each epoch; batch; prefetch. A cache behind
+cache what never changes; gather the rows in a new order each epoch; prefetch; batch. A cache behind
 the shuffle would freeze the first epoch's order.
 
 Rows travel in blocks up to the last stage: to hand on single ones takes longer than to make them.
@@ -19,7 +19,7 @@ from pipelines import contract
 # Records read and parsed together: one at a time is several times slower, and more gain nothing.
 PARSED_TOGETHER = 512
 # Rows put into a new order together.
-GATHERED_TOGETHER = 2048
+GATHERED_TOGETHER = 4096
 # Widths that batches of rows of like length are cut to: for each of them XLA compiles the step.
 WIDTHS = 8
 # Shards open at once. A fixed number, since the order of the rows depends on it.
@@ -104,7 +104,7 @@ def batches(rows: Rows, batch_size: int) -> tf.data.Dataset:
     They go through all rows once. The last one is smaller if the rows don't come out even.
     """
     known = tf.data.experimental.assert_cardinality(num_batches(rows, batch_size))
-    return rows.blocks.rebatch(batch_size).apply(known).apply(_prefetched)
+    return rows.blocks.rebatch(batch_size).apply(known).prefetch(2).apply(_in_order)
 
 
 def shuffled_batches(
@@ -137,7 +137,8 @@ def shuffled_batches(
             return tf.gather(tokens, taken), tf.gather(labels, taken)
 
         starts = tf.data.Dataset.range(0, rows.number, GATHERED_TOGETHER)
-        return starts.map(gather).rebatch(batch_size)
+        # Few large blocks wait ahead, not many small batches: each would wake a thread.
+        return starts.map(gather).prefetch(2).rebatch(batch_size)
 
     # An epoch an element. To look for a row more shows the end, and only then a cache is whole.
     whole = rows.blocks.rebatch(rows.number + 1).repeat()
@@ -146,7 +147,7 @@ def shuffled_batches(
     if by_length:
         shuffled = shuffled.map(_trim)
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return shuffled.apply(endless).apply(_prefetched)
+    return shuffled.apply(endless).apply(_in_order)
 
 
 def _by_length(
@@ -173,13 +174,13 @@ def _width(tokens: tf.Tensor) -> tf.Tensor:
     return tf.minimum(-(-lengths // step) * step, tokens.shape[1])
 
 
-def _prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def _in_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     # Parallel reads must not change the order: a seed repeats a run.
     options.deterministic = True
     # There's little to tune, and its thread can hold up the end of an epoch for a second or more.
     options.autotune.enabled = False
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return dataset.with_options(options)
 
 
 def fit_tokens(tokens: tf.RaggedTensor, *, max_tokens: int, max_len: int) -> tf.Tensor:
