@@ -99,7 +99,7 @@ class Assign:
         """Returns, by split, which of the reviews with one text stay; adds to `audited`."""
         found: dict[str, list[reviews.Review]] = {}
         for review in same_text:
-            text_hash, key, _ = review
+            text_hash, key, *_ = review
             found.setdefault(self.split(text_hash, key), []).append(review)
         if len(same_text) > 1:
             audited.findings.extend(_findings(found))
@@ -135,12 +135,12 @@ def _findings(found: dict[str, list[reviews.Review]]) -> Iterator[Finding]:
     """Describes reviews with one text, by split."""
     for split, same in found.items():
         if len(same) > 1:
-            yield finding("duplicate", (key for _, key, _ in same), split=split)
+            yield finding("duplicate", (key for _, key, *_ in same), split=split)
     everywhere = sorted(itertools.chain.from_iterable(found.values()))
-    keys = [key for _, key, _ in everywhere]
+    keys = [key for _, key, *_ in everywhere]
     if len(found) > 1:
         yield finding("leak", keys, splits=sorted(found, key=contract.SPLITS.index))
-    if len({label for _, _, label in everywhere}) > 1:
+    if len({label for _, _, label, _ in everywhere}) > 1:
         yield finding("contrary labels", keys)
 
 
@@ -158,9 +158,10 @@ def digest(
 
     def good() -> Iterator[tuple[bytes, bytes]]:
         for key, content in source.read_good(labels, bad):
-            text_hash = reviews.text_hash(source.decode(content)[0])
+            text = source.decode(content)[0]
+            text_hash = reviews.text_hash(text)
             bucket = int.from_bytes(text_hash[:6], "big") % num_buckets
-            by_bucket[bucket].append((text_hash, key, labels[key]))
+            by_bucket[bucket].append((text_hash, key, labels[key], len(text)))
             yield key, content
 
     fingerprint = reviews.fingerprint(good())

@@ -130,9 +130,9 @@ def _is_train(shard: tuple[shards.ShardId, Iterable[list[reviews.Review]]]) -> b
 def _read_shard(
     shard: tuple[shards.ShardId, Iterable[list[reviews.Review]]], source: reviews.Source
 ) -> Iterable[pa.RecordBatch]:
-    chunks = reviews.chunks(shards.in_order(shard[1]), size=reviews.BATCH_SIZE)
     read = functools.partial(reviews.read_batch, source)
-    return (batch for batch, _ in reviews.ahead(chunks, read))
+    batches = reviews.batches(shards.in_order(shard[1]))
+    return (batch for batch, _ in reviews.ahead(batches, read))
 
 
 def _total(name: str, parts: beam.PCollection) -> beam.pvalue.AsSingleton:

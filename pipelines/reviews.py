@@ -25,6 +25,7 @@ LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has
 TOO_LARGE = f"more than {LARGEST_FILE:,} bytes"
 LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
+BATCH_BYTES = 10_000_000  # of text: a batch of large files ends earlier, to fit into memory
 
 # Files that this process has listed and read, for who waits; other processes count for themselves.
 SEEN: collections.Counter[str] = collections.Counter()
@@ -39,9 +40,9 @@ SCHEMA = pa.schema(
 )
 
 
-# Hash of the text, path of the file below the input folder, position of its class. A plain tuple,
-# which Beam encodes much faster than a named one.
-Review = tuple[bytes, bytes, int]
+# Hash of the text, path of the file below the input folder, position of its class, and the text's
+# size in bytes. A plain tuple, which Beam encodes much faster than a named one.
+Review = tuple[bytes, bytes, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,6 +315,20 @@ def list_folder(folder: tuple[str, str, int], source: Source) -> Iterator[list[t
     yield from chunks(((key, label) for key in keys), size=LISTED_TOGETHER)
 
 
+def batches(reviews: Iterable[Review]) -> Iterator[list[Review]]:
+    """Yields lists of `BATCH_SIZE` reviews, or fewer if these have `BATCH_BYTES` of text."""
+    batch: list[Review] = []
+    size = 0
+    for review in reviews:
+        batch.append(review)
+        size += review[-1]
+        if len(batch) == BATCH_SIZE or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def read_batch(source: Source, reviews: list[Review]) -> tuple[pa.RecordBatch, list[bytes]]:
     """Reads reviews, in their order, as a record batch of `SCHEMA`.
 
@@ -327,15 +342,15 @@ def read_batch(source: Source, reviews: list[Review]) -> tuple[pa.RecordBatch, l
     texts = [_read_text(source, review, undecodable) for review in reviews]
     columns = [
         pa.array(texts, pa.large_binary()),
-        pa.array([label for _, _, label in reviews], pa.int64()),
-        pa.array([key for _, key, _ in reviews], pa.large_binary()),
+        pa.array([label for _, _, label, _ in reviews], pa.int64()),
+        pa.array([key for _, key, *_ in reviews], pa.large_binary()),
     ]
     wrapped = [_one_each(column) for column in columns]
     return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), undecodable
 
 
 def _read_text(source: Source, review: Review, undecodable: list[bytes]) -> bytes:
-    hashed, key, _ = review
+    hashed, key, *_ = review
     text, replaced = source.decode(source.read(key))
     if text_hash(text) != hashed:
         path = os.path.join(source.input_dir, os.fsdecode(key))

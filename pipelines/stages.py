@@ -74,7 +74,7 @@ class Dataset:
         bucket = []
         for key, content in self.source.read_good(tree.all_keys(), {}):
             text, _ = self.source.decode(content)
-            bucket.append((reviews.text_hash(text), key, self.class_label(key)))
+            bucket.append((reviews.text_hash(text), key, self.class_label(key), len(text)))
         *assigned, _ = assign((0, [bucket]))
         keys = {
             contract.shard_name(split, index, number, flags.compression): []
@@ -83,7 +83,7 @@ class Dataset:
         }
         for (split, index), kept in assigned:
             name = contract.shard_name(split, index, num_shards[split], flags.compression)
-            keys[name] = [key for _, key, _ in shards.in_order([kept])]
+            keys[name] = [key for _, key, *_ in shards.in_order([kept])]
         return keys
 
     def read(self, keys: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:

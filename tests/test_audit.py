@@ -175,7 +175,7 @@ def test_buckets_give_the_same_whatever_their_order():
     assign = audit.Assign({"train": 3, "test": 2}, 0.0, True, True)
     texts = [b"a", b"a", b"b", b"c", b"c", b"c"]
     files = [
-        (reviews.text_hash(text), f"{split}/x/{n}".encode(), 0)
+        (reviews.text_hash(text), f"{split}/x/{n}".encode(), 0, len(text))
         for n, (text, split) in enumerate(zip(texts, itertools.cycle(["train", "test"])))
     ]
     forth, back = (

@@ -157,7 +157,9 @@ def reviews_of(folder, keys):
     """Returns a `Review` of each key, all with the label 1."""
     source = reviews.Source(str(folder))
     texts = [source.decode(source.read(key))[0] for key in keys]
-    return [(reviews.text_hash(text), key, 1) for text, key in zip(texts, keys, strict=True)]
+    return [
+        (reviews.text_hash(text), key, 1, len(text)) for text, key in zip(texts, keys, strict=True)
+    ]
 
 
 def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
@@ -173,6 +175,17 @@ def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
         "key": [[b"train/pos/b.txt"], [b"train/neg/a.txt"], [b"train/pos/c.txt"]],
     }
     assert undecodable == [b"train/neg/a.txt"]
+
+
+def test_a_batch_ends_at_a_number_of_reviews_or_of_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(reviews, "BATCH_SIZE", 3)
+    monkeypatch.setattr(reviews, "BATCH_BYTES", 10)
+    texts = [b"1234", b"1234", b"12", b"1", b"2", b"3", b"123456789ab", b"\xff" * 4, b"1"]
+    write(tmp_path, {f"{n}": text for n, text in enumerate(texts)})
+    files = reviews_of(tmp_path, [b"%d" % n for n in range(9)])
+    keys = [[key for _, key, *_ in batch] for batch in reviews.batches(files)]
+    assert keys == [[b"0", b"1", b"2"], [b"3", b"4", b"5"], [b"6"], [b"7"], [b"8"]]
+    assert list(reviews.batches([])) == []
 
 
 def test_work_is_one_item_ahead_and_in_order():
