@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, Predicate
 
 FORMAT_VERSION = 3
 
@@ -86,6 +86,16 @@ T = TypeVar("T")
 Count = Annotated[int, Ge(0)]
 Size = Annotated[int, Interval(ge=1, le=LARGEST)]
 Share = Annotated[float, Interval(ge=0, lt=1)]
+
+
+def is_encoding(name: str) -> bool:
+    """Tells whether Python knows a text encoding of this name."""
+    try:
+        b"\xff".decode(name, "replace")  # fails for those that aren't of text, such as base64
+    except (LookupError, ValueError):
+        return False
+    return True
+
 
 COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's name for it
 
@@ -179,7 +189,7 @@ class Flags:
 
     classes: tuple[str, ...] | None
     pattern: str
-    encoding: str
+    encoding: Annotated[str, Predicate(is_encoding)]
     validation: Share
     drop_leaked: bool
     drop_duplicates: bool
@@ -231,6 +241,8 @@ class Manifest:
         manifest = parse_json(cls, text)
         for name, split in manifest.splits.items():
             total = len(split.shards)
+            if split.examples != sum(shard.examples for shard in split.shards):
+                raise ValueError(f"the shards of {name} don't hold {split.examples:,} examples")
             for index, shard in enumerate(split.shards):
                 if shard.file != shard_name(name, index, total, manifest.flags.compression):
                     raise ValueError(f"{shard.file} is no name of shard {index} of {name}")

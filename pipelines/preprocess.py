@@ -104,14 +104,11 @@ def _data_flags(args: argparse.Namespace) -> contract.Flags:
 
 def _encoding(name: str) -> str:
     """Returns Python's own name for an encoding, which may have several."""
-    try:
-        codec = codecs.lookup(name).name
-        b"\xff".decode(codec, "replace")  # fails for those that aren't of text, such as base64
-    except (LookupError, ValueError):
+    if not contract.is_encoding(name):
         raise contract.BadInput(
             f"--encoding {name}: Python knows no such text encoding; try utf-8 or latin-1"
-        ) from None
-    return codec
+        )
+    return codecs.lookup(name).name
 
 
 def _source(input_dir: str, flags: contract.Flags) -> reviews.Source:

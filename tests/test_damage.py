@@ -177,6 +177,8 @@ def test_no_verify_takes_files_as_they_are(records, tmp_path, capsys):
         (("splits", "train", "shards", 0, "file"), "../../x", "../../x is no name of shard 0 of"),
         (("splits", "test", "shards", 1, "file"), "", "no name of shard 1 of test"),
         (("splits", "test", "examples"), -1, "Input should be greater than or equal to 0"),
+        (("splits", "test", "examples"), 99, "the shards of test don't hold 99 examples"),
+        (("flags", "encoding"), "base64", "flags.encoding: Predicate 'is_encoding' failed"),
         (("splits", "../x"), {}, "splits.../x.[key]: Input should be 'train'"),
         (("vocabulary", "file"), "/etc/passwd", "vocabulary.file: Input should be"),
         (("audit", "file"), "../audit.jsonl", "audit.file: Input should be 'audit.jsonl'"),
