@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from benchmarks import preprocess
-from pipelines import contract
+from pipelines import commands, contract
 
-with contract.quiet_imports():
+with commands.quiet_imports():
     import keras
     import numpy as np
     import tensorflow as tf
@@ -120,7 +120,7 @@ def check_same(first: Batches, *others: Batches) -> int:
     """
     rows = count_rows(first)
     if any(count_rows(other) != rows for other in others):
-        raise contract.Failure(
+        raise commands.Failure(
             "the contenders' batches hold other ids: there is nothing to compare"
         )
     return rows.total()

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from pipelines import contract, reviews
+from pipelines import commands, contract, reviews
 
 # What `ru_maxrss` counts in, by the system.
 MAXRSS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
@@ -55,7 +55,7 @@ def run_module(*command: str) -> float:
         output.seek(0)
         if process.returncode:
             last = output.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise contract.Failure(f"{command[0]} failed: {last}")
+            raise commands.Failure(f"{command[0]} failed: {last}")
     return usage.ru_maxrss / MAXRSS_PER_MIB
 
 
@@ -66,12 +66,12 @@ def check_same(ours_dir: str, plain_dir: str) -> dict[str, int]:
         for folder in (ours_dir, plain_dir)
     )
     if vocabulary != other:
-        raise contract.Failure("the contenders' vocabularies differ: there is nothing to compare")
+        raise commands.Failure("the contenders' vocabularies differ: there is nothing to compare")
     num_reviews = 0
     for split in contract.SPLITS:
         records, others = (read_ids(folder, split) for folder in (ours_dir, plain_dir))
         if records != others:
-            raise contract.Failure(f"the contenders' ids of {split} differ: nothing to compare")
+            raise commands.Failure(f"the contenders' ids of {split} differ: nothing to compare")
         num_reviews += records.total()
     return {"reviews": num_reviews, "vocabulary": len(vocabulary) + contract.NUM_RESERVED}
 
@@ -81,7 +81,7 @@ def read_ids(folder: str, split: str) -> collections.Counter[tuple[int, bytes]]:
 
     A review without tokens counts as one OOV: a plain pipeline writes it as no ids at all.
     """
-    with contract.quiet_imports():
+    with commands.quiet_imports():
         import numpy as np
         import tensorflow as tf
 

@@ -19,7 +19,7 @@ from typing import Any
 import rich
 from rich import box, progress, table
 
-from pipelines import contract, reviews, sample
+from pipelines import commands, reviews, sample
 
 RESULTS = pathlib.Path(__file__).with_name("results.json")
 SAMPLE_COUNT = 50_000  # made-up reviews, where no folder is named
@@ -133,27 +133,27 @@ def machine() -> dict[str, Any]:
 def _parts(text: str) -> list[str]:
     names = text.split(",")
     if unknown := sorted(set(names) - set(PARTS)):
-        raise contract.BadInput(f"--only {unknown[0]}: the parts are {', '.join(PARTS)}")
+        raise commands.BadInput(f"--only {unknown[0]}: the parts are {', '.join(PARTS)}")
     return names
 
 
 def _counts(text: str) -> list[int]:
-    return [contract.number(least=6)(count) for count in text.split(",")]
+    return [commands.number(least=6)(count) for count in text.split(",")]
 
 
-def _parser() -> contract.ArgumentParser:
-    parser = contract.ArgumentParser(
+def _parser() -> commands.ArgumentParser:
+    parser = commands.ArgumentParser(
         prog="benchmarks.run",
         description="Times this project side by side with what one would otherwise run.",
     )
     add = parser.add_argument
     add("--input", metavar="DIR", help="the reviews; without it, a large sample is made")
     add("--only", type=_parts, default=",".join(DEFAULT_PARTS), help=f"of {', '.join(PARTS)}")
-    add("--repeats", type=contract.number(least=1), default=5, help="rounds; medians are told")
+    add("--repeats", type=commands.number(least=1), default=5, help="rounds; medians are told")
     add("--counts", type=_counts, default="50000,200000", help="reviews made up for scale")
     add("--output", type=pathlib.Path, default=RESULTS, metavar="FILE", help="the file to write")
     return parser
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

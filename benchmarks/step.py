@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import feed, preprocess
-from pipelines import contract, reviews
+from pipelines import commands, contract, reviews
 
-with contract.quiet_imports():
+with commands.quiet_imports():
     import keras
     import tensorflow as tf
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from model import config
-from pipelines import contract
+from pipelines import commands
 
 KEPT = 2  # should the newest be damaged, there is the one before
 NAME = "ckpt"
@@ -80,12 +80,12 @@ class Checkpoints(keras.callbacks.Callback):
                 self._check_same(state["described"])
                 self._checkpoint.restore(path).assert_consumed()
             except (tf.errors.OpError, LookupError, TypeError, ValueError, AssertionError):
-                contract.say(f"{path} is damaged, and left out")
+                commands.say(f"{path} is damaged, and left out")
                 continue
             self._resumed = state
             self.history = state["history"]
             self._epoch, self._first_step = divmod(step, self._steps_per_epoch)
-            contract.say(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
+            commands.say(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
             return step
         return 0
 
@@ -100,7 +100,7 @@ class Checkpoints(keras.callbacks.Callback):
             if value != self._described[part].get(name)
         ]
         what = f"with {', '.join(differing)}" if differing else "on other records"
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"a training {what} was stopped here, and {self._folder} keeps its state: go on with "
             "that one, or give --no_resume"
         )

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import re
 
-from pipelines import contract
+from pipelines import commands, contract, folders
 
 CONFIG = "config.json"
 METRICS = "metrics.json"
@@ -19,7 +19,7 @@ CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model f
 MODEL_FILES = "|".join(
     map(
         re.escape,
-        (CONFIG, METRICS, WEIGHTS, os.path.dirname(SERVING), contract.SUMS, contract.LOGS),
+        (CONFIG, METRICS, WEIGHTS, os.path.dirname(SERVING), folders.SUMS, folders.LOGS),
     )
 )
 
@@ -75,20 +75,20 @@ def read(model_dir: str, *, verify: bool = True) -> Config:
     Raises:
       BadInput: if there is no model, a damaged one, or one that this version cannot read.
     """
-    contract.check_path(model_dir)
+    folders.check_path(model_dir)
     if not os.path.isdir(model_dir):
-        raise contract.BadInput(f"no model in {model_dir}: run `make train` first")
+        raise commands.BadInput(f"no model in {model_dir}: run `make train` first")
     path = os.path.join(model_dir, CONFIG)
     try:
-        settings = contract.parse_json(Config, contract.read_text(path))
+        settings = contract.parse_json(Config, folders.read_text(path))
     except FileNotFoundError:
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{model_dir} holds no {CONFIG}, so no whole model: run `make train` first"
         ) from None
     except (OSError, ValueError) as error:
-        raise contract.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+        raise commands.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
     if verify:
-        contract.check_whole(model_dir, "train")
+        folders.check_whole(model_dir, "train")
     return settings
 
 
@@ -105,7 +105,7 @@ def check_fits(manifest: contract.Manifest, network: Network) -> None:
 
 
 def _refuse(flag: str, wanted: int, most: int) -> None:
-    raise contract.BadInput(
+    raise commands.BadInput(
         f"--{flag} {wanted}: the records were cut at {most}; take at most that, "
         f"or preprocess again with --{flag} {wanted}"
     )

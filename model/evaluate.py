@@ -14,7 +14,7 @@ import rich.progress
 import rich.table
 
 from model import config
-from pipelines import contract
+from pipelines import commands, contract
 
 if TYPE_CHECKING:
     import keras
@@ -54,11 +54,11 @@ def evaluate(model: "keras.Model", rows: "input_pipeline.Rows", *, num_classes: 
 
 def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
     """Prints an evaluation."""
-    names = [rich.markup.escape(contract.one_line(name)) for name in classes]
+    names = [rich.markup.escape(commands.one_line(name)) for name in classes]
     table = rich.table.Table("class", *(f"taken for {name}" for name in names))
     for name, counts in zip(names, evaluation.confusion_matrix, strict=True):
         table.add_row(name, *(f"{count:,}" for count in counts))
-    contract.say(f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}")
+    commands.say(f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}")
     rich.print(table)
 
 
@@ -71,7 +71,7 @@ def load_model(model_dir: str, settings: config.Config) -> "keras.Model":
     try:
         model.load_weights(path)  # before compiling: a new optimizer's state wouldn't match
     except (OSError, ValueError) as error:
-        raise contract.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+        raise commands.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
     lstm.compile_model(model, settings.training)
     return model
 
@@ -79,7 +79,7 @@ def load_model(model_dir: str, settings: config.Config) -> "keras.Model":
 def check_same_classes(settings: config.Config, manifest: contract.Manifest) -> None:
     """Raises `BadInput` if the labels of the records mean something else to the model."""
     if settings.classes != manifest.classes:
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"the model knows the classes {', '.join(settings.classes)}, but the records have "
             f"{', '.join(manifest.classes)}: name the records it was trained on"
         )
@@ -87,25 +87,25 @@ def check_same_classes(settings: config.Config, manifest: contract.Manifest) -> 
 
 def _check_same_vocabulary(settings: config.Config, manifest: contract.Manifest) -> None:
     if settings.vocabulary.sha256 != manifest.vocabulary.sha256:
-        raise contract.BadInput(
+        raise commands.BadInput(
             "the records have another vocabulary than the model: name those it was trained on"
         )
 
 
 def main(argv: list[str]) -> None:
-    parser = contract.ArgumentParser(
+    parser = commands.ArgumentParser(
         prog="model.evaluate", description="Evaluates a trained model on the test split."
     )
     parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
-    parser.add_argument("--no_verify", action="store_true", help=contract.NO_VERIFY)
+    parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
     args = parser.parse_args(argv)
     manifest = contract.read_manifest(args.records, verify=not args.no_verify)
     settings = config.read(args.model_dir, verify=not args.no_verify)
     check_same_classes(settings, manifest)
     _check_same_vocabulary(settings, manifest)
     config.check_fits(manifest, settings.network)
-    with contract.quiet_imports():
+    with commands.quiet_imports():
         from model import input_pipeline
     rows = input_pipeline.read_split(
         args.records,
@@ -121,4 +121,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

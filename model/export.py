@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from model import input_pipeline, lstm
 from model.config import Network
-from pipelines import contract
+from pipelines import commands, contract
 
 
 def load_transform(records_dir: str) -> tf.Module:
@@ -16,7 +16,7 @@ def load_transform(records_dir: str) -> tf.Module:
     try:
         return tf.saved_model.load(path)
     except (OSError, tf.errors.OpError):
-        raise contract.BadInput(f"no whole {path}: run `make preprocess` again") from None
+        raise commands.BadInput(f"no whole {path}: run `make preprocess` again") from None
 
 
 def export(

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from model import checkpoints, config, evaluate, input_pipeline
-from pipelines import contract
+from pipelines import commands, contract, folders
 
 
 def fit(
@@ -42,7 +42,7 @@ def fit(
     stopper = keras.callbacks.EarlyStopping(
         "val_loss", patience=training.patience, restore_best_weights=True
     )
-    logs_dir = os.path.join(state_dir, contract.LOGS)
+    logs_dir = os.path.join(state_dir, folders.LOGS)
     os.makedirs(logs_dir, exist_ok=True)
     saved = checkpoints.Checkpoints(
         state_dir,
@@ -52,7 +52,7 @@ def fit(
         steps_per_epoch=input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size),
         every=checkpoint_every,
     )
-    contract.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
+    commands.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     callbacks = [
         keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: _check_finite(logs["loss"])
@@ -64,13 +64,13 @@ def fit(
     try:
         _fit_from(saved.restore(), model, rows, training, callbacks)
         _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
-    except contract.Failure:
+    except commands.Failure:
         shutil.rmtree(state_dir)  # it would only fail again
         raise
     best_epoch = len(saved.history["loss"])
     if contract.VALIDATION in rows:
         best_epoch = stopper.best_epoch + 1
-        contract.say(
+        commands.say(
             f"the weights of epoch {best_epoch} are kept: its validation loss is the least"
         )
     return {"history": saved.history, "best_epoch": best_epoch}
@@ -108,6 +108,6 @@ def _fit_from(
 def _check_finite(value: float) -> None:
     """Raises `Failure` unless a loss, or the sum of all weights, is finite."""
     if not math.isfinite(value):
-        raise contract.Failure(
+        raise commands.Failure(
             "the loss is no number any more: try a smaller --learning_rate, or --clipnorm 1"
         )

@@ -14,7 +14,7 @@ import os
 
 import tensorflow as tf
 
-from pipelines import contract
+from pipelines import contract, folders
 
 # Records read and parsed together: one at a time is several times slower, and more gain nothing.
 PARSED_TOGETHER = 512
@@ -222,9 +222,9 @@ def _saved(dataset: tf.data.Dataset, path: str) -> tf.data.Dataset:
     Raises:
       BadInput: if TensorFlow would find no file in `path`.
     """
-    contract.check_path(os.path.realpath(path))
-    if contract.find_damage(path):
-        with contract.whole_folder(path, files=".*", marker="dataset_spec.pb") as new:
+    folders.check_path(os.path.realpath(path))
+    if folders.find_damage(path):
+        with folders.whole_folder(path, files=".*", marker="dataset_spec.pb") as new:
             dataset.save(new)
-            contract.write_sums(new)
+            folders.write_sums(new)
     return tf.data.Dataset.load(path)

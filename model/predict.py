@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from model import config
-from pipelines import contract
+from pipelines import commands
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -24,7 +24,7 @@ def predictions(model_dir: str, texts: Iterable[bytes]) -> Iterator[dict[str, An
     Raises:
       BadInput: if the folder holds no whole model.
     """
-    with contract.quiet_imports():
+    with commands.quiet_imports():
         import tensorflow as tf
     serve = load_signatures(model_dir)["serving_default"]
     texts = iter(texts)
@@ -40,13 +40,13 @@ def predictions(model_dir: str, texts: Iterable[bytes]) -> Iterator[dict[str, An
 
 def load_signatures(model_dir: str) -> Mapping[str, Callable[..., dict[str, "tf.Tensor"]]]:
     """Loads the SavedModel of `export.export`; raises `BadInput`."""
-    with contract.quiet_imports():
+    with commands.quiet_imports():
         import tensorflow as tf
     path = os.path.join(model_dir, config.SERVING)
     try:
         return tf.saved_model.load(path).signatures
     except (OSError, tf.errors.OpError):
-        raise contract.BadInput(f"no whole model in {path}: run `make train` again") from None
+        raise commands.BadInput(f"no whole model in {path}: run `make train` again") from None
 
 
 def show(
@@ -57,14 +57,14 @@ def show(
     With three or more classes the score is that of the label.
     """
     classes = config.read(model_dir, verify=verify).classes
-    width = max(len(contract.one_line(name)) for name in classes)
+    width = max(len(commands.one_line(name)) for name in classes)
     for row in predictions(model_dir, texts):
         if as_json:
-            contract.say(_to_json(row))
+            commands.say(_to_json(row))
             continue
         score = row["score"] if "score" in row else max(row["scores"])
-        label = contract.one_line(row["label"])
-        contract.say(f"{score:.4f}  {label:<{width}}  {row['text']}")
+        label = commands.one_line(row["label"])
+        commands.say(f"{score:.4f}  {label:<{width}}  {row['text']}")
 
 
 def _to_json(row: dict[str, Any]) -> str:
@@ -74,13 +74,13 @@ def _to_json(row: dict[str, Any]) -> str:
 
 
 def main(argv: list[str]) -> None:
-    parser = contract.ArgumentParser(
+    parser = commands.ArgumentParser(
         prog="model.predict", description="Scores texts: the probability of the second class."
     )
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: standard input's lines")
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each text")
-    parser.add_argument("--no_verify", action="store_true", help=contract.NO_VERIFY)
+    parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
     args = parser.parse_args(argv)
     lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
     texts = [os.fsencode(text) for text in args.texts] or lines
@@ -88,4 +88,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from model import config, evaluate, predict
-from pipelines import contract
+from pipelines import commands, contract, folders
 
 if TYPE_CHECKING:
     import keras
@@ -60,12 +60,12 @@ def train(
         training was stopped here.
       Failure: if the loss isn't finite.
     """
-    contract.check_path(os.path.realpath(model_dir))
+    folders.check_path(os.path.realpath(model_dir))
     manifest = contract.read_manifest(records_dir, verify=verify)
     config.check_fits(manifest, network)
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
     network = dataclasses.replace(network, max_tokens=max_tokens)
-    with contract.quiet_imports():
+    with commands.quiet_imports():
         import keras
 
         from model import export, fast_lstm, fit, input_pipeline, lstm
@@ -82,8 +82,8 @@ def train(
         network, training, manifest.classes, manifest.vocabulary, manifest.sha256
     )
     keras.utils.set_random_seed(training.seed)
-    with contract.whole_folder(model_dir, files=config.MODEL_FILES, marker=config.CONFIG) as new:
-        state_dir = contract.beside(model_dir, config.CHECKPOINTS)
+    with folders.whole_folder(model_dir, files=config.MODEL_FILES, marker=config.CONFIG) as new:
+        state_dir = folders.beside(model_dir, config.CHECKPOINTS)
         if not resume:
             shutil.rmtree(state_dir, ignore_errors=True)
         model = lstm.build(network, len(manifest.classes))
@@ -96,10 +96,10 @@ def train(
         test = _evaluate(model, read, manifest)
         contract.check_unchanged(records_dir, manifest)
         _write(new, model, transform, described, {**history, "test": test})
-        os.rename(f"{state_dir}/{contract.LOGS}", f"{new}/{contract.LOGS}")
-        contract.write_sums(new)
+        os.rename(f"{state_dir}/{folders.LOGS}", f"{new}/{folders.LOGS}")
+        folders.write_sums(new)
     shutil.rmtree(state_dir)
-    contract.say(f"wrote {model_dir}")
+    commands.say(f"wrote {model_dir}")
 
 
 def _evaluate(
@@ -107,7 +107,7 @@ def _evaluate(
 ) -> dict[str, Any] | None:
     """Evaluates on the test split, if the dataset has one."""
     if contract.TEST not in manifest.splits:
-        contract.say("the dataset has no test split to evaluate on")
+        commands.say("the dataset has no test split to evaluate on")
         return None
     evaluation = evaluate.evaluate(model, read(contract.TEST), num_classes=len(manifest.classes))
     evaluate.show(evaluation, manifest.classes)
@@ -124,7 +124,7 @@ def _write(
     """Writes all of the model folder but the logs."""
     from model import export
 
-    contract.say("exporting")
+    commands.say("exporting")
     model.save_weights(f"{folder}/{config.WEIGHTS}")
     export.export(
         model,
@@ -143,10 +143,10 @@ def _write_json(path: str, content: dict[str, Any]) -> None:
         file.write("\n")
 
 
-def parser() -> contract.ArgumentParser:
+def parser() -> commands.ArgumentParser:
     """Returns the parser of the command's flags."""
-    number, share = contract.number, contract.number(float, least=0, below=1)
-    flags = contract.ArgumentParser(
+    number, share = commands.number, commands.number(float, least=0, below=1)
+    flags = commands.ArgumentParser(
         prog="model.train",
         description="Trains an LSTM classifier and exports it as a SavedModel that takes raw text.",
     )
@@ -162,7 +162,7 @@ def parser() -> contract.ArgumentParser:
     )
     add("--no_resume", dest="resume", action="store_false", help="start anew, whatever was stopped")
     add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
-    add("--no_verify", action="store_true", help=contract.NO_VERIFY)
+    add("--no_verify", action="store_true", help=commands.NO_VERIFY)
 
     add = flags.add_argument_group("network").add_argument
     add("--max_tokens", type=number(least=3), default=1000, help="ids, with padding and OOV")
@@ -211,7 +211,7 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     network, training = settings(args)
     if training.bucket_by_length and not network.mask_padding:
-        raise contract.BadInput(
+        raise commands.BadInput(
             "--bucket_by_length: the network would see other padding than when it serves: "
             "give --mask_padding, too"
         )
@@ -229,4 +229,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

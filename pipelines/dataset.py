@@ -12,7 +12,7 @@ import zlib
 
 from rich import progress
 
-from pipelines import contract
+from pipelines import commands, contract, folders
 
 TIMEOUT_S = 30  # for the connection and for each read, not for the whole download
 # Text packs to a third or a tenth. Small archives may be of a few files that repeat themselves.
@@ -32,7 +32,7 @@ class Archive:
 
     def is_at(self, path: str) -> bool:
         """Returns whether the whole, unchanged file lies at `path`."""
-        return os.path.getsize(path) == self.size and contract.file_sha256(path) == self.sha256
+        return os.path.getsize(path) == self.size and folders.file_sha256(path) == self.sha256
 
 
 # The Large Movie Review Dataset of Maas et al. (2011).
@@ -49,7 +49,7 @@ def fetch(archive: Archive, path: str) -> None:
     What a broken download has left in `<path>.partial` is resumed, now or by the next call.
 
     Raises:
-      contract.Failure: if the file can't be had, or is not the published one.
+      commands.Failure: if the file can't be had, or is not the published one.
     """
     if os.path.exists(path) and archive.is_at(path):
         return
@@ -59,9 +59,9 @@ def fetch(archive: Archive, path: str) -> None:
         os.remove(partial)  # what was there belonged to another file
         _download(archive, partial)
     if not archive.is_at(partial):
-        found = f"{os.path.getsize(partial)} bytes, SHA-256 {contract.file_sha256(partial)}"
+        found = f"{os.path.getsize(partial)} bytes, SHA-256 {folders.file_sha256(partial)}"
         os.remove(partial)
-        raise contract.Failure(
+        raise commands.Failure(
             f"{archive.url} is not the published file: {found}, "
             f"but {archive.size} bytes, SHA-256 {archive.sha256} is right; nothing was unpacked"
         )
@@ -88,7 +88,7 @@ def _download(archive: Archive, partial: str) -> bool:
         if size < archive.size:
             raise ConnectionError(f"it ended after {size} of {archive.size} bytes")
     except (OSError, http.client.HTTPException) as error:
-        raise contract.Failure(
+        raise commands.Failure(
             f"{archive.url} can't be downloaded ({getattr(error, 'reason', error)}): run it again "
             "to resume, or get the file elsewhere and run `make data ARCHIVE=path/to/file.tar.gz`"
         ) from None
@@ -104,9 +104,9 @@ def unpack(path: str, output: str) -> int:
       The number of files.
 
     Raises:
-      contract.BadInput: if the file is no archive, is broken, or holds anything that isn't a plain
+      commands.BadInput: if the file is no archive, is broken, or holds anything that isn't a plain
         file or folder below `output`.
-      contract.Failure: if the files can't be written.
+      commands.Failure: if the files can't be written.
     """
     partial = f"{output}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
@@ -115,10 +115,10 @@ def unpack(path: str, output: str) -> int:
         _extract(path, partial)
         files = sum(len(names) for _, _, names in os.walk(partial))
         if not files:
-            raise contract.BadInput(f"{path} holds no files: name a tar archive of text files")
+            raise commands.BadInput(f"{path} holds no files: name a tar archive of text files")
         top = _top(partial)
         if not os.path.isdir(os.path.join(top, contract.TRAIN)):
-            raise contract.BadInput(f"{path} has no folder train: it must hold train/<class>/*.txt")
+            raise commands.BadInput(f"{path} has no folder train: it must hold train/<class>/*.txt")
         os.rename(top, output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -141,11 +141,11 @@ def _extract(path: str, folder: str) -> None:
         ValueError,
     ) as error:
         reason = str(error).partition(":\n")[0]  # what each compression finds amiss follows
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{path} can't be unpacked ({reason}): name a whole tar archive of plain text files"
         ) from None
     except OSError as error:
-        raise contract.Failure(f"{path} can't be unpacked ({error})") from None
+        raise commands.Failure(f"{path} can't be unpacked ({error})") from None
 
 
 class _Header(tarfile.TarInfo):
@@ -202,7 +202,7 @@ def _top(folder: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-    parser = contract.ArgumentParser(
+    parser = commands.ArgumentParser(
         prog="pipelines.dataset", description="Downloads and unpacks the IMDb reviews."
     )
     parser.add_argument("--output", default="data/aclImdb", help="the folder to make")
@@ -211,19 +211,19 @@ def main(argv: list[str]) -> None:
 
     output = os.path.realpath(args.output)
     if os.path.isfile(output):
-        raise contract.BadInput(f"{args.output} is a file: name a new folder")
+        raise commands.BadInput(f"{args.output} is a file: name a new folder")
     if os.path.isdir(output) and os.listdir(output):
-        contract.say(f"{args.output} is there already: delete it to unpack again")
+        commands.say(f"{args.output} is there already: delete it to unpack again")
         return
     if args.archive and not os.path.isfile(args.archive):
-        raise contract.BadInput(f"no file {args.archive}: name a tar archive")
+        raise commands.BadInput(f"no file {args.archive}: name a tar archive")
     os.makedirs(os.path.dirname(output), exist_ok=True)
     archive = args.archive or os.path.join(os.path.dirname(output), os.path.basename(IMDB.url))
     if not args.archive:
         fetch(IMDB, archive)
-    contract.say(f"{archive}: SHA-256 {contract.file_sha256(archive)}")
-    contract.say(f"{args.output}: {unpack(archive, output):,} files")
+    commands.say(f"{archive}: SHA-256 {folders.file_sha256(archive)}")
+    commands.say(f"{args.output}: {unpack(archive, output):,} files")
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

@@ -4,23 +4,23 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from pipelines import contract
+from pipelines import commands, contract
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
 def main(argv: list[str]) -> None:
-    parser = contract.ArgumentParser(prog="pipelines.inspect_records", description=__doc__)
+    parser = commands.ArgumentParser(prog="pipelines.inspect_records", description=__doc__)
     parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
     parser.add_argument("--split", default=contract.TRAIN, help="whose records to print")
-    parser.add_argument("--count", type=contract.number(least=1), default=3, help="how many")
-    parser.add_argument("--no_verify", action="store_true", help=contract.NO_VERIFY)
+    parser.add_argument("--count", type=commands.number(least=1), default=3, help="how many")
+    parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
     args = parser.parse_args(argv)
     manifest = contract.read_manifest(args.records, verify=not args.no_verify)
     paths = contract.shard_paths(args.records, manifest, args.split)
     vocabulary = contract.read_vocabulary(os.path.join(args.records, contract.VOCABULARY))
-    with contract.quiet_imports():
+    with commands.quiet_imports():
         import tensorflow as tf
     tokens = ["[PAD]", "[OOV]", *(token.decode() for token in vocabulary)]
     compression = contract.COMPRESSIONS[manifest.flags.compression]
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         for record in itertools.islice(records, args.count):
             _show(tf.train.Example.FromString(record), tokens, manifest.classes)
     except tf.errors.OpError as error:
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{args.records} is damaged: {error.message}; run `make preprocess` again"
         ) from None
 
@@ -40,12 +40,12 @@ def _show(example: "tf.train.Example", tokens: list[str], classes: tuple[str, ..
     label = classes[feature[contract.LABEL].int64_list.value[0]]
     key = os.fsdecode(feature[contract.KEY].bytes_list.value[0])
     num_oov = sum(i == contract.OOV_ID for i in ids)
-    contract.say(f"key     {key}")
-    contract.say(f"label   {label}")
-    contract.say(f"tokens  {len(ids):,}, of which {num_oov:,} OOV")
-    contract.say(" ".join(tokens[i] for i in ids))
-    contract.say("")
+    commands.say(f"key     {key}")
+    commands.say(f"label   {label}")
+    commands.say(f"tokens  {len(ids):,}, of which {num_oov:,} OOV")
+    commands.say(" ".join(tokens[i] for i in ids))
+    commands.say("")
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

@@ -11,7 +11,7 @@ import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipelines import audit, contract, reviews, shards, transform
+from pipelines import audit, commands, contract, folders, reviews, shards, transform
 
 QUANTILES = {"min": 0.0, "50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
 BAD_NAMED = 3  # of the files that can't be read
@@ -83,11 +83,11 @@ def write(
         splits={name: _split(name, splits[name], plan, audited) for name in plan.num_shards},
         audit=contract.Audit(
             file=contract.AUDIT,
-            sha256=contract.file_sha256(os.path.join(output_dir, contract.AUDIT)),
+            sha256=folders.file_sha256(os.path.join(output_dir, contract.AUDIT)),
             leaked_texts=_count(audited, "leak"),
             contrary_texts=_count(audited, "contrary labels"),
         ),
-        schema_sha256=contract.file_sha256(os.path.join(output_dir, contract.SCHEMA)),
+        schema_sha256=folders.file_sha256(os.path.join(output_dir, contract.SCHEMA)),
         left_out=plan.tree.left_out,
     )
     _write(output_dir, contract.MANIFEST, manifest.to_json())
@@ -103,7 +103,7 @@ def check_bad(bad: list[audit.Finding], tree: reviews.Tree, most: float) -> None
     if len(bad) > most * tree.num_reviews:
         named = sorted(f"{finding['keys'][0]} ({finding['why']})" for finding in bad)
         named = named[:BAD_NAMED] + ["..."] * (len(named) > BAD_NAMED)
-        raise contract.Failure(
+        raise commands.Failure(
             f"{len(bad):,} of {tree.num_reviews:,} files of {tree.source.input_dir} can't be read: "
             f"{', '.join(named)}; mend or remove them, and run again"
         )
@@ -118,7 +118,7 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
     counts = id_counts[contract.NUM_RESERVED :].tolist()
     ranked = list(zip(counts, vocabulary, strict=True))
     if ranked != sorted(set(ranked), reverse=True):
-        raise contract.Failure("the runner wrote the vocabulary out of order: use another runner")
+        raise commands.Failure("the runner wrote the vocabulary out of order: use another runner")
 
 
 def _audit_lines(splits: dict[str, shards.Written], findings: list[audit.Finding]) -> str:

@@ -4,9 +4,7 @@ The files are read for each of the three, since that is cheaper than keeping all
 """
 
 import functools
-import logging
 import operator
-import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,14 +12,10 @@ import apache_beam as beam
 import pyarrow as pa
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import create_runner
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
-from pipelines import audit, contract, manifest, reviews, shards, transform
-
-# Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
-LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
+from pipelines import audit, contract, manifest, reviews, runners, shards, transform
 
 # Each column of `reviews.SCHEMA` is a tensor of one value a review.
 _ADAPTER = tfxio.TensorAdapterConfig(
@@ -35,38 +29,14 @@ _ADAPTER = tfxio.TensorAdapterConfig(
 )
 
 
-def parse_options(runner: str, flags: list[str]) -> PipelineOptions:
-    """Returns Beam's options; raises `BadInput` for a flag that Beam doesn't know."""
-    parsers: list[Any] = []
-    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
-    parsers[0].error = _refuse_flag
-    _, unknown = parsers[0].parse_known_args(flags)
-    if unknown:
-        _refuse_flag(f"neither this command nor Beam knows {' '.join(unknown)}")
-    name = "FnApiRunner" if runner.lower() in LOCAL_RUNNERS else runner
-    try:
-        create_runner(name)
-    except (AttributeError, ImportError, ValueError) as error:
-        _refuse_flag(f"--runner {runner}: {error}")
-    return PipelineOptions(flags, runner=name)
-
-
-def _refuse_flag(message: str) -> None:
-    raise contract.BadInput(f"{message} (see python -m pipelines.preprocess --help)")
-
-
 def run(plan: manifest.Plan, output_dir: str, options: PipelineOptions) -> None:
     """Writes the dataset into `output_dir`, an empty folder; the manifest comes last."""
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # errors are raised, too
-    try:
-        with (
-            tempfile.TemporaryDirectory() as temp_dir,
-            tft_beam.Context(temp_dir=temp_dir),
-            beam.Pipeline(options=options) as pipeline,
-        ):
+
+    def build(pipeline: beam.Pipeline, temp_dir: str) -> None:
+        with tft_beam.Context(temp_dir=temp_dir):
             _build(pipeline, plan, output_dir)
-    except contract.Failure as error:  # without the name of the stage, which Beam adds
-        raise contract.Failure(str(error).partition(" [while running")[0]) from None
+
+    runners.run(build, options)
 
 
 def _build(pipeline: beam.Pipeline, plan: manifest.Plan, output_dir: str) -> None:

@@ -16,7 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from pipelines import contract, reviews, summary, wordlists
+from pipelines import commands, contract, folders, reviews, summary, wordlists
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -46,22 +46,22 @@ def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
     flags = _data_flags(args)
-    contract.check_path(os.path.realpath(args.output))
+    folders.check_path(os.path.realpath(args.output))
     options = _beam_options(args.runner, beam_flags) if beam_flags else None  # may be misspelt
-    contract.mend(args.output)
+    folders.mend(args.output)
     if not args.force and _is_up_to_date(args, flags):
-        contract.say(f"{args.output} is up to date with {args.input}")
+        commands.say(f"{args.output} is up to date with {args.input}")
         return
     with summary.show_listing():
         tree = reviews.survey(_source(args.input, flags), flags.classes)
     if args.validation and contract.VALIDATION in tree.examples:
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{args.input} has a folder {contract.VALIDATION}: leave out --validation"
         )
-    contract.say(f"preprocessing {args.input}")
+    commands.say(f"preprocessing {args.input}")
     _print_tree(tree)
     files, marker = contract.DATASET_FILES, contract.MANIFEST
-    with contract.whole_folder(args.output, files=files, marker=marker) as output_dir:
+    with folders.whole_folder(args.output, files=files, marker=marker) as output_dir:
         options = options or _beam_options(args.runner, beam_flags)
         plan = _plan(tree, args, flags)
         from pipelines import pipeline
@@ -73,22 +73,22 @@ def main(argv: list[str]) -> None:
         manifest = contract.read_manifest(output_dir, verify=False)
         _check_splits_hold_reviews(manifest)
         _write_run(output_dir, args.input, started)
-        contract.write_sums(output_dir, manifest.shard_sums())
+        folders.write_sums(output_dir, manifest.shard_sums())
     summary.show(manifest, args.output, time.time() - started)
 
 
 def _beam_options(runner: str, beam_flags: list[str]) -> "PipelineOptions":
-    with contract.quiet_imports():
-        from pipelines import pipeline
-    return pipeline.parse_options(runner, beam_flags)
+    with commands.quiet_imports():
+        from pipelines import pipeline, runners  # noqa: F401, all that loads TensorFlow
+    return runners.parse_options(runner, beam_flags, "pipelines.preprocess")
 
 
 def _data_flags(args: argparse.Namespace) -> contract.Flags:
     """Returns the flags that shape the data."""
     if sys.getfilesystemencoding() != "utf-8":
-        raise contract.BadInput("file names aren't UTF-8 here: set PYTHONUTF8=1")
+        raise commands.BadInput("file names aren't UTF-8 here: set PYTHONUTF8=1")
     if not args.pattern.isprintable():
-        raise contract.BadInput(f"--pattern {args.pattern} isn't printable")
+        raise commands.BadInput(f"--pattern {args.pattern} isn't printable")
     names = {field.name for field in dataclasses.fields(contract.Flags)}
     given = {name: value for name, value in vars(args).items() if name in names}
     return contract.Flags(
@@ -105,7 +105,7 @@ def _data_flags(args: argparse.Namespace) -> contract.Flags:
 def _encoding(name: str) -> str:
     """Returns Python's own name for an encoding, which may have several."""
     if not contract.is_encoding(name):
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"--encoding {name}: Python knows no such text encoding; try utf-8 or latin-1"
         )
     return codecs.lookup(name).name
@@ -125,7 +125,7 @@ def _is_up_to_date(args: argparse.Namespace, flags: contract.Flags) -> bool:
         return False
     try:
         made = contract.read_manifest(args.output)
-    except contract.BadInput:
+    except commands.BadInput:
         if args.if_needed:
             raise
         return False
@@ -134,7 +134,7 @@ def _is_up_to_date(args: argparse.Namespace, flags: contract.Flags) -> bool:
     if made.code_sha256 == _code_sha256() and _is_made_of(made, args):
         return True
     if made.flags != flags:
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{args.output} is out of date, and was made with {_differing(made.flags, flags)}: "
             "run `make preprocess` with the flags you want"
         )
@@ -145,7 +145,7 @@ def _is_made_of(made: contract.Manifest, args: argparse.Namespace) -> bool:
     """Tells whether a dataset was made of the files that the folder holds now."""
     try:
         tree = reviews.survey(_source(args.input, made.flags), made.flags.classes)
-    except contract.BadInput:
+    except commands.BadInput:
         return False
     # What is left out shapes no record, so it is no need to make them again.
     same_left_out = args.if_needed or tree.left_out == made.left_out
@@ -175,7 +175,7 @@ def _code_sha256() -> str:
     digest = hashlib.sha256()
     for module in CODE:
         path = os.path.join(os.path.dirname(__file__), f"{module}.py")
-        digest.update(bytes.fromhex(contract.file_sha256(path)))
+        digest.update(bytes.fromhex(folders.file_sha256(path)))
     return digest.hexdigest()
 
 
@@ -183,12 +183,12 @@ def _check_splits_hold_reviews(manifest: contract.Manifest) -> None:
     train = manifest.splits[contract.TRAIN]
     # tf.Transform makes a word up if there is none, for its file to have any.
     if train.examples == train.without_tokens:
-        raise contract.BadInput("no review of train has a word left once cleaned: add text to it")
+        raise commands.BadInput("no review of train has a word left once cleaned: add text to it")
     for name, split in manifest.splits.items():
         empty = [c for c, examples in split.class_examples.items() if not examples]
         if not split.examples or (name == contract.TRAIN and empty):
             what = f"the class {empty[0]}" if split.examples else "reviews"
-            raise contract.BadInput(
+            raise commands.BadInput(
                 f"nothing is left of {what} in {name}: change --validation, --drop_leaked or "
                 "--drop_duplicates, or add reviews"
             )
@@ -197,11 +197,11 @@ def _check_splits_hold_reviews(manifest: contract.Manifest) -> None:
 def _print_tree(tree: reviews.Tree) -> None:
     for split, classes in tree.examples.items():
         counts = ", ".join(f"{count:,} {c}" for c, count in classes.items())
-        contract.say(f"{split}: {counts}")
+        commands.say(f"{split}: {counts}")
     for why, count in tree.left_out.items():
-        contract.say(f"left out {count:,}: {why}")
+        commands.say(f"left out {count:,}: {why}")
     if contract.TEST not in tree.examples:
-        contract.say("no test split: there will be nothing to evaluate a model on")
+        commands.say("no test split: there will be nothing to evaluate a model on")
 
 
 def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: contract.Flags) -> "manifest.Plan":
@@ -225,7 +225,7 @@ def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: contract.Flags) -
 
 def _write_run(output_dir: str, input_dir: str, started: float) -> None:
     run = contract.Run(
-        input=contract.one_line(os.path.abspath(input_dir)),
+        input=commands.one_line(os.path.abspath(input_dir)),
         started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
         seconds=round(time.time() - started, 1),
         host=platform.node(),
@@ -237,8 +237,8 @@ def _write_run(output_dir: str, input_dir: str, started: float) -> None:
         file.write("\n")
 
 
-def _parser() -> contract.ArgumentParser:
-    parser = contract.ArgumentParser(
+def _parser() -> commands.ArgumentParser:
+    parser = commands.ArgumentParser(
         prog="pipelines.preprocess",
         description=(
             "Turns <input>/<split>/<class>/*.txt into TFRecords, a vocabulary and a transform "
@@ -246,7 +246,7 @@ def _parser() -> contract.ArgumentParser:
         ),
     )
     add = parser.add_argument
-    number = contract.number
+    number = commands.number
     add("--input", required=True, metavar="DIR", help="a folder that holds train/ and test/")
     add("--output", required=True, metavar="DIR", help="the folder to write, or to replace whole")
     add("--force", action="store_true", help="run even if nothing has changed")
@@ -302,4 +302,4 @@ def _parser() -> contract.ArgumentParser:
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

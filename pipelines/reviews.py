@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from pipelines import contract
+from pipelines import commands, contract
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -71,7 +71,7 @@ class Source:
         try:
             return _read_file(self.path(key))
         except OSError as error:
-            raise contract.Failure(
+            raise commands.Failure(
                 f"can't read {os.fsdecode(self.path(key))} ({error.strerror}): mend or remove it, "
                 "run again"
             ) from None
@@ -180,10 +180,10 @@ def survey(source: Source, classes: list[str] | None = None) -> Tree:
     """
     input_dir = source.input_dir
     if not os.path.isdir(input_dir):
-        raise contract.BadInput(f"no input folder {input_dir}: name a folder that holds train/")
+        raise commands.BadInput(f"no input folder {input_dir}: name a folder that holds train/")
     train_dir = os.path.join(input_dir, contract.TRAIN)
     if not os.path.isdir(train_dir):
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{input_dir} has no folder train: it must hold train/<class>/{source.pattern}"
         )
     found = _class_folders(train_dir)
@@ -211,29 +211,29 @@ def _scan(folder: str) -> Iterator[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             yield from entries
     except OSError as error:
-        raise contract.Failure(
+        raise commands.Failure(
             f"can't list {folder} ({error.strerror}): mend or remove it, run again"
         ) from None
 
 
 def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) -> None:
     if not chosen:
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{train_dir} has no class folders: it must hold a folder for each class"
         )
     if len(set(chosen)) < len(chosen):
-        raise contract.BadInput(f"--classes names a class twice: {' '.join(chosen)}")
+        raise commands.BadInput(f"--classes names a class twice: {' '.join(chosen)}")
     if len(chosen) == 1:
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{train_dir} has one class only, {chosen[0]}: a classifier needs at least two"
         )
     for name in chosen:
         if not name.isprintable():
-            raise contract.BadInput(
+            raise commands.BadInput(
                 f"{train_dir}: the class {name} has no printable name: rename it"
             )
         if name not in (*found, UNLABELLED) or not os.path.isdir(os.path.join(train_dir, name)):
-            raise contract.BadInput(
+            raise commands.BadInput(
                 f"{train_dir} has no folder {name}: its classes are {', '.join(found)}"
             )
 
@@ -243,7 +243,7 @@ def _check_same_classes(split_dir: str, chosen: tuple[str, ...], *, chosen_by_us
     missing = [name for name in chosen if not os.path.isdir(os.path.join(split_dir, name))]
     extra = [] if chosen_by_user else sorted(set(found) - set(chosen))
     if missing or extra:
-        raise contract.BadInput(
+        raise commands.BadInput(
             f"{split_dir} has the classes {', '.join(found) or 'none'}, but train has "
             f"{', '.join(chosen)}: give both the same folders, or name --classes"
         )
@@ -261,12 +261,12 @@ def _count_split(
         elif entry.name not in classes:
             why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
             number = sum(1 for _ in _scan(entry.path))
-            left_out[f"{split}/{contract.one_line(entry.name)}: {why}"] += number
+            left_out[f"{split}/{commands.one_line(entry.name)}: {why}"] += number
     examples = {}
     for name in classes:
         examples[name] = sum(1 for _ in list_reviews(source, f"{split}/{name}", left_out))
         if not examples[name]:
-            raise contract.BadInput(
+            raise commands.BadInput(
                 f"{source.input_dir}/{split}/{name} holds no {source.pattern} files: a class "
                 "needs at least one"
             )
@@ -354,7 +354,7 @@ def _read_text(source: Source, review: Review, undecodable: list[bytes]) -> byte
     text, replaced = source.decode(source.read(key))
     if text_hash(text) != hashed:
         path = os.path.join(source.input_dir, os.fsdecode(key))
-        raise contract.Failure(f"{path} changed while it was being read: run again")
+        raise commands.Failure(f"{path} changed while it was being read: run again")
     if replaced:
         undecodable.append(key)
     return text

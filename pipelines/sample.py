@@ -18,7 +18,7 @@ from typing import Any
 
 from rich import progress
 
-from pipelines import contract
+from pipelines import commands, contract, folders
 
 NEG, POS = CLASSES = ("neg", "pos")
 LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
@@ -181,11 +181,11 @@ def write(output: str, *, count: int, seed: int) -> None:
     """Writes `count` reviews as `<output>/{train,test}/{neg,pos}/<id>_<stars>.txt`.
 
     Raises:
-      contract.BadInput: if `output` holds anything but a sample.
+      commands.BadInput: if `output` holds anything but a sample.
     """
     blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     with (
-        contract.whole_folder(
+        folders.whole_folder(
             output, files="|".join((*contract.SPLITS, MARKER)), marker=MARKER
         ) as folder,
         concurrent.futures.ProcessPoolExecutor(
@@ -206,26 +206,26 @@ def write(output: str, *, count: int, seed: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    parser = contract.ArgumentParser(
+    parser = commands.ArgumentParser(
         prog="pipelines.sample", description="Writes made-up movie reviews to train and test on."
     )
     parser.add_argument("--output", default="data/sample", help="the folder to make or replace")
     parser.add_argument(
         "--count",
-        type=contract.number(least=6, most=10**9),
+        type=commands.number(least=6, most=10**9),
         default=3000,
         help="reviews in all; a third of them are for the test",
     )
     parser.add_argument(
         "--seed",
-        type=contract.number(least=0),
+        type=commands.number(least=0),
         default=0,
         help="another seed gives other reviews",
     )
     args = parser.parse_args(argv)
     write(args.output, count=args.count, seed=args.seed)
-    contract.say(f"{args.output}: {args.count:,} reviews")
+    commands.say(f"{args.output}: {args.count:,} reviews")
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from pipelines import contract, reviews, transform
+from pipelines import contract, folders, reviews, transform
 
 REVIEWS_PER_SHARD = 10_000
 MOST_SHARDS = 10_000
@@ -212,7 +212,7 @@ def _with_ids(
 
 
 def _describe(path: str, num_examples: int) -> contract.Shard:
-    digest = contract.file_sha256(path)
+    digest = folders.file_sha256(path)
     return contract.Shard(os.path.basename(path), num_examples, os.path.getsize(path), digest)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from model import config, evaluate, input_pipeline, predict
-from pipelines import audit, contract, reviews, shards, transform
+from pipelines import audit, commands, contract, reviews, shards, transform
 
 BATCH_SIZE = 1024  # reviews in memory at once
 
@@ -146,7 +146,7 @@ class Model:
         self._network = evaluate.load_model(model_dir, settings)
         self._signatures = predict.load_signatures(model_dir)
         if "tokenize" not in self._signatures:
-            raise contract.BadInput(
+            raise commands.BadInput(
                 f"the model in {model_dir} doesn't give its ids: run `make train` again"
             )
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich import box, console, progress, table
 from rich.markup import escape
 
-from pipelines import contract, reviews
+from pipelines import commands, contract, reviews
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -80,7 +80,7 @@ def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
     for name in ("reviews", "tokens", "OOV", "median", "shards"):
         shown.add_column(name, justify="right", no_wrap=True)
     for name, split in manifest.splits.items():
-        classes = (f"{count:,} {contract.one_line(c)}" for c, count in split.class_examples.items())
+        classes = (f"{count:,} {commands.one_line(c)}" for c, count in split.class_examples.items())
         shown.add_row(
             name,
             escape(", ".join(classes)),
@@ -94,23 +94,23 @@ def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
     for name, split in manifest.splits.items():
         for what, count in _findings(split).items():
             if count:
-                contract.say(f"{name}, {what}: {count:,}")
+                commands.say(f"{name}, {what}: {count:,}")
     if manifest.bad_files:
-        contract.say(f"left out {manifest.bad_files:,}: files that can't be read")
+        commands.say(f"left out {manifest.bad_files:,}: files that can't be read")
     audit = manifest.audit
-    contract.say(
+    commands.say(
         f"texts in two splits: {audit.leaked_texts:,}; in two classes: {audit.contrary_texts:,}"
     )
-    contract.say(f"the reviews in question are named in {audit.file}")
+    commands.say(f"the reviews in question are named in {audit.file}")
     train = manifest.splits[contract.TRAIN]
-    contract.say(f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV")
+    commands.say(f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV")
     covered = (f"{share:.1%} by {int(number):,}" for number, share in train.coverage.items())
-    contract.say(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
+    commands.say(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
     lengths = (
         f"{count:,} of {bin}" for bin, count in train.token_length_histogram.items() if count
     )
-    contract.say(f"reviews of train by their tokens: {', '.join(lengths)}")
-    contract.say(f"wrote {output_dir} in {seconds:.1f} s")
+    commands.say(f"reviews of train by their tokens: {', '.join(lengths)}")
+    commands.say(f"wrote {output_dir} in {seconds:.1f} s")
 
 
 def _findings(split: contract.Split) -> dict[str, int]:

@@ -21,7 +21,7 @@ import rich.progress
 import rich.table
 
 from model import config, evaluate
-from pipelines import contract, reviews, wordlists
+from pipelines import commands, contract, reviews, wordlists
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -96,7 +96,7 @@ def check_keys(expected: dict[str, list[bytes]], found: dict[str, list[bytes]]) 
     }
     for problem, keys in problems.items():
         if keys:
-            raise contract.Failure(
+            raise commands.Failure(
                 f"{problem}: {_name(sorted(keys))} ({len(keys):,} in all); "
                 "run `make preprocess` again, or name the folder that the records are of"
             )
@@ -201,14 +201,14 @@ def show(tallies: list[Tally]) -> None:
     rich.print(table)
     for tally in tallies:
         if tally.tolerance:
-            contract.say(f"{tally.what}: greatest difference {tally.greatest:.1g}")
+            commands.say(f"{tally.what}: greatest difference {tally.greatest:.1g}")
 
 
 def check(tallies: list[Tally]) -> None:
     """Raises `Failure` if anything differs."""
     for tally in tallies:
         if tally.differing:
-            raise contract.Failure(
+            raise commands.Failure(
                 f"{tally.differing:,} {tally.what} differ from {tally.reference}, "
                 f"in {len(tally.keys):,} of {tally.reviews:,} reviews: {_name(tally.keys)}"
             )
@@ -224,7 +224,7 @@ def read_tokenizer(
     """
     for flag in ("stop_words", "replacements"):
         if wordlists.fingerprint(getattr(args, flag)) != getattr(manifest.flags, flag):
-            raise contract.BadInput(
+            raise commands.BadInput(
                 f"--{flag}: {args.records} was made with other ones: "
                 "give the flag as it was given to preprocess"
             )
@@ -268,7 +268,7 @@ def main(argv: list[str]) -> None:
     if settings:
         evaluate.check_same_classes(settings, manifest)
         config.check_fits(manifest, settings.network)
-    with contract.quiet_imports():
+    with commands.quiet_imports():
         from pipelines import stages
     tokenizer = read_tokenizer(args, manifest)
     dataset = stages.Dataset(source, args.records, manifest)
@@ -281,13 +281,13 @@ def main(argv: list[str]) -> None:
     show(tallies)
     check(tallies)
     if tree.fingerprint() != manifest.input:
-        raise contract.Failure(
+        raise commands.Failure(
             f"the files of {args.input} have changed since, in bytes that make no difference to ids"
         )
 
 
-def _parser() -> contract.ArgumentParser:
-    parser = contract.ArgumentParser(
+def _parser() -> commands.ArgumentParser:
+    parser = commands.ArgumentParser(
         prog="pipelines.verify",
         description="Proves that Keras, the records, tf.data and the SavedModel agree on all ids.",
     )
@@ -299,13 +299,13 @@ def _parser() -> contract.ArgumentParser:
     add("--replacements", metavar="FILE", help="as given to preprocess")
     add(
         "--max_tokens",
-        type=contract.number(least=3),
+        type=commands.number(least=3),
         default=1000,
         help="size of a vocabulary to try beside that of the records",
     )
-    add("--max_len", type=contract.number(least=1), default=100, help="tokens that tf.data feeds")
+    add("--max_len", type=commands.number(least=1), default=100, help="tokens that tf.data feeds")
     return parser
 
 
 if __name__ == "__main__":
-    contract.run(main)
+    commands.run(main)

@@ -3,7 +3,7 @@
 TensorFlow is imported where it is first needed, so that a refusal is immediate.
 """
 
-from pipelines import contract
+from pipelines import commands, folders
 
 BUILT_IN = "english"
 
@@ -17,9 +17,9 @@ def fingerprint(path: str | None) -> str | None:
     if path is None or path == BUILT_IN:
         return path
     try:
-        return contract.file_sha256(path)
+        return folders.file_sha256(path)
     except OSError as error:
-        raise contract.BadInput(f"can't read the words in {path}: {error.strerror}") from None
+        raise commands.BadInput(f"can't read the words in {path}: {error.strerror}") from None
 
 
 def read_stop_words(path: str | None) -> tuple[str, ...]:
@@ -59,10 +59,10 @@ def read_replacements(path: str | None) -> tuple[tuple[str, str], ...]:
         where = f"{path}, line {n}"
         columns = line.split("\t")
         if len(columns) != 2:
-            raise contract.BadInput(f"{where}: {len(columns)} columns, not from, tab, to")
+            raise commands.BadInput(f"{where}: {len(columns)} columns, not from, tab, to")
         token, text = _one_token(columns[0], where), " ".join(_tokens(columns[1]))
         if pairs.setdefault(token, text) != text:
-            raise contract.BadInput(f"{where}: {token} has another replacement further up")
+            raise commands.BadInput(f"{where}: {token} has another replacement further up")
     return tuple(sorted(pairs.items()))
 
 
@@ -71,7 +71,7 @@ def _lines(path: str) -> list[tuple[int, str]]:
         with open(path, encoding="utf-8") as file:
             return list(enumerate(file.read().splitlines(), start=1))
     except (OSError, UnicodeDecodeError) as error:
-        raise contract.BadInput(f"can't read the words in {path}: {error}") from None
+        raise commands.BadInput(f"can't read the words in {path}: {error}") from None
 
 
 def _tokens(text: str) -> list[str]:
@@ -85,5 +85,5 @@ def _tokens(text: str) -> list[str]:
 def _one_token(text: str, where: str) -> str:
     tokens = _tokens(text)
     if len(tokens) != 1:
-        raise contract.BadInput(f"{where}: {text!r} is {len(tokens)} words once cleaned, not one")
+        raise commands.BadInput(f"{where}: {text!r} is {len(tokens)} words once cleaned, not one")
     return tokens[0]

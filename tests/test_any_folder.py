@@ -7,7 +7,7 @@ import tensorflow as tf
 from tiny_tree import write
 
 from model import predict, train
-from pipelines import contract, preprocess
+from pipelines import commands, contract, preprocess
 
 SMALL = ["--max_len=4", "--embedding_dim=16", "--lstm_units=16", "--dense_units=16"]
 QUICK = [*SMALL, "--learning_rate=0.01", "--batch_size=8", "--epochs=20"]
@@ -87,5 +87,5 @@ def test_other_encodings(tmp_path, encoding):
 def test_an_encoding_that_is_none_is_refused(tmp_path):
     write(tmp_path / "in", {"train/a/0.txt": "x", "train/b/0.txt": "y"})
     for name in ("latin-99", "base64"):
-        with pytest.raises(contract.BadInput, match=f"--encoding {name}: Python knows no such"):
+        with pytest.raises(commands.BadInput, match=f"--encoding {name}: Python knows no such"):
             preprocess.main(["--input", str(tmp_path / "in"), "--output", "x", "--encoding", name])

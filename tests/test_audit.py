@@ -6,7 +6,7 @@ import os
 import pytest
 from tiny_tree import write
 
-from pipelines import audit, contract, preprocess, reviews
+from pipelines import audit, commands, contract, preprocess, reviews
 
 TREE = {
     "train/neg/0.txt": "twice in train",
@@ -132,7 +132,7 @@ def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
         "test": 2,
     }
     assert manifest.splits["train"].dropped_leaked == 1
-    with pytest.raises(contract.BadInput, match="has a folder validation: leave out --validation"):
+    with pytest.raises(commands.BadInput, match="has a folder validation: leave out --validation"):
         run(tmp_path / "in", tmp_path / "out", "--validation=0.1")
 
 
@@ -153,7 +153,7 @@ def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
 )
 def test_a_split_that_loses_all_is_refused(tmp_path, tree, flags, message):
     write(tmp_path / "in", tree)
-    with pytest.raises(contract.BadInput, match=message):
+    with pytest.raises(commands.BadInput, match=message):
         run(tmp_path / "in", tmp_path / "out", *flags)
     assert os.listdir(tmp_path) == ["in"]
 

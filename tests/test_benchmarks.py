@@ -5,7 +5,7 @@ from tiny_tree import write
 
 import pipelines.preprocess
 from benchmarks import feed, plain_tft, preprocess, run, step
-from pipelines import contract, reviews
+from pipelines import commands, reviews
 
 # One line a review, and no two reviews alike.
 TREE = {
@@ -45,14 +45,14 @@ def test_plain_tf_transform_gives_the_same_vocabulary_and_ids(datasets):
 def test_datasets_that_differ_are_not_compared(datasets, tmp_path):
     write(tmp_path / "in", {**TREE, "test/pos/0.txt": "a film"})
     preprocess_tree(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(contract.Failure, match="the contenders' ids of test differ"):
+    with pytest.raises(commands.Failure, match="the contenders' ids of test differ"):
         preprocess.check_same(str(tmp_path / "out"), str(datasets / "plain"))
 
 
 def test_a_process_that_fails_ends_the_benchmark():
     assert preprocess.run_module("pipelines.preprocess", "--help") > 1
     with pytest.raises(
-        contract.Failure, match=r"preprocess failed: error: no input folder nowhere"
+        commands.Failure, match=r"preprocess failed: error: no input folder nowhere"
     ):
         preprocess.run_module("pipelines.preprocess", "--input=nowhere", "--output=x")
 
@@ -68,7 +68,7 @@ def test_the_tutorials_batches_hold_the_same_ids(datasets):
         *([3, 2, 4, 2, 8, 7], [4, 6, 2, 11, 10, 0]),
         *([5, 3, 3, 9, 0, 0], [6, 2, 5, 2, 5, 4]),
     ]
-    with pytest.raises(contract.Failure, match="batches hold other ids"):
+    with pytest.raises(commands.Failure, match="batches hold other ids"):
         feed.check_same(ours, tutorial.take(0))
 
 
@@ -147,6 +147,6 @@ def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
     ],
 )
 def test_bad_input_is_refused(tmp_path, flags, message):
-    with pytest.raises(contract.BadInput, match=message):
+    with pytest.raises(commands.BadInput, match=message):
         run.main([*flags, "--output", str(tmp_path / "results.json")])
     assert not list(tmp_path.iterdir())

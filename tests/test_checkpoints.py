@@ -9,7 +9,7 @@ import tiny_dataset
 from test_train import reviews
 
 from model import checkpoints, config, lstm, train
-from pipelines import contract
+from pipelines import commands
 
 STEPS = 5  # an epoch: 40 reviews, 8 a batch
 FLAGS = [
@@ -106,10 +106,10 @@ def test_other_flags_or_records_are_refused_until_told_to_start_anew(
     stop_after(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         run(records, tmp_path / "model")
-    with pytest.raises(contract.BadInput, match=r"with --lstm_units 4, --seed 0 was stopped here"):
+    with pytest.raises(commands.BadInput, match=r"with --lstm_units 4, --seed 0 was stopped here"):
         run(records, tmp_path / "model", "--lstm_units=3", "--seed=1")
     tiny_dataset.write(str(tmp_path / "other"), {"train": reviews(("bad", "good"), 40)})
-    with pytest.raises(contract.BadInput, match="on other records was stopped here"):
+    with pytest.raises(commands.BadInput, match="on other records was stopped here"):
         run(str(tmp_path / "other"), tmp_path / "model")
     run(str(tmp_path / "other"), tmp_path / "model", "--no_resume", "--epochs=1")
     assert sorted(os.listdir(tmp_path)) == ["model", "other"]
@@ -149,7 +149,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(records, tmp_path, m
 
     monkeypatch.setattr(lstm, "build", build_broken)
     with pytest.raises(
-        contract.Failure, match=r"no number any more: try a smaller --learning_rate"
+        commands.Failure, match=r"no number any more: try a smaller --learning_rate"
     ):
         run(records, tmp_path / "model")
     assert "val_loss" not in capfd.readouterr().out

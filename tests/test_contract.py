@@ -10,7 +10,7 @@ import pytest
 import tiny_dataset
 from tiny_tree import write
 
-from pipelines import contract
+from pipelines import commands, contract, folders
 
 OURS = {"files": "a|b", "marker": "a"}
 
@@ -22,7 +22,7 @@ def fill(folder):
 
 def test_a_whole_folder_replaces_an_old_one_of_ours(tmp_path):
     write(tmp_path, {"out/a": "old", "out/b": "old"})
-    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+    with folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
         fill(new)
         assert (tmp_path / "out" / "a").read_text() == "old"
     assert os.listdir(tmp_path) == ["out"]
@@ -32,7 +32,7 @@ def test_a_whole_folder_replaces_an_old_one_of_ours(tmp_path):
 
 def test_a_block_that_fails_leaves_all_as_it_was(tmp_path):
     write(tmp_path, {"out/a": "old"})
-    with pytest.raises(KeyError), contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+    with pytest.raises(KeyError), folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
         fill(new)
         raise KeyError
     assert os.listdir(tmp_path) == ["out"]
@@ -44,8 +44,8 @@ def test_somebodys_own_folder_is_refused(tmp_path, name):
     """`b` is a name of ours, but without the marker that tells nothing."""
     write(tmp_path, {f"out/{name}": "mine"})
     with (
-        pytest.raises(contract.BadInput, match=f"holds {name}, which would be lost"),
-        contract.whole_folder(str(tmp_path / "out"), **OURS),
+        pytest.raises(commands.BadInput, match=f"holds {name}, which would be lost"),
+        folders.whole_folder(str(tmp_path / "out"), **OURS),
     ):
         pass
     assert (tmp_path / "out" / name).read_text() == "mine"
@@ -61,18 +61,18 @@ def test_all_files_with_sums_are_on_the_disk(tmp_path, monkeypatch):
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", record)
-    contract.write_sums(str(tmp_path / "out"))
+    folders.write_sums(str(tmp_path / "out"))
     made = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
     lasting = {path.stat().st_ino for path in made if ".temp-1" not in path.parts}
     assert flushed == lasting
-    assert contract.SUMS in os.listdir(tmp_path / "out")
+    assert folders.SUMS in os.listdir(tmp_path / "out")
 
 
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk")
     for _ in range(2):
-        with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+        with folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
             fill(new)
         assert (tmp_path / "out").is_symlink()
         assert sorted(os.listdir(tmp_path)) == ["disk", "out"]
@@ -81,16 +81,16 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path):
     path = str(tmp_path / "out")
-    with contract.whole_folder(path, **OURS):
-        with pytest.raises(contract.BadInput) as error, contract.whole_folder(path, **OURS):
+    with folders.whole_folder(path, **OURS):
+        with pytest.raises(commands.BadInput) as error, folders.whole_folder(path, **OURS):
             pass
         assert str(error.value) == (
             f"another run is making {path} (process {os.getpid()}): wait for it, or name another "
             "folder"
         )
-        with contract.whole_folder(str(tmp_path / "other"), **OURS):
+        with folders.whole_folder(str(tmp_path / "other"), **OURS):
             pass
-    with contract.whole_folder(path, **OURS):
+    with folders.whole_folder(path, **OURS):
         pass
     assert sorted(os.listdir(tmp_path)) == ["other", "out"]
 
@@ -100,7 +100,7 @@ def test_what_a_killed_run_left_is_swept(tmp_path):
     (left / ".temp-x" / "deeper").mkdir(parents=True)
     (left / "manifest.json").write_text("half")
     (left / "link").symlink_to(tmp_path)
-    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+    with folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
         assert [name for name in os.listdir(new) if not name.startswith(".temp-")] == []
     assert os.listdir(tmp_path) == ["out"]
     assert os.listdir(tmp_path / "out") == []
@@ -108,7 +108,7 @@ def test_what_a_killed_run_left_is_swept(tmp_path):
 
 def test_temporary_files_lie_in_the_folder_and_go_with_the_block(tmp_path):
     before = tempfile.gettempdir()
-    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+    with folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
         descriptor, path = tempfile.mkstemp()
         os.close(descriptor)
         assert path.startswith(f"{new}/.temp-")
@@ -120,9 +120,9 @@ def test_temporary_files_lie_in_the_folder_and_go_with_the_block(tmp_path):
 def killed(tmp_path, last):
     """Runs a program that makes `out` and is killed in `last`; returns what it printed."""
     program = (
-        "import os; from pipelines import contract\n"
+        "import os; from pipelines import folders\n"
         "kill = lambda: os.kill(os.getpid(), 9)\n"
-        f"with contract.whole_folder({str(tmp_path / 'out')!r}, files='a|b', marker='a') as new:\n"
+        f"with folders.whole_folder({str(tmp_path / 'out')!r}, files='a|b', marker='a') as new:\n"
         "  open(f'{new}/a', 'w').write('new'); print(new, flush=True)\n"
         f"  {last}"
     )
@@ -135,7 +135,7 @@ def killed(tmp_path, last):
 def exchanges(tmp_path):
     """Skips a test where the system can't exchange two folders in one step."""
     write(tmp_path, {"one/x": "", "other/x": ""})
-    if not contract._exchange(str(tmp_path / "one"), str(tmp_path / "other")):
+    if not folders._exchange(str(tmp_path / "one"), str(tmp_path / "other")):
         pytest.skip("folders can't be exchanged here")
     shutil.rmtree(tmp_path / "one")
     shutil.rmtree(tmp_path / "other")
@@ -143,30 +143,30 @@ def exchanges(tmp_path):
 
 def test_a_folder_is_there_at_any_moment_of_its_replacement(tmp_path, exchanges):
     write(tmp_path, {"out/a": "old"})
-    killed(tmp_path, "was = contract._exchange; contract._exchange = lambda *a: (was(*a), kill())")
+    killed(tmp_path, "was = folders._exchange; folders._exchange = lambda *a: (was(*a), kill())")
     assert (tmp_path / "out" / "a").read_text() == "new"
-    contract.mend(str(tmp_path / "out"))
+    folders.mend(str(tmp_path / "out"))
     assert os.listdir(tmp_path) == ["out"]
     assert (tmp_path / "out" / "a").read_text() == "new"
 
 
 def test_mend_leaves_a_run_alone_that_is_at_work(tmp_path):
-    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+    with folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
         fill(new)
-        contract.mend(str(tmp_path / "out"))
+        folders.mend(str(tmp_path / "out"))
     assert (tmp_path / "out" / "a").read_text() == "new"
 
 
 def test_a_worker_that_outlives_its_run_writes_nothing_into_the_next(tmp_path):
     of_the_killed = killed(tmp_path, "kill()")
-    with contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+    with folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
         assert new != of_the_killed
         assert not os.path.exists(of_the_killed)
 
 
 def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
     write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
-    with pytest.raises(KeyError), contract.whole_folder(str(tmp_path / "out"), **OURS):
+    with pytest.raises(KeyError), folders.whole_folder(str(tmp_path / "out"), **OURS):
         raise KeyError
     assert os.listdir(tmp_path) == ["out"]
     assert (tmp_path / "out" / "a").read_text() == "old"
@@ -174,7 +174,7 @@ def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.EBUSY, "busy"), contract.BadInput)],
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.EBUSY, "busy"), commands.BadInput)],
 )
 def test_a_failure_between_the_two_renames_puts_the_old_one_back(
     tmp_path, monkeypatch, fault, error
@@ -188,8 +188,8 @@ def test_a_failure_between_the_two_renames_puts_the_old_one_back(
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", fail)
-    monkeypatch.setattr(contract, "_exchange", lambda *_: False)
-    with pytest.raises(error), contract.whole_folder(str(tmp_path / "out"), **OURS) as new:
+    monkeypatch.setattr(folders, "_exchange", lambda *_: False)
+    with pytest.raises(error), folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
         fill(new)
     assert os.listdir(tmp_path) == ["out"]
     assert (tmp_path / "out" / "a").read_text() == "old"
@@ -203,20 +203,20 @@ def test_the_lock_holds_until_all_is_swept(tmp_path, monkeypatch):
 
     def start_another(folder, **kwargs):
         swept.append(folder)
-        with pytest.raises(contract.BadInput, match="another run"), contract._locked(path):
+        with pytest.raises(commands.BadInput, match="another run"), folders._locked(path):
             pass
         rmtree(folder, **kwargs)
 
-    with contract.whole_folder(path, **OURS) as new:
+    with folders.whole_folder(path, **OURS) as new:
         fill(new)
         monkeypatch.setattr(shutil, "rmtree", start_another)
-    assert contract.beside(path, "new") in swept
+    assert folders.beside(path, "new") in swept
 
 
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
     write(tmp_path, {".out.textrecords-lock": "4000000000"})
     path = str(tmp_path / "out")
-    with contract.whole_folder(path, **OURS):
+    with folders.whole_folder(path, **OURS):
         assert (tmp_path / ".out.textrecords-lock").read_text() == str(os.getpid())
     assert os.listdir(tmp_path) == ["out"]
 
@@ -225,8 +225,8 @@ def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
     write(tmp_path, {"out/a": "old"})
     monkeypatch.setattr(os.path, "ismount", lambda path: path == str(tmp_path / "out"))
     with (
-        pytest.raises(contract.BadInput, match="is a mount point, which can't be replaced"),
-        contract.whole_folder(str(tmp_path / "out"), **OURS),
+        pytest.raises(commands.BadInput, match="is a mount point, which can't be replaced"),
+        folders.whole_folder(str(tmp_path / "out"), **OURS),
     ):
         pass
 
@@ -234,8 +234,8 @@ def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
 def test_a_link_that_leads_to_itself_is_refused_before_the_work(tmp_path):
     (tmp_path / "out").symlink_to("out")
     with (
-        pytest.raises(contract.BadInput, match="out is a link that leads to itself"),
-        contract.whole_folder(str(tmp_path / "out"), **OURS),
+        pytest.raises(commands.BadInput, match="out is a link that leads to itself"),
+        folders.whole_folder(str(tmp_path / "out"), **OURS),
     ):
         pytest.fail("the work has begun")
     assert os.listdir(tmp_path) == ["out"]
@@ -245,8 +245,8 @@ def test_a_link_that_leads_to_itself_is_refused_before_the_work(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused(tmp_path, path):
     write(tmp_path, {"file": "x"})
     with (
-        pytest.raises(contract.BadInput, match=r"can't write .*Not a directory"),
-        contract.whole_folder(str(tmp_path / path), **OURS),
+        pytest.raises(commands.BadInput, match=r"can't write .*Not a directory"),
+        folders.whole_folder(str(tmp_path / path), **OURS),
     ):
         pass
 
@@ -255,15 +255,16 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, path):
     ("body", "code", "stderr"),
     [
         ("pass", 0, ""),
-        ("raise contract.BadInput('a\\nb')", 2, "error: a\\nb\n"),
-        ("raise contract.Failure('no')", 1, "error: no\n"),
+        ("raise commands.BadInput('a\\nb')", 2, "error: a\\nb\n"),
+        ("raise commands.Failure('no')", 1, "error: no\n"),
         ("raise KeyboardInterrupt", 130, "stopped\n"),
         ("open('/nowhere')", 1, "error: [Errno 2] No such file or directory: '/nowhere'\n"),
         ("import os; print('x' * 9); os.close(1); raise BrokenPipeError", 141, None),
     ],
 )
 def test_how_a_command_ends(body, code, stderr):
-    program = f"from pipelines import contract\ndef main(argv): {body}\ncontract.run(main)"
+    imports = "from pipelines import commands, contract, folders"
+    program = f"{imports}\ndef main(argv): {body}\ncommands.run(main)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == code
     assert stderr in (None, done.stderr)
@@ -272,7 +273,7 @@ def test_how_a_command_ends(body, code, stderr):
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 3}', "{"])
 def test_a_broken_manifest_is_refused_in_one_line(tmp_path, text):
     (tmp_path / contract.MANIFEST).write_text(text)
-    with pytest.raises(contract.BadInput, match=r"manifest\.json can't be read") as error:
+    with pytest.raises(commands.BadInput, match=r"manifest\.json can't be read") as error:
         contract.read_manifest(str(tmp_path))
     assert "\n" not in str(error.value)
 
@@ -283,13 +284,13 @@ def test_a_broken_manifest_is_refused_in_one_line(tmp_path, text):
 def test_a_signal_ends_a_command_in_one_line(number, code):
     program = f"""
 import os
-from pipelines import contract
+from pipelines import commands
 def main(argv):
     try:
         os.kill(os.getpid(), {number:d})
     except BaseException as error:
         raise RuntimeError("as Beam does it") from error
-contract.run(main)
+commands.run(main)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (code, "")
@@ -299,22 +300,22 @@ contract.run(main)
 def test_a_command_that_clears_up_for_long_is_ended_all_the_same():
     program = """
 import os, threading
-from pipelines import contract
-contract.SECONDS_TO_STOP = 0.1
+from pipelines import commands
+commands.SECONDS_TO_STOP = 0.1
 def main(argv):
     try:
         os.kill(os.getpid(), 15)
     finally:
         os.kill(os.getpid(), 2)
         threading.Event().wait()
-contract.run(main)
+commands.run(main)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (143, "stopped\n")
 
 
 def test_output_that_nothing_takes_ends_a_command_in_one_line():
-    program = "from pipelines import contract\ncontract.run(lambda argv: print('x'))"
+    program = "from pipelines import commands\ncommands.run(lambda argv: print('x'))"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True
@@ -329,14 +330,14 @@ def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
     contract.check_unchanged(records, manifest)
     shutil.rmtree(records)
     tiny_dataset.write(records, {"train": [("a", 0), ("c", 1)]})
-    with pytest.raises(contract.Failure, match="was replaced while it was being read: run again"):
+    with pytest.raises(commands.Failure, match="was replaced while it was being read: run again"):
         contract.check_unchanged(records, manifest)
 
 
 def test_a_dataset_replaced_while_it_is_checked_is_no_mix_of_both(tmp_path, monkeypatch):
     tiny_dataset.write(tmp_path / "records", {"train": [("a", 0), ("b", 1)]})
     tiny_dataset.write(tmp_path / "next", {"train": [("a", 0), ("c", 1)]})
-    file_sha256 = contract.file_sha256
+    file_sha256 = folders.file_sha256
     moves = [("records", "old"), ("next", "records")]
 
     def replace_and_hash(path):
@@ -345,7 +346,7 @@ def test_a_dataset_replaced_while_it_is_checked_is_no_mix_of_both(tmp_path, monk
             os.rename(tmp_path / source, tmp_path / target)
         return file_sha256(path)
 
-    monkeypatch.setattr(contract, "file_sha256", replace_and_hash)
-    with pytest.raises(contract.BadInput, match="isn't what it was when SHA256SUMS was written"):
+    monkeypatch.setattr(folders, "file_sha256", replace_and_hash)
+    with pytest.raises(commands.BadInput, match="isn't what it was when SHA256SUMS was written"):
         contract.read_manifest(str(tmp_path / "records"))
     assert contract.read_manifest(str(tmp_path / "records")).splits["train"].examples == 2

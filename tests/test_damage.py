@@ -12,7 +12,7 @@ from soak import damage
 from tiny_tree import write
 
 from model import evaluate, predict, train
-from pipelines import contract, inspect_records, preprocess, verify
+from pipelines import commands, contract, folders, inspect_records, preprocess, verify
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def records(tmp_path):
 
 
 def check(records):
-    contract.check_whole(str(records), "preprocess")
+    folders.check_whole(str(records), "preprocess")
 
 
 def all_files(records):
@@ -43,7 +43,7 @@ def test_whole_records_are_fine(records):
 def test_the_sums_are_those_of_sha256sum(records):
     done = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=records, capture_output=True)
     assert done.stdout.decode() == "".join(
-        f"{name}: OK\n" for name in all_files(records) if name != contract.SUMS
+        f"{name}: OK\n" for name in all_files(records) if name != folders.SUMS
     )
 
 
@@ -55,7 +55,7 @@ def test_one_bit_of_any_file_is_noticed(records, position):
             continue
         content[position] ^= 1
         (records / name).write_bytes(content)
-        with pytest.raises(contract.BadInput, match=name):
+        with pytest.raises(commands.BadInput, match=name):
             check(records)
         content[position] ^= 1
         (records / name).write_bytes(content)
@@ -65,7 +65,7 @@ def test_one_bit_of_any_file_is_noticed(records, position):
 def test_any_missing_file_is_named(records):
     for name in all_files(records):
         os.rename(records / name, records / ".away")
-        with pytest.raises(contract.BadInput, match=rf"{name} is missing"):
+        with pytest.raises(commands.BadInput, match=rf"{name} is missing"):
             check(records)
         os.rename(records / ".away", records / name)
     check(records)
@@ -74,13 +74,13 @@ def test_any_missing_file_is_named(records):
 @pytest.mark.parametrize("name", ["test-00003-of-00004.tfrecord", "transform_fn/new/file", "notes"])
 def test_a_file_too_many_is_named(records, name):
     write(records, {name: "x"})
-    with pytest.raises(contract.BadInput, match=f"{name} doesn't stand in SHA256SUMS"):
+    with pytest.raises(commands.BadInput, match=f"{name} doesn't stand in SHA256SUMS"):
         check(records)
 
 
 def test_a_link_to_a_folder_is_a_file_too_many(records, tmp_path):
     (records / "more").symlink_to(tmp_path)
-    with pytest.raises(contract.BadInput, match="more doesn't stand in SHA256SUMS"):
+    with pytest.raises(commands.BadInput, match="more doesn't stand in SHA256SUMS"):
         check(records)
 
 
@@ -89,25 +89,25 @@ def test_hidden_files_and_logs_may_come_and_go(records):
     check(records)
 
 
-@pytest.mark.parametrize("name", [contract.SUMS, contract.MANIFEST, "test-00000-of-00002.tfrecord"])
+@pytest.mark.parametrize("name", [folders.SUMS, contract.MANIFEST, "test-00000-of-00002.tfrecord"])
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(records, name):
     os.remove(records / name)
     os.mkfifo(records / name)
-    with pytest.raises(contract.BadInput, match=rf"{name} is missing|holds no {name}"):
+    with pytest.raises(commands.BadInput, match=rf"{name} is missing|holds no {name}"):
         contract.read_manifest(str(records))
 
 
 def test_a_file_that_cannot_be_read_is_named(records):
     os.remove(records / contract.SCHEMA)
     (records / contract.SCHEMA).symlink_to("/proc/self/mem")  # reading it is an error
-    with pytest.raises(contract.BadInput, match=r"schema\.pbtxt can't be read .*Input/output"):
+    with pytest.raises(commands.BadInput, match=r"schema\.pbtxt can't be read .*Input/output"):
         check(records)
 
 
 @pytest.mark.parametrize("text", ["\xff", "no sum\n"])
 def test_sums_that_are_none_are_named(records, text):
-    (records / contract.SUMS).write_text(text, encoding="latin-1")
-    with pytest.raises(contract.BadInput, match="SHA256SUMS can't be read"):
+    (records / folders.SUMS).write_text(text, encoding="latin-1")
+    with pytest.raises(commands.BadInput, match="SHA256SUMS can't be read"):
         check(records)
 
 
@@ -115,9 +115,9 @@ def test_sums_that_are_none_are_named(records, text):
 def test_the_sums_lead_to_no_file_outside(records, tmp_path, name):
     (tmp_path / "outside").write_text("x")
     path = name.format(absolute=tmp_path)
-    with open(records / contract.SUMS, "a") as file:
-        file.write(f"{contract.file_sha256(str(tmp_path / 'outside'))}  {path}\n")
-    with pytest.raises(contract.BadInput, match="outside is missing, but stands in SHA256SUMS"):
+    with open(records / folders.SUMS, "a") as file:
+        file.write(f"{folders.file_sha256(str(tmp_path / 'outside'))}  {path}\n")
+    with pytest.raises(commands.BadInput, match="outside is missing, but stands in SHA256SUMS"):
         check(records)
 
 
@@ -134,14 +134,14 @@ def test_every_command_refuses_before_it_works(records, tmp_path, damaged):
         (verify, [*flags, *source]),
         (preprocess, [*source, "--output", str(records), "--if_needed"]),
     ]:
-        with pytest.raises(contract.BadInput, match=f"{damaged} is missing"):
+        with pytest.raises(commands.BadInput, match=f"{damaged} is missing"):
             command.main(arguments)
     assert os.listdir(tmp_path) == ["records"]
 
 
 def test_without_sums_damage_would_go_unnoticed(tmp_path, monkeypatch):
     """So the trials can fail."""
-    monkeypatch.setattr(contract, "check_whole", lambda *_: None)
+    monkeypatch.setattr(folders, "check_whole", lambda *_: None)
     swapped = damage.FAULTS["two files swapped of a dataset"](random.Random(0), str(tmp_path))
     assert swapped.startswith("WRONG: ")
 
@@ -161,7 +161,7 @@ def test_no_verify_takes_files_as_they_are(records, tmp_path, capsys):
         main([*arguments, "--no_verify"])
         if model.exists():
             (model / "metrics.json").write_text("changed")
-        with pytest.raises(contract.BadInput, match=r"(audit\.jsonl|metrics\.json) isn't what"):
+        with pytest.raises(commands.BadInput, match=r"(audit\.jsonl|metrics\.json) isn't what"):
             main(arguments)
     assert capsys.readouterr().out.splitlines()[-1].endswith("a film")
 
@@ -195,6 +195,6 @@ def test_a_broken_manifest_is_refused_by_the_field(records, field, value, messag
         place = place[name]
     place[last] = value
     path.write_text(json.dumps(manifest))
-    with pytest.raises(contract.BadInput, match=re.escape(message)) as error:
+    with pytest.raises(commands.BadInput, match=re.escape(message)) as error:
         contract.read_manifest(str(records))
     assert "\n" not in str(error.value)

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from pipelines import contract, dataset
+from pipelines import commands, dataset, folders
 
 REVIEWS = {"train/pos/0_9.txt": b"good", "train/neg/0_2.txt": b"bad", "README": b"all of it"}
 BODY = bytes(range(256)) * 1000
@@ -92,7 +92,7 @@ def test_download_is_verified_and_not_repeated(server, tmp_path):
 def test_broken_download_is_kept_and_resumed(server, tmp_path):
     path = tmp_path / "file.tar.gz"
     server.sends = 1000
-    with pytest.raises(contract.Failure, match=r"ended after 1000 of 256000 bytes.*ARCHIVE="):
+    with pytest.raises(commands.Failure, match=r"ended after 1000 of 256000 bytes.*ARCHIVE="):
         dataset.fetch(published(server), str(path))
     assert os.listdir(tmp_path) == ["file.tar.gz.partial"]
     server.sends = len(BODY)
@@ -119,7 +119,7 @@ def test_download_restarts_if_what_was_left_does_not_fit(server, tmp_path, left)
 
 @pytest.mark.parametrize("expected", [BODY[::-1], BODY[:-1]], ids=["hash", "size"])
 def test_another_file_than_the_published_one_is_refused(server, tmp_path, expected):
-    with pytest.raises(contract.Failure, match="is not the published file"):
+    with pytest.raises(commands.Failure, match="is not the published file"):
         dataset.fetch(published(server, expected), str(tmp_path / "file"))
     assert os.listdir(tmp_path) == []
 
@@ -164,7 +164,7 @@ def test_a_single_split_stays_a_split(tmp_path):
 def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path, member, message):
     members = [file_member("train/pos/0_9.txt"), member, file_member("train/neg/0_2.txt")]
     archive = write_tar(tmp_path / "a.tar", members)
-    with pytest.raises(contract.BadInput, match=message):
+    with pytest.raises(commands.BadInput, match=message):
         dataset.unpack(archive, str(tmp_path / "data" / "out"))
     assert os.listdir(tmp_path / "data") == []
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "data"]
@@ -182,7 +182,7 @@ def test_an_archive_that_is_a_bomb_is_refused_and_leaves_nothing(
     monkeypatch.setattr(dataset, "BYTES_A_FILE", 1_500)
     archive = write_tar(tmp_path / "a.tar.gz", members, "w:xz")
     assert os.path.getsize(archive) < 1_500
-    with pytest.raises(contract.BadInput, match="unpacks to more than 5 times its own size"):
+    with pytest.raises(commands.BadInput, match="unpacks to more than 5 times its own size"):
         dataset.unpack(archive, str(tmp_path / "data" / "out"))
     assert os.listdir(tmp_path / "data") == []
 
@@ -202,7 +202,7 @@ def test_a_size_is_refused_before_so_much_is_read(tmp_path, kind, size, message)
     member = tarfile.TarInfo("train/pos/0_9.txt")
     member.type, member.size = kind, size
     (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT))
-    with pytest.raises(contract.BadInput, match=message) as error:
+    with pytest.raises(commands.BadInput, match=message) as error:
         dataset.unpack(str(tmp_path / "a.tar"), str(tmp_path / "out"))
     assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["a.tar"]
@@ -213,7 +213,7 @@ def test_a_broken_archive_is_refused_and_leaves_nothing(tmp_path, kept):
     archive = write_reviews(tmp_path / "a.tar")
     with open(archive, "rb+") as file:
         file.truncate(kept % os.path.getsize(archive))
-    with pytest.raises(contract.BadInput, match="can't be unpacked") as error:
+    with pytest.raises(commands.BadInput, match="can't be unpacked") as error:
         dataset.unpack(archive, str(tmp_path / "out"))
     assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["a.tar"]
@@ -221,7 +221,7 @@ def test_a_broken_archive_is_refused_and_leaves_nothing(tmp_path, kept):
 
 def test_an_archive_without_files_is_refused(tmp_path):
     archive = write_tar(tmp_path / "a.tar", [special_member("train", tarfile.DIRTYPE)])
-    with pytest.raises(contract.BadInput, match="holds no files"):
+    with pytest.raises(commands.BadInput, match="holds no files"):
         dataset.unpack(archive, str(tmp_path / "out"))
     assert os.listdir(tmp_path) == ["a.tar"]
 
@@ -248,7 +248,7 @@ def test_command_prints_the_hash_and_the_number_of_files_once(tmp_path):
     output = tmp_path / "data" / "out"
     done = command("--output", output, "--archive", archive)
     assert done.returncode == 0
-    assert f"SHA-256 {contract.file_sha256(archive)}" in done.stdout
+    assert f"SHA-256 {folders.file_sha256(archive)}" in done.stdout
     assert done.stdout.endswith(f"{output}: 3 files\n")
     again = command("--output", output, "--archive", archive)
     assert again.returncode == 0

@@ -11,7 +11,7 @@ import tiny_dataset
 
 from model import export, lstm
 from model.config import Network
-from pipelines import contract
+from pipelines import commands
 
 NETWORK = Network(
     max_tokens=4,
@@ -129,5 +129,5 @@ def test_no_texts_give_no_scores(tmp_path):
 def test_a_transform_graph_that_is_not_whole_is_named(tmp_path):
     tiny_dataset.write(tmp_path / "records", REVIEWS)
     os.remove(tmp_path / "records/transform_fn/saved_model.pb")
-    with pytest.raises(contract.BadInput, match=r"no whole .*transform_fn: run `make preprocess`"):
+    with pytest.raises(commands.BadInput, match=r"no whole .*transform_fn: run `make preprocess`"):
         export.load_transform(str(tmp_path / "records"))

@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 from test_train import QUICK
 
 from model import config, train
-from pipelines import audit, contract, inspect_records, preprocess, reviews, vocabulary
+from pipelines import (
+    audit,
+    commands,
+    contract,
+    folders,
+    inspect_records,
+    preprocess,
+    reviews,
+    vocabulary,
+)
 
 # Always the same examples, so that a run doesn't depend on luck.
 hypothesis.settings.register_profile(
@@ -80,8 +89,8 @@ def only_bad_input():
     """Takes a refusal in one line, and nothing else."""
     try:
         yield
-    except contract.BadInput as error:
-        assert "\n" not in contract.one_line(error)
+    except commands.BadInput as error:
+        assert "\n" not in commands.one_line(error)
 
 
 @contextlib.contextmanager
@@ -107,7 +116,7 @@ def test_any_change_of_a_manifest_is_refused_or_read(made, data):
                 for shard in contract.shard_paths(records_dir, manifest, split):
                     assert os.path.dirname(shard) == records_dir
             assert manifest.vocabulary.file == contract.VOCABULARY
-        with pytest.raises(contract.BadInput):
+        with pytest.raises(commands.BadInput):
             contract.read_manifest(records_dir)
 
 
@@ -118,7 +127,7 @@ def test_any_change_of_a_configuration_is_refused_or_read(made, data):
 
 
 @hypothesis.given(
-    name=st.sampled_from([contract.MANIFEST, contract.SUMS, contract.SCHEMA]),
+    name=st.sampled_from([contract.MANIFEST, folders.SUMS, contract.SCHEMA]),
     content=st.binary(max_size=200),
 )
 def test_any_bytes_in_the_place_of_a_description_are_refused(made, name, content):
@@ -127,9 +136,9 @@ def test_any_bytes_in_the_place_of_a_description_are_refused(made, name, content
     hypothesis.assume(content != whole)
     try:
         path.write_bytes(content)
-        with pytest.raises(contract.BadInput) as error:
+        with pytest.raises(commands.BadInput) as error:
             contract.read_manifest(str(made / "records"))
-        assert "\n" not in contract.one_line(error.value)
+        assert "\n" not in commands.one_line(error.value)
     finally:
         path.write_bytes(whole)
 

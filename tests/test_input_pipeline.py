@@ -3,7 +3,7 @@ import tensorflow as tf
 import tiny_dataset
 
 from model import input_pipeline
-from pipelines import contract
+from pipelines import commands, contract, folders
 
 # The vocabulary: c 2, b 3, a 4.
 REVIEWS = [("c c c b b a", 0), ("a b", 1), ("c", 1), ("", 0), ("b c a c", 1)]
@@ -164,17 +164,17 @@ def test_batches_keep_the_order_and_the_last_is_smaller(records):
 
 def test_a_cache_that_is_damaged_is_made_anew(tmp_path, records):
     rows = rows_of(read(records, cache=str(tmp_path / "cache")).blocks)
-    (sums,) = (tmp_path / "cache").glob(f"*/{contract.SUMS}")
+    (sums,) = (tmp_path / "cache").glob(f"*/{folders.SUMS}")
     for line in sums.read_text().splitlines():
         path = sums.parent / line[66:]
         whole = path.read_bytes()
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         assert rows_of(read(records, cache=str(tmp_path / "cache")).blocks) == rows
-    assert contract.find_damage(str(sums.parent)) is None
+    assert folders.find_damage(str(sums.parent)) is None
 
 
 def test_a_cache_where_tensorflow_would_find_nothing_is_refused(tmp_path, records):
-    with pytest.raises(contract.BadInput, match=r"\[old\]/.*, or holds one of"):
+    with pytest.raises(commands.BadInput, match=r"\[old\]/.*, or holds one of"):
         read(records, cache=str(tmp_path / "[old]"))
 
 
@@ -195,5 +195,5 @@ def test_a_cache_folder_keeps_sizes_apart(tmp_path, records):
 
 
 def test_a_split_that_is_not_there_is_named(records):
-    with pytest.raises(contract.BadInput, match="holds no test split"):
+    with pytest.raises(commands.BadInput, match="holds no test split"):
         read(records, split="test")

@@ -13,7 +13,7 @@ import tensorflow_transform as tft
 from tiny_tree import write
 
 from model import config, evaluate, train
-from pipelines import contract, preprocess, reviews, sample
+from pipelines import commands, contract, preprocess, reviews, sample
 
 # Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
 TREE = {
@@ -156,7 +156,7 @@ def test_odd_file_names_are_kept_as_keys(tmp_path):
 
 def test_a_train_split_without_words_is_refused(tmp_path):
     write(tmp_path / "in", {"train/a/0.txt": "...", "train/b/0.txt": ""})
-    with pytest.raises(contract.BadInput, match="no review of train has a word left"):
+    with pytest.raises(commands.BadInput, match="no review of train has a word left"):
         run(tmp_path / "in", tmp_path / "out")
     assert os.listdir(tmp_path) == ["in"]
 
@@ -245,7 +245,7 @@ def test_a_damaged_dataset_is_made_again(tiny, tmp_path, change):
         shutil.copy(shard, target / "test-00001-of-00002.tfrecord")
     else:
         (target / contract.VOCABULARY).write_text("film\n")
-    with pytest.raises(contract.BadInput, match=r"out/(test-00|transform_fn/assets).* SHA256SUMS"):
+    with pytest.raises(commands.BadInput, match=r"out/(test-00|transform_fn/assets).* SHA256SUMS"):
         ran(tmp_path / "in", target, "--if_needed")
     assert ran(tmp_path / "in", target)
     assert digests(target) == digests(folder / "out")
@@ -258,11 +258,11 @@ def test_other_code_makes_a_dataset_stale(tiny, tmp_path, monkeypatch):
     assert ran(tmp_path / "in", tmp_path / "out")
 
 
-def test_the_code_that_counts_is_all_that_the_pipeline_imports():
+def test_the_code_that_counts_is_what_the_pipeline_imports_and_decides_bytes():
     imported = "import pipelines.pipeline, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True)
     modules = {m.removeprefix("pipelines.") for m in done.stdout.split() if "pipelines." in m}
-    assert modules | {"wordlists"} == set(preprocess.CODE)
+    assert modules - {"commands", "folders", "runners"} | {"wordlists"} == set(preprocess.CODE)
 
 
 def test_if_needed_keeps_a_dataset_of_other_flags_while_its_input_is_the_same(tmp_path):
@@ -273,7 +273,7 @@ def test_if_needed_keeps_a_dataset_of_other_flags_while_its_input_is_the_same(tm
     write(source, {"train/pos/9.txt": "not in the pattern"})
     assert not ran(source, target, "--if_needed")
     write(source, {"train/pos/deep/0.txt": "in the pattern"})
-    with pytest.raises(contract.BadInput, match=r"made with --pattern 0\.\*, --max_tokens 50: run"):
+    with pytest.raises(commands.BadInput, match=r"made with --pattern 0\.\*, --max_tokens 50: run"):
         ran(source, target, "--if_needed")
     run(source, target)
     write(source, {"train/pos/10.txt": "another"})
@@ -282,7 +282,7 @@ def test_if_needed_keeps_a_dataset_of_other_flags_while_its_input_is_the_same(tm
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     write(tmp_path, {**{f"in/{path}": text for path, text in TREE.items()}, "out/mine.txt": "x"})
-    with pytest.raises(contract.BadInput, match=r"holds mine\.txt, which would be lost"):
+    with pytest.raises(commands.BadInput, match=r"holds mine\.txt, which would be lost"):
         run(tmp_path / "in", tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "x"
 
@@ -305,7 +305,7 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
 )
 def test_a_wrong_flag_is_refused(tmp_path, flags, message):
     write(tmp_path / "in", TREE)
-    with pytest.raises(contract.BadInput, match=message):
+    with pytest.raises(commands.BadInput, match=message):
         run(tmp_path / "in", tmp_path / "out", *flags)
     assert os.listdir(tmp_path) == ["in"]
 
@@ -374,7 +374,7 @@ def test_another_format_version_is_refused(tiny, tmp_path):
     _folder, manifest = tiny
     fields = json.loads(manifest.to_json()) | {"format_version": 99}
     (tmp_path / contract.MANIFEST).write_text(json.dumps(fields))
-    with pytest.raises(contract.BadInput, match="format version 99, but this program reads 3"):
+    with pytest.raises(commands.BadInput, match="format version 99, but this program reads 3"):
         contract.read_manifest(str(tmp_path))
 
 
@@ -391,7 +391,7 @@ def test_if_needed_follows_the_datasets_own_pattern_and_classes(tmp_path):
     assert not ran(source, target, "--pattern=*", "--classes", "pos", "neg", "--if_needed")
     write(source, {"train/neg/1": "another film"})
     message = "was made with --classes pos neg, --pattern *: run"
-    with pytest.raises(contract.BadInput, match=re.escape(message)):
+    with pytest.raises(commands.BadInput, match=re.escape(message)):
         run(source, target, "--if_needed")
 
 
@@ -399,7 +399,7 @@ def test_a_manifest_that_cannot_be_read_is_not_made_anew_unasked(tmp_path):
     write(tmp_path / "in", TREE)
     run(tmp_path / "in", tmp_path / "out", "--max_tokens=50")
     (tmp_path / "out" / contract.MANIFEST).write_text("{")
-    with pytest.raises(contract.BadInput, match="can't be read"):
+    with pytest.raises(commands.BadInput, match="can't be read"):
         run(tmp_path / "in", tmp_path / "out", "--if_needed")
     assert ran(tmp_path / "in", tmp_path / "out")
 
@@ -424,14 +424,14 @@ def test_if_needed_keeps_a_dataset_whose_replacement_was_stopped_half_way(tmp_pa
 def test_a_misspelt_flag_is_refused_also_if_there_is_nothing_to_do(tmp_path):
     write(tmp_path / "in", TREE)
     run(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(contract.BadInput, match="nor Beam knows --max_lenn=3"):
+    with pytest.raises(commands.BadInput, match="nor Beam knows --max_lenn=3"):
         run(tmp_path / "in", tmp_path / "out", "--max_lenn=3")
 
 
 @pytest.mark.parametrize("name", ["../train/neg", ".", "", "neg/", "caf\udce9"])
 def test_a_class_is_a_folder_of_train_by_its_name(tmp_path, name):
     write(tmp_path / "in", TREE)
-    with pytest.raises(contract.BadInput, match=r"has no folder|has no printable name"):
+    with pytest.raises(commands.BadInput, match=r"has no folder|has no printable name"):
         run(tmp_path / "in", tmp_path / "out", "--classes", name, "pos")
 
 
@@ -505,7 +505,7 @@ def test_a_dataset_made_without_its_bad_files_is_no_excuse_to_pass_over_them(tmp
     many(source)
     (source / "train/pos/7.txt").write_bytes(b"x" * 10_000_001)
     run(source, target)
-    with pytest.raises(contract.Failure, match=r"^1 of 300 files of .*7\.txt \(more than"):
+    with pytest.raises(commands.Failure, match=r"^1 of 300 files of .*7\.txt \(more than"):
         run(source, target, "--on_bad_file=fail")
     assert contract.read_manifest(str(target)).bad_files == 1
 
@@ -514,7 +514,7 @@ def test_a_split_of_bad_files_alone_is_refused(tmp_path):
     many(tmp_path / "in")
     for name in ("neg", "pos"):
         write(tmp_path / "in", {f"test/{name}/0.txt": b"x" * 10_000_001})
-    with pytest.raises(contract.BadInput, match=r"^nothing is left of reviews in test: "):
+    with pytest.raises(commands.BadInput, match=r"^nothing is left of reviews in test: "):
         run(tmp_path / "in", tmp_path / "out")
     assert os.listdir(tmp_path) == ["in"]
 
@@ -529,7 +529,7 @@ def test_bad_files_that_are_too_many_end_the_run_in_one_line(tmp_path, monkeypat
         monkeypatch, lambda: [os.remove(source / f"train/neg/{n}.txt") for n in gone]
     )
     monkeypatch.setattr(reviews, "list_reviews", sorted_list(reviews.list_reviews, source))
-    with pytest.raises(contract.Failure) as error:
+    with pytest.raises(commands.Failure) as error:
         run(source, tmp_path / "out", *flags)
     named = ", ".join(f"train/neg/{n}.txt (No such file or directory)" for n in gone[:3])
     assert str(error.value) == (
@@ -548,7 +548,7 @@ def test_a_file_that_changes_between_two_readings_ends_the_run_in_one_line(tmp_p
         return read_batch(source, files)
 
     monkeypatch.setattr(reviews, "read_batch", change_and_read)
-    with pytest.raises(contract.Failure, match=r"txt changed while it was being read: run again$"):
+    with pytest.raises(commands.Failure, match=r"txt changed while it was being read: run again$"):
         run(tmp_path / "in", tmp_path / "out")
     assert os.listdir(tmp_path) == ["in"]
 
@@ -578,7 +578,7 @@ def test_a_full_disk_ends_the_run_in_one_line(tmp_path):
     program = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000));"
-        "from pipelines import contract, preprocess; contract.run(preprocess.main)"
+        "from pipelines import commands, preprocess; commands.run(preprocess.main)"
     )
     flags = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", program, *flags], capture_output=True, text=True)
@@ -604,12 +604,12 @@ def test_a_folder_that_tensorflow_cannot_work_in_is_refused(tmp_path, name):
     write(tmp_path / "in [1]*", TREE)
     write(tmp_path / name, {contract.MANIFEST: "{}", config.CONFIG: "{}"})
     made, message = str(tmp_path / name), "isn't UTF-8, or holds one of"
-    with pytest.raises(contract.BadInput, match=message):
+    with pytest.raises(commands.BadInput, match=message):
         run(tmp_path / "in [1]*", made)
-    with pytest.raises(contract.BadInput, match=message):
+    with pytest.raises(commands.BadInput, match=message):
         contract.read_manifest(made)
-    with pytest.raises(contract.BadInput, match=message):
+    with pytest.raises(commands.BadInput, match=message):
         config.read(made)
     run(tmp_path / "in [1]*", tmp_path / "out")
-    with pytest.raises(contract.BadInput, match=message):
+    with pytest.raises(commands.BadInput, match=message):
         train.main(["--records", str(tmp_path / "out"), "--model_dir", made])

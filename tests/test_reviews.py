@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from tiny_tree import write
 
-from pipelines import contract, reviews
+from pipelines import commands, reviews
 
 GOOD = {
     "train/neg/0.txt": "bad",
@@ -62,14 +62,14 @@ def test_a_folder_that_cannot_be_listed_is_named_in_one_line(tmp_path):
     message = r"^can't list .*neg/a.* \(File name too long\): "
     with (
         nested(tmp_path / "train/neg", "a" * 250, 20),
-        pytest.raises(contract.Failure, match=message),
+        pytest.raises(commands.Failure, match=message),
     ):
         reviews.survey(reviews.Source(str(tmp_path)))
 
 
 def test_a_folder_that_vanishes_is_named_in_one_line(tmp_path):
     source = reviews.Source(str(tmp_path))
-    with pytest.raises(contract.Failure, match=r"^can't list .*/train/gone \(No such file or dir"):
+    with pytest.raises(commands.Failure, match=r"^can't list .*/train/gone \(No such file or dir"):
         list(reviews.list_folder(("train", "gone", 0), source))
 
 
@@ -119,7 +119,7 @@ def test_classes_override_order_and_choice(tmp_path):
 )
 def test_survey_refuses_in_one_line(tmp_path, files, classes, message):
     write(tmp_path / "in", files)
-    with pytest.raises(contract.BadInput) as error:
+    with pytest.raises(commands.BadInput) as error:
         reviews.survey(reviews.Source(str(tmp_path / "in")), classes)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -214,7 +214,7 @@ def test_a_text_that_changed_since_it_was_hashed_is_named(tmp_path):
     write(tmp_path, GOOD)
     files = reviews_of(tmp_path, [b"train/neg/0.txt"])
     write(tmp_path, {"train/neg/0.txt": "new"})
-    with pytest.raises(contract.Failure, match=r"train/neg/0\.txt changed while it was being read"):
+    with pytest.raises(commands.Failure, match=r"train/neg/0\.txt changed while it was being read"):
         reviews.read_batch(reviews.Source(str(tmp_path)), files)
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipelines import contract, sample
+from pipelines import commands, sample
 
 # The sample of seed 0: a change of it changes every score that was measured on it.
 SHA256_OF_FIRST_60 = "cf8b1ed7368210471ed5c66f88b9d9226f9a21d9ccdfa3dda447d165dd8c0972"
@@ -119,21 +119,21 @@ def test_the_whole_sample_is_replaced(tmp_path):
 def test_somebodys_own_reviews_are_not_replaced(tmp_path):
     (tmp_path / "train" / "pos").mkdir(parents=True)
     (tmp_path / "train" / "pos" / "0.txt").write_text("mine")
-    with pytest.raises(contract.BadInput, match="holds train, which would be lost"):
+    with pytest.raises(commands.BadInput, match="holds train, which would be lost"):
         sample.write(str(tmp_path), count=6, seed=0)
     assert tree(tmp_path) == {"train/pos/0.txt": b"mine"}
 
 
 def test_a_folder_with_something_else_is_refused_and_untouched(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(contract.BadInput, match=r"holds mine\.txt, which would be lost"):
+    with pytest.raises(commands.BadInput, match=r"holds mine\.txt, which would be lost"):
         sample.write(str(tmp_path), count=6, seed=0)
     assert tree(tmp_path) == {"mine.txt": b"mine"}
 
 
 @pytest.mark.parametrize("flags", [["--count=5"], ["--count=x"], ["--seed=-1"]])
 def test_a_flag_out_of_range_is_refused(flags, tmp_path):
-    with pytest.raises(contract.BadInput, match=f"argument {flags[0][:6]}"):
+    with pytest.raises(commands.BadInput, match=f"argument {flags[0][:6]}"):
         sample.main([*flags, f"--output={tmp_path / 'out'}"])
     assert os.listdir(tmp_path) == []
 

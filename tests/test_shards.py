@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import contract, manifest, shards
+from pipelines import commands, contract, manifest, shards
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_quantiles_are_the_least_value_that_covers_the_share():
 def test_a_vocabulary_out_of_order_is_noticed():
     reserved = [0, 9]
     manifest.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 3, 1]))
-    with pytest.raises(contract.Failure, match="out of order"):
+    with pytest.raises(commands.Failure, match="out of order"):
         manifest.check_order([b"a", b"b", b"c"], np.array([*reserved, 3, 3, 1]))
-    with pytest.raises(contract.Failure, match="out of order"):
+    with pytest.raises(commands.Failure, match="out of order"):
         manifest.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 1, 3]))

@@ -9,7 +9,7 @@ import pytest
 import tiny_dataset
 
 from model import config, evaluate, input_pipeline, predict, train
-from pipelines import contract
+from pipelines import commands, contract
 
 SMALL = ["--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"]
 QUICK = [*SMALL, "--learning_rate=0.05", "--batch_size=8", "--epochs=12"]
@@ -207,7 +207,7 @@ def test_the_smallest_sizes_give_scores(tmp_path, capsys, flags):
 
 def test_buckets_without_a_mask_are_refused():
     flags = ["--records=x", "--model_dir=y", "--bucket_by_length"]
-    with pytest.raises(contract.BadInput, match="give --mask_padding, too"):
+    with pytest.raises(commands.BadInput, match="give --mask_padding, too"):
         train.main(flags)
 
 
@@ -218,7 +218,7 @@ def test_a_failed_run_leaves_the_old_model(records, tmp_path):
     train.main(flags)
     before = (model_dir / "metrics.json").read_bytes()
     os.remove(broken / "train-00000-of-00002.tfrecord")
-    with pytest.raises(contract.BadInput, match="is missing"):
+    with pytest.raises(commands.BadInput, match="is missing"):
         train.main(flags)
     assert (model_dir / "metrics.json").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["model", "records"]
@@ -229,7 +229,7 @@ def test_a_failed_run_leaves_the_old_model(records, tmp_path):
     ["--max_tokens=2", "--max_len=0", "--dropout=1", "--epochs=0", "--seed=-1", "--lstm_unit=3"],
 )
 def test_a_bad_flag_is_refused(records, tmp_path, flag):
-    with pytest.raises(contract.BadInput, match=flag.split("=")[0]):
+    with pytest.raises(commands.BadInput, match=flag.split("=")[0]):
         train.main(["--records", records, "--model_dir", str(tmp_path / "model"), flag])
     assert os.listdir(tmp_path) == []
 
@@ -239,7 +239,7 @@ def test_evaluate_refuses_records_that_were_cut_shorter(trained, tmp_path):
     words = ("bad", "good")
     splits = {"train": reviews(words, 40), "test": reviews(words, 9)}
     tiny_dataset.write(cut, splits, max_len=3)
-    with pytest.raises(contract.BadInput, match="--max_len 4: the records were cut at 3"):
+    with pytest.raises(commands.BadInput, match="--max_len 4: the records were cut at 3"):
         evaluate.main(["--records", cut, "--model_dir", trained])
 
 
@@ -251,7 +251,7 @@ def test_more_than_the_records_were_cut_at_is_refused(tmp_path):
         ("--max_len=4", "--max_len 4: the records were cut at 3"),
     ]:
         flags = ["--max_tokens=5", "--max_len=3", flag]
-        with pytest.raises(contract.BadInput, match=message):
+        with pytest.raises(commands.BadInput, match=message):
             train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *flags])
 
 
@@ -260,14 +260,14 @@ def test_evaluate_refuses_other_classes_and_another_vocabulary(trained, tmp_path
     tiny_dataset.write(tmp_path / "classes", rows, classes=("pos", "neg"))
     tiny_dataset.write(tmp_path / "words", {**rows, "train": [("other words", 0)]})
     for name, message in [("classes", "knows the classes neg, pos"), ("words", "vocabulary")]:
-        with pytest.raises(contract.BadInput, match=message):
+        with pytest.raises(commands.BadInput, match=message):
             evaluate.main(["--records", str(tmp_path / name), "--model_dir", trained])
 
 
 @pytest.mark.parametrize("command", [predict.main, evaluate.main])
 def test_a_missing_model_is_one_clear_line(records, tmp_path, command):
     flags = ["--records", records] if command is evaluate.main else ["text"]
-    with pytest.raises(contract.BadInput, match=r"no model in .*: run `make train` first"):
+    with pytest.raises(commands.BadInput, match=r"no model in .*: run `make train` first"):
         command(["--model_dir", str(tmp_path / "model"), *flags])
 
 
@@ -275,12 +275,12 @@ def test_a_model_that_is_not_whole_is_refused(trained, records, tmp_path):
     shutil.copy(f"{trained}/config.json", tmp_path)
     predicted = ["--model_dir", str(tmp_path), "text"]
     evaluated = ["--model_dir", str(tmp_path), "--records", records]
-    with pytest.raises(contract.BadInput, match=r"SHA256SUMS is missing: run `make train` again"):
+    with pytest.raises(commands.BadInput, match=r"SHA256SUMS is missing: run `make train` again"):
         predict.main(predicted)
-    with pytest.raises(contract.BadInput, match="no whole model"):
+    with pytest.raises(commands.BadInput, match="no whole model"):
         predict.main([*predicted, "--no_verify"])
-    with pytest.raises(contract.BadInput, match=r"model\.weights\.h5 can't be read"):
+    with pytest.raises(commands.BadInput, match=r"model\.weights\.h5 can't be read"):
         evaluate.main([*evaluated, "--no_verify"])
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(contract.BadInput, match=r"config\.json can't be read"):
+    with pytest.raises(commands.BadInput, match=r"config\.json can't be read"):
         predict.main(predicted)

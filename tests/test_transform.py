@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from pipelines import contract, transform, wordlists
+from pipelines import commands, transform, wordlists
 
 HARD_TEXTS = [
     "It's <br /><br />GREAT!!!",
@@ -103,10 +103,10 @@ def test_the_english_stop_words_are_tokens_and_keep_negations():
 def test_bad_word_lists_are_refused_with_their_line(tmp_path, read, text, message):
     path = tmp_path / "words"
     path.write_text(text)
-    with pytest.raises(contract.BadInput, match=f"words, {message}"):
+    with pytest.raises(commands.BadInput, match=f"words, {message}"):
         read(str(path))
 
 
 def test_a_missing_word_list_is_refused(tmp_path):
-    with pytest.raises(contract.BadInput, match="can't read the words in"):
+    with pytest.raises(commands.BadInput, match="can't read the words in"):
         wordlists.read_stop_words(str(tmp_path / "none"))

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tiny_tree import write
 
 from model import config, evaluate, train
-from pipelines import contract, preprocess, verify
+from pipelines import commands, contract, folders, preprocess, verify
 
 TREE = {
     "train/neg/0.txt": "Bad FILM.<br />A film, a b",
@@ -103,7 +103,7 @@ def feature(example, name):
 def rewrite(folder, manifest):
     """Puts another manifest in place, as if preprocessing had done so."""
     (folder / "records" / contract.MANIFEST).write_text(manifest.to_json())
-    contract.write_sums(str(folder / "records"))
+    folders.write_sums(str(folder / "records"))
 
 
 def tamper(folder, key, change):
@@ -124,7 +124,7 @@ def tamper(folder, key, change):
         with tf.io.TFRecordWriter(str(path)) as writer:
             for example in changed:
                 writer.write(example.SerializeToString())
-        digest = contract.file_sha256(str(path))
+        digest = folders.file_sha256(str(path))
         written.append(contract.Shard(path.name, len(changed), path.stat().st_size, digest))
     splits = dict(manifest.splits)
     count = sum(shard.examples for shard in written)
@@ -200,7 +200,7 @@ def test_word_lists_are_taken_into_account(tmp_path, capsys):
     check(folder, *lists)
     assert "ids of the records" in capsys.readouterr().out
     for given, flag in [(lists[:2], "--replacements"), (lists[2:], "--stop_words")]:
-        with pytest.raises(contract.BadInput, match=f"{flag}: .* was made with other ones"):
+        with pytest.raises(commands.BadInput, match=f"{flag}: .* was made with other ones"):
             check(folder, *given)
 
 
@@ -216,7 +216,7 @@ def test_other_encodings_splits_and_drops_are_followed(tmp_path, capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["scores", "of", "the", "SavedModel", "network", "36", "36", "0"] in lines
     write(folder / "in", {"train/neg/more.x": "film"})
-    with pytest.raises(contract.Failure, match=r"in no record: train/neg/more\.x \(1 in all\)"):
+    with pytest.raises(commands.Failure, match=r"in no record: train/neg/more\.x \(1 in all\)"):
         check(folder)
 
 
@@ -226,13 +226,13 @@ def test_a_record_in_the_wrong_split_is_named(tmp_path):
     manifest = contract.read_manifest(str(folder / "records"))
     flags = dataclasses.replace(manifest.flags, validation=0.0)
     rewrite(folder, dataclasses.replace(manifest, flags=flags))
-    with pytest.raises(contract.Failure, match=r"in another shard or place than the hash"):
+    with pytest.raises(commands.Failure, match=r"in another shard or place than the hash"):
         check(folder)
 
 
 def test_a_file_that_changed_without_a_difference_in_ids_is_noticed(copy):
     write(copy / "in", {"train/neg/1.txt": "BAD bad acting"})
-    with pytest.raises(contract.Failure, match="have changed since, in bytes that make no"):
+    with pytest.raises(commands.Failure, match="have changed since, in bytes that make no"):
         check(copy)
 
 
@@ -242,7 +242,7 @@ def test_duplicates_that_should_have_been_dropped_are_named(tmp_path):
     flags = dataclasses.replace(manifest.flags, drop_duplicates=True)
     rewrite(folder, dataclasses.replace(manifest, flags=flags))
     message = r"^in the records, but not in the input, or dropped from it: train/neg/2\.txt \(1"
-    with pytest.raises(contract.Failure, match=message):
+    with pytest.raises(commands.Failure, match=message):
         check(folder)
 
 
@@ -251,13 +251,13 @@ def test_a_model_of_other_classes_is_refused(hard, tmp_path):
     settings = dataclasses.replace(config.read(model_dir), classes=("pos", "neg"))
     with open(os.path.join(model_dir, config.CONFIG), "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(settings), file)
-    contract.write_sums(model_dir)
-    with pytest.raises(contract.BadInput, match="the model knows the classes pos, neg, but"):
+    folders.write_sums(model_dir)
+    with pytest.raises(commands.BadInput, match="the model knows the classes pos, neg, but"):
         check(hard, "--model_dir", model_dir)
 
 
 def test_word_lists_that_were_not_used_are_refused(tiny):
-    with pytest.raises(contract.BadInput, match=r"--stop_words: .* was made with other ones"):
+    with pytest.raises(commands.BadInput, match=r"--stop_words: .* was made with other ones"):
         check(tiny, "--stop_words=english")
 
 
@@ -268,7 +268,7 @@ def test_a_changed_id_is_named(copy):
 
     tamper(copy, b"test/neg/0.txt", change)
     message = r"^1 ids of the records differ from Keras 20000, in 1 of 6 reviews: test/neg/0\.txt$"
-    with pytest.raises(contract.Failure, match=message):
+    with pytest.raises(commands.Failure, match=message):
         check(copy)
 
 
@@ -279,7 +279,7 @@ def test_ids_that_are_too_few_or_too_many_are_named(copy, ids):
         return [example]
 
     tamper(copy, b"train/pos/0.txt", change)
-    with pytest.raises(contract.Failure, match=r"ids of the records .* 1 of 6 .*pos/0\.txt$"):
+    with pytest.raises(commands.Failure, match=r"ids of the records .* 1 of 6 .*pos/0\.txt$"):
         check(copy)
 
 
@@ -290,40 +290,40 @@ def test_a_swapped_label_is_named(copy):
 
     tamper(copy, b"train/neg/1.txt", change)
     message = r"^1 labels of the records differ from class folders, .* reviews: train/neg/1\.txt$"
-    with pytest.raises(contract.Failure, match=message):
+    with pytest.raises(commands.Failure, match=message):
         check(copy)
 
 
 def test_a_record_that_stands_twice_is_named(copy):
     tamper(copy, b"train/pos/1.txt", lambda example: [example, example])
     message = r"^in two records: train/pos/1\.txt \(1 in all\); run `make preprocess` again"
-    with pytest.raises(contract.Failure, match=message):
+    with pytest.raises(commands.Failure, match=message):
         check(copy)
 
 
 def test_records_without_a_review_are_named(copy):
     os.remove(copy / "in/train/neg/1.txt")
     message = r"^in the records, but not in the input, .*: train/neg/1\.txt \(1 in all\)"
-    with pytest.raises(contract.Failure, match=message):
+    with pytest.raises(commands.Failure, match=message):
         check(copy)
 
 
 def test_reviews_without_a_record_are_counted_and_the_first_named(copy):
     write(copy / "in", {f"train/pos/new{n}.txt": "film" for n in range(4)})
     names = r"train/pos/new0\.txt, train/pos/new1\.txt, train/pos/new2\.txt, \.\.\."
-    with pytest.raises(contract.Failure, match=rf"^in the input, .*: {names} \(4 in all\)"):
+    with pytest.raises(commands.Failure, match=rf"^in the input, .*: {names} \(4 in all\)"):
         check(copy)
 
 
 def test_a_changed_review_is_named(copy):
     write(copy / "in", {"test/neg/0.txt": "good film"})
-    with pytest.raises(contract.Failure, match=r"ids of the records .* 1 of 6 .*neg/0\.txt$"):
+    with pytest.raises(commands.Failure, match=r"ids of the records .* 1 of 6 .*neg/0\.txt$"):
         check(copy)
 
 
 def test_a_model_of_another_dataset_is_found_out_by_its_ids(tiny, hard):
     with pytest.raises(
-        contract.Failure, match=r"ids of the SavedModel .* reviews: t\w+/\w+/\d\.txt"
+        commands.Failure, match=r"ids of the SavedModel .* reviews: t\w+/\w+/\d\.txt"
     ):
         check(tiny, "--model_dir", str(hard / "model"))
 
@@ -333,8 +333,8 @@ def test_scores_that_are_not_those_of_the_network_are_found_out(hard, tmp_path):
     network = evaluate.load_model(folder, config.read(folder))
     network.layers[-1].bias.assign_add([1e-4])
     network.save_weights(os.path.join(folder, config.WEIGHTS))
-    contract.write_sums(folder)
-    with pytest.raises(contract.Failure, match="scores of the SavedModel differ from network"):
+    folders.write_sums(folder)
+    with pytest.raises(commands.Failure, match="scores of the SavedModel differ from network"):
         check(hard, "--model_dir", folder)
 
 

@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-from pipelines import contract
+from pipelines import contract, folders
 
 FLAGS = {
     "classes": None,
@@ -84,13 +84,13 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
         flags=contract.Flags(**FLAGS | {"compression": compression} | flags),
         vocabulary=contract.Vocabulary(contract.VOCABULARY, len(ids) + 2, _sha256(words)),
         splits=splits,
-        audit=contract.Audit(contract.AUDIT, contract.file_sha256(empty[0]), 0, 0),
-        schema_sha256=contract.file_sha256(empty[1]),
+        audit=contract.Audit(contract.AUDIT, folders.file_sha256(empty[0]), 0, 0),
+        schema_sha256=folders.file_sha256(empty[1]),
         left_out={},
     )
     with open(os.path.join(folder, contract.MANIFEST), "w", encoding="utf-8") as file:
         file.write(manifest.to_json())
-    contract.write_sums(folder)
+    folders.write_sums(folder)
 
 
 def _ranked(texts):

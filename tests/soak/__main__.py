@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from rich import box, console, progress, table
 
-from pipelines import contract
+from pipelines import commands
 from tests.soak import damage, stops, surroundings
 
 # Takes an empty folder to work in; returns the outcome of one trial.
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
         if outcome.startswith("WRONG")
     ]
     if wrong:
-        raise contract.Failure(f"{len(wrong)} kinds of wrong outcomes; {wrong[0]}")
+        raise commands.Failure(f"{len(wrong)} kinds of wrong outcomes; {wrong[0]}")
 
 
 def _trials(name: str, fault: Fault, *, trials: int, seed: int) -> dict[str, int]:
@@ -66,9 +66,9 @@ def show(outcomes: dict[str, dict[str, int]]) -> None:
     console.Console(width=WIDTH).print(shown)
 
 
-def _parser() -> contract.ArgumentParser:
-    parser = contract.ArgumentParser(prog="tests.soak", description=__doc__)
-    number = contract.number
+def _parser() -> commands.ArgumentParser:
+    parser = commands.ArgumentParser(prog="tests.soak", description=__doc__)
+    number = commands.number
     parser.add_argument("--trials", type=number(least=1), default=5, help="of each fault")
     parser.add_argument("--seed", type=number(least=0), default=0, help="of all that is random")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
@@ -77,4 +77,4 @@ def _parser() -> contract.ArgumentParser:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)
-    contract.run(main)
+    commands.run(main)

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 
 from model import evaluate, predict, train
-from pipelines import contract, inspect_records, preprocess, sample
+from pipelines import commands, contract, inspect_records, preprocess, sample
 
 RECORDS, MODEL = "records", "model"
 REFUSED, HARMLESS = "refused: file named", "harmless"
@@ -95,7 +95,7 @@ def _trial(rng: random.Random, work_dir: str, *, part: str, damage: Damage) -> s
     named = damage(rng, root / part)
     try:
         result = _use(root)
-    except contract.BadInput as error:
+    except commands.BadInput as error:
         is_named = any(name in str(error) for name in named)
         return REFUSED if is_named else f"WRONG: {named} refused as: {error}"
     except Exception as error:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 from model import config
-from pipelines import contract, sample
+from pipelines import commands, contract, sample
 
 OLD, NEW = "old one whole", "new one whole"
 NUM_REVIEWS = 60
@@ -54,7 +54,7 @@ def run(root: pathlib.Path, command: str, *flags: str) -> str:
     process = start(root, command, *flags)
     _, errors = process.communicate()
     if process.returncode:
-        raise contract.Failure(f"{command} failed: {errors.strip()}")
+        raise commands.Failure(f"{command} failed: {errors.strip()}")
     return made(root, command)
 
 

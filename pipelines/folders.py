@@ -1,0 +1,312 @@
+"""Datasets and models as folders: whole or not there, and as they were written."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+
+from pipelines import commands
+
+# In datasets and models alike.
+SUMS = "SHA256SUMS"  # of all files of the folder, in the form of coreutils' sha256sum
+LOGS = "logs"  # for TensorBoard; they stand in no `SUMS`, since no result hangs on them
+# How the system says that a disk is full, or doesn't take what is written.
+DISK_ERRORS = tuple(
+    os.strerror(number)
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+)
+# What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
+UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
+
+
+def check_path(path: str) -> None:
+    """Raises `BadInput` if TensorFlow can't work in a folder of this path."""
+    unfit = UNFIT.search(path)
+    if unfit:
+        raise commands.BadInput(
+            f"{path} isn't UTF-8, or holds one of * ? [ \\, so TensorFlow can't find its way: "
+            "name another folder, or rename it"
+        )
+
+
+def is_remote(path: str) -> bool:
+    """Tells whether a path is one of an object store, such as gs://bucket/folder."""
+    return "://" in path
+
+
+def write_sums(folder: str, known: Mapping[str, str] | None = None) -> None:
+    """Writes the SHA-256 of each file of a folder, by which `check_whole` knows it again.
+
+    All of it is on the disk then, so that no power cut leaves sums of files that aren't.
+
+    Args:
+      folder: a dataset or a model.
+      known: the SHA-256 of files that were hashed as they were written.
+    """
+    known = known or {}
+    with open(os.path.join(folder, SUMS), "w", encoding="utf-8") as file:
+        for name in sorted(_files(folder)):
+            sha256 = known.get(name) or file_sha256(os.path.join(folder, name))
+            file.write(f"{sha256}  {name}\n")
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # temporary files
+        for name in (*names, ""):
+            _flush(os.path.join(parent, name))
+
+
+def _flush(path: str) -> None:
+    """Waits until a file or folder is on the disk, where a power cut leaves it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def check_whole(folder: str, target: str) -> None:
+    """Raises `BadInput` unless all files of a folder are there, as they were written, and no more.
+
+    Only what lies in the folder is opened, whatever paths its `SUMS` may name.
+
+    Args:
+      folder: a dataset or a model.
+      target: the target of `make` that makes it anew.
+    """
+    damage = find_damage(folder)
+    if damage:
+        raise commands.BadInput(f"{damage}: run `make {target}` again")
+
+
+def find_damage(folder: str) -> str | None:
+    """Names the first file that isn't as `write_sums` found it, and says what is wrong with it."""
+    path = os.path.join(folder, SUMS)
+    try:
+        sums, found = _parse_sums(read_text(path)), set(_files(folder))
+        for name in sorted(sums.keys() | found):
+            path = os.path.join(folder, name)
+            if name not in sums:
+                return f"{path} doesn't stand in {SUMS} (if it's your own, move it elsewhere)"
+            if name not in found or not os.path.isfile(path):
+                return f"{path} is missing, but stands in {SUMS}"
+            if file_sha256(path) != sums[name]:
+                return f"{path} isn't what it was when {SUMS} was written"
+    except FileNotFoundError:
+        return f"{path} is missing"
+    except (OSError, ValueError) as error:
+        return f"{path} can't be read ({error})"
+    return None
+
+
+def _parse_sums(text: str) -> dict[str, str]:
+    """Returns the SHA-256 of each file by its path; raises `ValueError`."""
+    sums = {}
+    for line in text.split("\n")[:-1]:
+        sha256, gap, name = line.partition("  ")
+        if not gap:
+            raise ValueError(f"{line:.80} is no SHA-256 and file")
+        sums[name] = sha256
+    return sums
+
+
+def _files(folder: str, below: str = "") -> Iterator[str]:
+    """Yields the paths below a folder of all its files, but for hidden ones, logs and `SUMS`."""
+    with os.scandir(os.path.join(folder, below)) as entries:
+        for entry in entries:
+            name = f"{below}{entry.name}"
+            if entry.name.startswith(".") or name in (LOGS, SUMS):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(folder, f"{name}/")
+            else:
+                yield name
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a file; raises `OSError` or `ValueError`, and never waits."""
+    if not os.path.isfile(path):  # of a pipe, opening would wait for a writer
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def file_sha256(path: str) -> str:
+    """Returns the SHA-256 of a file in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def beside(path: str, what: str) -> str:
+    """Returns where that lies which is kept for a folder while it's being made."""
+    parent, name = os.path.split(os.path.realpath(path))
+    return os.path.join(parent, f".{name}.textrecords-{what}")
+
+
+@contextlib.contextmanager
+def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
+    """Yields an empty folder to write in, which takes the place of `path` if the block succeeds.
+
+    What was at `path` stays untouched until then. A folder without `marker`, or with anything but
+    `files`, is somebody's own and is refused, since it would be lost.
+
+    Args:
+      path: the folder to make or to replace.
+      files: a regular expression that matches the name of each file or folder to go into it.
+      marker: the name of one of them, by which a folder to replace is known.
+
+    Raises:
+      BadInput: if `path` can't be replaced.
+    """
+    path = os.path.realpath(path)  # a link stays: what it points to is replaced
+    # A name of its own: a worker may outlive a run that was killed, and write on.
+    new = os.path.join(beside(path, "new"), str(os.getpid()))
+    with contextlib.ExitStack() as stack:
+        with _refused(path):
+            if not os.path.exists(parent := os.path.dirname(path)):
+                os.makedirs(parent, exist_ok=True)
+            stack.enter_context(_swept(path))
+            _check_replaceable(path, files, marker)
+            os.makedirs(new)
+        with _disk_errors_told(path), _temporary_files(new):
+            yield new
+        with _refused(path):
+            _put_in_place(new, path)
+
+
+def mend(path: str) -> None:
+    """Makes good what a run that was killed has left beside `path`, unless another is at it."""
+    path = os.path.realpath(path)
+    if os.path.exists(beside(path, "lock")):
+        with contextlib.suppress(commands.BadInput, OSError), _swept(path):
+            pass
+
+
+@contextlib.contextmanager
+def _swept(path: str) -> Iterator[None]:
+    """Holds the lock on `path`; before and after, nothing of any run lies beside it."""
+    with _locked(path):
+        try:
+            _sweep(path)
+            yield
+        finally:
+            _sweep(path)
+
+
+def _sweep(path: str) -> None:
+    new, old = (beside(path, which) for which in ("new", "old"))
+    if os.path.exists(old) and not os.path.exists(path):
+        os.rename(old, path)  # a run ended between two renames
+    for folder in (new, old):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(new: str, path: str) -> None:
+    """Renames `new` to `path`; what was there goes where it is swept."""
+    if os.path.exists(path):
+        if _exchange(new, path):
+            return
+        os.rename(path, beside(path, "old"))
+    os.rename(new, path)
+
+
+def _exchange(one: str, other: str) -> bool:
+    """Exchanges two folders in a single step, or tells that the system can't."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux; Python doesn't know it
+    paths = (-100, os.fsencode(one), -100, os.fsencode(other))  # AT_FDCWD
+    return rename is not None and rename(*paths, 2) == 0  # RENAME_EXCHANGE
+
+
+@contextlib.contextmanager
+def _disk_errors_told(path: str) -> Iterator[None]:
+    """Raises `Failure` for what the disk refuses, whatever Beam and TensorFlow have made of it."""
+    try:
+        yield
+    except (commands.BadInput, commands.Failure):
+        raise
+    except Exception as error:
+        reason = next((reason for reason in DISK_ERRORS if reason in str(error)), None)
+        if reason is None:
+            raise
+        raise commands.Failure(
+            f"can't write {path} ({reason}): make room there, or name another folder"
+        ) from None
+
+
+@contextlib.contextmanager
+def _temporary_files(folder: str) -> Iterator[None]:
+    """Has all temporary files, those of Beam and of child processes too, lie in a folder.
+
+    So the next run sweeps what one that was killed leaves, and no other disk has to have space.
+    """
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix=".temp-", dir=folder) as os.environ["TMPDIR"]:
+        tempfile.tempdir = None  # look at TMPDIR again
+        try:
+            yield
+        finally:
+            os.environ.pop("TMPDIR")
+            os.environ.update({} if before is None else {"TMPDIR": before})
+            tempfile.tempdir = None
+
+
+@contextlib.contextmanager
+def _refused(path: str) -> Iterator[None]:
+    """Raises `BadInput` if the block can't write beside `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise commands.BadInput(
+            f"can't write {path} ({error.strerror}): name another folder"
+        ) from None
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Holds the lock on making a folder; it ends with the process, however that ends.
+
+    Raises:
+      BadInput: if another run holds it.
+    """
+    lock = beside(path, "lock")
+    # A file, for network file systems lock nothing that isn't open for writing.
+    with open(lock, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+                raise FileNotFoundError  # the other run has just ended, and removed it
+        except (BlockingIOError, FileNotFoundError):
+            file.seek(0)
+            raise commands.BadInput(
+                f"another run is making {path} (process {file.read()}): wait for it, or name "
+                "another folder"
+            ) from None
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+        finally:
+            os.remove(lock)
+
+
+def _check_replaceable(path: str, files: str, marker: str) -> None:
+    if os.path.islink(path):
+        raise commands.BadInput(f"{path} is a link that leads to itself: name another folder")
+    if os.path.ismount(path):
+        raise commands.BadInput(
+            f"{path} is a mount point, which can't be replaced: name a folder inside it"
+        )
+    names = sorted(os.listdir(path)) if os.path.exists(path) else []
+    foreign = [name for name in names if not re.fullmatch(files, name)]
+    if names and marker not in names:
+        foreign = foreign or names
+    if foreign:
+        raise commands.BadInput(
+            f"{path} holds {foreign[0]}, which would be lost: name a new or an empty folder"
+        )

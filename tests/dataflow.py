@@ -1,0 +1,153 @@
+"""A stand-in for the Dataflow service, which executes the jobs that Beam's runner submits.
+
+Each worker is a process of its own that has the packages of this environment but not this project:
+what it knows of it comes from the sdist that was staged with the job.
+"""
+
+import contextlib
+import http.server
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+from urllib import parse
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+WORKERS = 2
+ID = "2026-01-01_00_00_00-1"
+DONE, FAILED, RUNNING, CANCELLED = (
+    f"JOB_STATE_{state}" for state in ("DONE", "FAILED", "RUNNING", "CANCELLED")
+)
+
+
+class Service(http.server.ThreadingHTTPServer):
+    """Takes one job over HTTP and executes it.
+
+    Attributes:
+      job: what was submitted, as JSON, or None.
+      state: of the job.
+      error: what made it fail.
+    """
+
+    def __init__(self):
+        super().__init__(("localhost", 0), _Handler)
+        self.job = None
+        self.state = RUNNING
+        self.error = ""
+
+    @property
+    def flags(self):
+        """The flags that have Beam submit to this service."""
+        return [
+            "--runner=DataflowRunner",
+            f"--dataflow_endpoint=http://localhost:{self.server_port}",
+            "--no_auth",
+        ]
+
+    def execute(self):
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                _execute(pathlib.Path(self._option("stagingLocation")), pathlib.Path(folder))
+            self.state = DONE
+        except Exception as error:
+            self.error, self.state = str(error), FAILED
+
+    def _option(self, name):
+        options = self.job["environment"]["sdkPipelineOptions"]["options"]
+        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+        return options.get(name) or options[snake]
+
+
+def _execute(staged, folder):
+    """Runs a staged pipeline in processes that start outside of this project's folder."""
+    proto = beam_runner_api_pb2.Pipeline.FromString((staged / "pipeline.pb").read_bytes())
+    installed = folder / "installed"
+    installed.mkdir()
+    if (staged / "workflow.tar.gz").exists():
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+        ]
+        subprocess.run([*pip, "--target", installed, staged / "workflow.tar.gz"], check=True)
+    # Before anything else stands on the path, a worker drops what leads to this project.
+    (installed / "worker.py").write_text(WORKER.format(path=str(installed)))
+    command = f"{sys.executable} {installed / 'worker.py'}"
+    for environment in proto.components.environments.values():
+        del environment.dependencies[:]
+        environment.urn = python_urns.SUBPROCESS_SDK
+        environment.payload = f"cd {folder} && {command}".encode()
+    options = PipelineOptions(direct_num_workers=WORKERS)
+    FnApiRunner().run_via_runner_api(proto, options).wait_until_finish()
+
+
+WORKER = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if "__editable__" not in repr(finder)]
+sys.path[0] = {path!r}
+from apache_beam.runners.worker import sdk_worker_main
+sdk_worker_main.main(sys.argv)
+"""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """The part of the service's interface that Beam's runner uses."""
+
+    def do_POST(self):
+        self.server.job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        threading.Thread(target=self.server.execute, daemon=True).start()
+        self._answer({**self._job(), "name": self.server.job["name"]})
+
+    def do_GET(self):
+        path = parse.urlsplit(self.path).path
+        if path.endswith("/messages"):
+            error = {
+                "id": "1",
+                "time": "2026-01-01T00:00:00Z",
+                "messageText": self.server.error,
+                "messageImportance": "JOB_MESSAGE_ERROR",
+            }
+            self._answer({"jobMessages": [error] if self.server.error else []})
+        else:
+            self._answer({} if path.endswith("/metrics") else self._job())
+
+    def do_PUT(self):
+        self.server.state = CANCELLED
+        self._answer(self._job())
+
+    def _job(self):
+        return {"id": ID, "projectId": "p", "currentState": self.server.state}
+
+    def _answer(self, content):
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def service():
+    """Yields a running `Service`."""
+    with Service() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

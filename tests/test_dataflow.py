@@ -1,0 +1,117 @@
+"""Jobs that Beam's DataflowRunner submits to a stand-in for the service, which executes them."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import dataflow
+import pytest
+import test_reproducible
+from apache_beam.options.pipeline_options import SetupOptions
+from test_reproducible import FLAGS, ROOT, digests
+
+from pipelines import commands, runners
+
+made = test_reproducible.made
+PROJECT = ["--project=a-project", "--region=us-central1"]
+CLOUD = [*PROJECT, "--temp_location=gs://bucket/temp"]
+
+
+def submit(service, source, target, *flags):
+    """Has `pipelines.preprocess` submit a job from another folder than this project's."""
+    staged = target.parent / "staged"
+    staged.mkdir()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pipelines.preprocess"),
+            *("--input", source, "--output", target),
+            *(f"--temp_location={staged}", f"--staging_location={staged}"),
+            *(*service.flags, *PROJECT, *FLAGS, *flags),
+        ],
+        cwd=target.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done, {path.name for path in staged.rglob("*") if path.is_file()}
+
+
+def test_a_dataflow_job_gives_the_same_bytes(made, tmp_path):
+    source, expected = made
+    flags = [
+        "--job_name=reviews",
+        "--num_workers=3",
+        "--max_num_workers=7",
+        "--machine_type=n2-highmem-4",
+        "--labels=team=films",
+        "--service_account_email=worker@a-project",
+    ]
+    with dataflow.service() as service:
+        done, staged = submit(service, source, tmp_path / "out", *flags)
+    assert done.returncode == 0, done.stderr + service.error
+    assert digests(tmp_path / "out") == expected
+    assert f"jobs/us-central1/{dataflow.ID}?project=a-project" in done.stdout
+    assert {"pipeline.pb", "workflow.tar.gz"} <= staged
+    job = service.job
+    assert (job["name"], job["labels"]) == ("reviews", {"team": "films"})
+    environment = job["environment"]
+    assert environment["serviceAccountEmail"] == "worker@a-project"
+    [pool] = environment["workerPools"]
+    assert pool["machineType"] == "n2-highmem-4"
+    assert (pool["numWorkers"], pool["autoscalingSettings"]["maxNumWorkers"]) == (3, 7)
+    assert "workflow.tar.gz" in {package["name"] for package in pool["packages"]}
+
+
+def test_a_job_whose_workers_lack_the_code_fails_in_one_line(made, tmp_path):
+    source, _ = made
+    container = ["--sdk_container_image=example/without-it", "--sdk_location=container"]
+    with dataflow.service() as service:
+        done, staged = submit(service, source, tmp_path / "out", *container)
+    assert "workflow.tar.gz" not in staged
+    [pool] = service.job["environment"]["workerPools"]
+    assert pool["sdkHarnessContainerImages"][0]["containerImage"] == "example/without-it"
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: the Dataflow job {dataflow.ID} failed: ModuleNotFoundError: No module named "
+        "'pipelines'"
+    )
+    assert "Traceback" not in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["staged"]
+
+
+def parse(*flags):
+    return runners.parse_options("DataflowRunner", list(flags), "pipelines.preprocess")
+
+
+def test_the_code_is_shipped_unless_a_container_holds_it():
+    setup_file = parse(*CLOUD).view_as(SetupOptions).setup_file
+    assert pathlib.Path(setup_file) == ROOT / "setup.py"
+    own = parse(*CLOUD, "--setup_file=own/setup.py").view_as(SetupOptions)
+    assert own.setup_file == "own/setup.py"
+    assert not parse(*CLOUD, "--sdk_container_image=x").view_as(SetupOptions).setup_file
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (PROJECT, "DataflowRunner needs --temp_location"),
+        (CLOUD[2:], "DataflowRunner needs --project"),
+        (
+            [*CLOUD, "--no_wait_until_finish"],
+            "checked at its end",
+        ),
+    ],
+)
+def test_what_dataflow_would_refuse_is_refused_at_once(flags, message):
+    with pytest.raises(commands.BadInput, match=message) as error:
+        parse(*flags)
+    assert "\n" not in str(error.value)
+
+
+def test_the_container_has_the_locked_version_of_beam():
+    lock = (ROOT / "requirements.lock").read_text()
+    version = re.search(r"^apache-beam(?:\[gcp\])?==(\S+)", lock, re.MULTILINE).group(1)
+    first = (ROOT / "Dockerfile").read_text().partition("\n")[0]
+    assert first == f"FROM apache/beam_python3.11_sdk:{version}"
