@@ -25,7 +25,7 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train evaluate predict verify inspect bench test \
+.PHONY: help setup lock data sample preprocess train evaluate score predict verify inspect bench test \
   audit soak lint clean
 
 help:  ## List the targets.
@@ -92,6 +92,12 @@ train: records  ## Records in RECORDS -> a model in MODEL_DIR; preprocesses firs
 
 evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
 	@$(RUN) model.evaluate --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
+
+# OUTPUT is of scores here, if it's named.
+SCORES := $(if $(filter file,$(origin OUTPUT)),out/$(NAME)/scores,$(OUTPUT))
+
+score: $(STAMP)  ## Score the files of INPUT, a folder or a pattern, with MODEL_DIR into OUTPUT.
+	@$(RUN) pipelines.score --input "$$INPUT" --output "$(SCORES)" --model_dir "$$MODEL_DIR" --runner "$(RUNNER)" $(ARGS)
 
 predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard input.
 	@$(RUN) model.predict --model_dir "$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")

@@ -91,7 +91,8 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
     Raises:
       Failure: if a Dataflow job fails, and as the stages do.
     """
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # errors are raised, too
+    for name in ("apache_beam", None):  # errors are raised, too; RunInference uses the root logger
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with _temporary_folder(options) as temp_dir:
             pipeline = _pipeline(options)

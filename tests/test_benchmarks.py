@@ -4,7 +4,8 @@ import pytest
 from tiny_tree import write
 
 import pipelines.preprocess
-from benchmarks import feed, plain_tft, preprocess, run, step
+from benchmarks import feed, plain_tft, preprocess, run, score, step
+from model import train
 from pipelines import commands, reviews
 
 # One line a review, and no two reviews alike.
@@ -150,3 +151,20 @@ def test_bad_input_is_refused(tmp_path, flags, message):
     with pytest.raises(commands.BadInput, match=message):
         run.main([*flags, "--output", str(tmp_path / "results.json")])
     assert not list(tmp_path.iterdir())
+
+
+def test_scores_that_differ_are_not_compared():
+    assert score.check_same([0.25, 0.5], [0.250001, 0.5]) == 2
+    with pytest.raises(commands.Failure, match="scores differ"):
+        score.check_same([0.25, 0.5], [0.2501, 0.5])
+    with pytest.raises(commands.Failure, match="scored other texts"):
+        score.check_same([0.25, 0.5], [0.25])
+
+
+def test_keras_gives_the_scores_of_this_project(datasets, tmp_path):
+    flags = ["--records", str(datasets / "ours"), "--model_dir", str(tmp_path / "model")]
+    train.main([*flags, "--epochs=1", "--lstm_units=2"])
+    texts = ["--input", str(datasets / "in"), *flags[2:]]
+    ours, _ = score.run(["pipelines.score", *texts], str(tmp_path))
+    theirs, _ = score.run(["benchmarks.keras_predict", *texts, *flags[:2]], str(tmp_path))
+    assert score.check_same(ours, theirs) == 7

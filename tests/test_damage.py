@@ -150,14 +150,14 @@ def test_no_verify_takes_files_as_they_are(records, tmp_path, capsys):
     model = tmp_path / "model"
     flags = ["--records", str(records), "--model_dir", str(model)]
     small = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--dense_units=2", "--epochs=1"]
-    commands = [
+    steps = [
         (inspect_records.main, flags[:2]),
         (train.main, [*flags, *small]),
         (evaluate.main, flags),
         (predict.main, [*flags[2:], "a film"]),
     ]
     (records / contract.AUDIT).write_text("changed")
-    for main, arguments in commands:
+    for main, arguments in steps:
         main([*arguments, "--no_verify"])
         if model.exists():
             (model / "metrics.json").write_text("changed")

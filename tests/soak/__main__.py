@@ -4,6 +4,7 @@ import collections
 import json
 import pathlib
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -77,4 +78,6 @@ def _parser() -> commands.ArgumentParser:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)
+    # A shell starts what runs in the background with Ctrl-C ignored, and a child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     commands.run(main)

@@ -1,0 +1,48 @@
+"""Scores a folder as Keras' documentation teaches it, for `benchmarks.score` to time.
+
+The network is that of a model of this project, behind a `TextVectorization` of its vocabulary.
+"""
+
+import argparse
+import json
+import os
+
+import keras
+import tensorflow as tf
+
+from benchmarks import feed
+from model import config, evaluate
+from pipelines import contract
+
+BATCH_SIZE = 256
+
+
+def run(input_dir: str, records_dir: str, model_dir: str, output: str) -> None:
+    settings = config.read(model_dir)
+    tokens = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
+    vectorize = keras.layers.TextVectorization(
+        settings.network.max_tokens,
+        standardize=feed.standardize,
+        output_sequence_length=settings.network.max_len,
+        vocabulary=[t.decode() for t in tokens][: settings.network.max_tokens - 2],
+    )
+    texts = keras.utils.text_dataset_from_directory(
+        input_dir, labels=None, batch_size=BATCH_SIZE, shuffle=False, verbose=False
+    )
+    network = evaluate.load_model(model_dir, settings)
+    vectorized = texts.map(vectorize, num_parallel_calls=tf.data.AUTOTUNE)
+    scores = network.predict(vectorized.prefetch(tf.data.AUTOTUNE), verbose=0)[:, 0]
+    with open(output, "w", encoding="utf-8") as file:  # Keras doesn't tell which file each is of
+        file.writelines(json.dumps({"score": score}) + "\n" for score in scores.tolist())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name in ("input", "records", "model_dir", "output"):
+        parser.add_argument(f"--{name}", required=True)
+    args = parser.parse_args()
+    run(args.input, args.records, args.model_dir, os.path.join(args.output, "scores.jsonl"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Scores any number of text files with a trained model.
+
+TensorFlow and Beam are imported once there is something to do, so that a refusal is immediate.
+"""
+
+import argparse
+import glob
+import os
+import time
+
+from model import config
+from pipelines import commands, contract, folders, reviews
+
+FORMATS = {"jsonl": "JSON lines", "parquet": "Parquet"}
+FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|{folders.SUMS}"
+
+
+def main(argv: list[str]) -> None:
+    started = time.time()
+    args, beam_flags = _parser().parse_known_args(argv)
+    config.read(args.model_dir, verify=not args.no_verify)
+    source = _source(args)
+    with commands.quiet_imports():
+        from pipelines import inference, runners, shards
+    options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
+    num_files = sum(1 for _ in inference.list_files(source))
+    if not num_files:
+        raise commands.BadInput(f"{args.input} has no {source.pattern}: name a folder or a pattern")
+    with folders.whole_folder(args.output, files=FILES, marker=folders.SUMS) as output_dir:
+        plan = inference.Plan(
+            source=source,
+            serving=os.path.join(os.path.abspath(args.model_dir), config.SERVING),
+            output_dir=output_dir,
+            num_shards=args.num_shards or shards.default_num_shards(num_files),
+            suffix=args.format,
+        )
+        runners.run(lambda pipeline, _: inference.build(pipeline, plan), options)
+        folders.write_sums(output_dir)
+    seconds = time.time() - started
+    commands.say(f"wrote {num_files:,} scores to {args.output} in {seconds:.1f} s")
+
+
+def _source(args: argparse.Namespace) -> reviews.Source:
+    """Returns the folder of the files, with a pattern of their paths below it."""
+    if not contract.is_encoding(args.encoding):
+        raise commands.BadInput(f"--encoding {args.encoding}: Python knows no such text encoding")
+    path = os.path.abspath(args.input)
+    if os.path.isdir(path):
+        return reviews.Source(path, "**/*.txt", args.encoding)
+    parts = path.split("/")
+    fixed = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return reviews.Source("/".join(parts[:fixed]) or "/", "/".join(parts[fixed:]), args.encoding)
+
+
+def _parser() -> commands.ArgumentParser:
+    parser = commands.ArgumentParser(
+        prog="pipelines.score",
+        description=(
+            "Scores text files with a trained model. Flags that aren't listed here go to Apache "
+            "Beam."
+        ),
+    )
+    add = parser.add_argument
+    add(
+        "--input",
+        required=True,
+        metavar="DIR|GLOB",
+        help="a folder, of which all *.txt are taken, or a quoted pattern such as 'x/**/*.text'",
+    )
+    add("--output", required=True, metavar="DIR", help="the folder to write, or to replace whole")
+    add("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    add("--format", choices=FORMATS, default="jsonl", help="of the files to write")
+    add("--encoding", default="utf-8", help="of the files to read")
+    add(
+        "--num_shards",
+        type=commands.number(least=1, most=99_999),
+        help="files to write (one for every 10,000 texts by default)",
+    )
+    add("--runner", default="DirectRunner", help="of Beam; DirectRunner is the local engine")
+    add("--no_verify", action="store_true", help=commands.NO_VERIFY)
+    return parser
+
+
+if __name__ == "__main__":
+    commands.run(main)
