@@ -143,7 +143,7 @@ def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--only=speed"], "--only speed: the parts are scale, preprocess, feed, step"),
+        (["--only=speed"], "--only speed: the parts are scale, preprocess, score, feed"),
         (["--input=nowhere"], "no input folder nowhere"),
     ],
 )
