@@ -9,8 +9,10 @@ import sys
 import dataflow
 import pytest
 import test_reproducible
+import test_score
 from apache_beam.options.pipeline_options import SetupOptions
 from test_reproducible import FLAGS, ROOT, digests
+from tiny_tree import write
 
 from pipelines import commands, runners
 
@@ -19,16 +21,16 @@ PROJECT = ["--project=a-project", "--region=us-central1"]
 CLOUD = [*PROJECT, "--temp_location=gs://bucket/temp"]
 
 
-def submit(service, source, target, *flags):
-    """Has `pipelines.preprocess` submit a job from another folder than this project's."""
+def submit(service, source, target, *flags, command="pipelines.preprocess"):
+    """Has a command submit a job from another folder than this project's."""
     staged = target.parent / "staged"
     staged.mkdir()
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pipelines.preprocess"),
+            *(sys.executable, "-m", command),
             *("--input", source, "--output", target),
             *(f"--temp_location={staged}", f"--staging_location={staged}"),
-            *(*service.flags, *PROJECT, *FLAGS, *flags),
+            *(*service.flags, *PROJECT, *flags),
         ],
         cwd=target.parent,
         capture_output=True,
@@ -49,7 +51,7 @@ def test_a_dataflow_job_gives_the_same_bytes(made, tmp_path):
         "--service_account_email=worker@a-project",
     ]
     with dataflow.service() as service:
-        done, staged = submit(service, source, tmp_path / "out", *flags)
+        done, staged = submit(service, source, tmp_path / "out", *FLAGS, *flags)
     assert done.returncode == 0, done.stderr + service.error
     assert digests(tmp_path / "out") == expected
     assert f"jobs/us-central1/{dataflow.ID}?project=a-project" in done.stdout
@@ -79,6 +81,23 @@ def test_a_job_whose_workers_lack_the_code_fails_in_one_line(made, tmp_path):
     )
     assert "Traceback" not in done.stderr
     assert sorted(os.listdir(tmp_path)) == ["staged"]
+
+
+def test_a_dataflow_job_scores_as_a_local_one(tmp_path):
+    model_dir = test_score.trained(tmp_path / "trained", ("neg", "pos"))
+    write(tmp_path / "in", test_score.TEXTS)
+    expected = test_score.scored(tmp_path / "in", model_dir)
+    with dataflow.service() as service:
+        flags = ["--model_dir", model_dir]
+        done, _ = submit(
+            service, tmp_path / "in", tmp_path / "out", *flags, command="pipelines.score"
+        )
+    assert done.returncode == 0, done.stderr + service.error
+    [shard] = (tmp_path / "out").glob("*.jsonl")
+    rows = test_score.read(shard)
+    assert [row["key"] for row in rows] == [row["key"] for row in expected]
+    scores = [row["score"] for row in expected]
+    assert [row["score"] for row in rows] == pytest.approx(scores, abs=1e-6)
 
 
 def parse(*flags):
