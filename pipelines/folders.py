@@ -39,6 +39,15 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def check_local(*paths: str) -> None:
+    """Raises `BadInput` for a path of an object store."""
+    for path in filter(is_remote, paths):
+        raise commands.BadInput(
+            f"{path} is on an object store, which can't be read or written: name a folder of a "
+            "file system that all machines have mounted"
+        )
+
+
 def write_sums(folder: str, known: Mapping[str, str] | None = None) -> None:
     """Writes the SHA-256 of each file of a folder, by which `check_whole` knows it again.
 

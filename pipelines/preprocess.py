@@ -46,6 +46,7 @@ def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
     flags = _data_flags(args)
+    folders.check_local(args.input, args.output)
     folders.check_path(os.path.realpath(args.output))
     options = _beam_options(args.runner, beam_flags) if beam_flags else None  # may be misspelt
     folders.mend(args.output)

@@ -18,6 +18,7 @@ FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|{folders.SUMS}"
 def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
+    folders.check_local(args.input, args.output, args.model_dir)
     config.read(args.model_dir, verify=not args.no_verify)
     source = _source(args)
     with commands.quiet_imports():

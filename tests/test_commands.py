@@ -13,7 +13,14 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 COMMANDS = [
     *("pipelines.dataset", "pipelines.inspect_records", "pipelines.preprocess"),
-    *("pipelines.sample", "pipelines.verify", "model.evaluate", "model.predict", "model.train"),
+    *(
+        "pipelines.sample",
+        "pipelines.score",
+        "pipelines.verify",
+        "model.evaluate",
+        "model.predict",
+        "model.train",
+    ),
 ]
 
 
@@ -199,3 +206,19 @@ def test_records_that_are_not_there_are_one_line(tmp_path, command, manifest, me
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["pipelines.preprocess", "--input=x", "--output=gs://bucket/x"],
+        ["pipelines.preprocess", "--input=gs://bucket/x", "--output=x"],
+        ["pipelines.score", "--input=s3://x", "--output=x", "--model_dir=x"],
+        ["model.train", "--records=x", "--model_dir=gs://x"],
+    ],
+)
+def test_paths_of_object_stores_are_refused(command):
+    refused = run(*command)
+    assert refused.returncode == 2
+    assert "is on an object store, which can't be read or written: name a folder" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
