@@ -26,7 +26,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock data sample preprocess train evaluate score predict verify inspect bench test \
-  audit soak lint clean
+  tensorboard audit soak lint clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -101,6 +101,10 @@ score: $(STAMP)  ## Score the files of INPUT, a folder or a pattern, with MODEL_
 
 predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard input.
 	@$(RUN) model.predict --model_dir "$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")
+
+tensorboard: $(STAMP)  ## Show the curves, the graph, the tokens and texts of MODEL_DIR in a browser.
+	@[ -d "$$MODEL_DIR/logs" ] || { echo "error: no logs in $$MODEL_DIR: run \`make train\` first" >&2; exit 2; }
+	@TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/tensorboard --logdir "$$MODEL_DIR/logs" $(ARGS)
 
 # A model that isn't named is left out if it isn't there.
 verify: input  ## Prove that Keras, RECORDS and MODEL_DIR agree on every token of INPUT.

@@ -69,7 +69,7 @@ def train(
     with commands.quiet_imports():
         import keras
 
-        from model import export, fast_lstm, fit, input_pipeline, lstm
+        from model import export, fast_lstm, fit, input_pipeline, logs, lstm
 
     read = functools.partial(
         input_pipeline.read_split,
@@ -95,6 +95,8 @@ def train(
         trained = fast_lstm.to_train(model, network, training)
         history = fit.fit(trained, rows, described, state_dir, checkpoint_every=checkpoint_every)
         test = _evaluate(model, read, manifest)
+        vocabulary = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
+        logs.write(f"{state_dir}/{folders.LOGS}", model, rows[contract.TRAIN], vocabulary)
         contract.check_unchanged(records_dir, manifest)
         _write(new, model, transform, described, {**history, "test": test})
         os.rename(f"{state_dir}/{folders.LOGS}", f"{new}/{folders.LOGS}")

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 
 from pipelines import commands
@@ -172,7 +173,7 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
     """
     path = os.path.realpath(path)  # a link stays: what it points to is replaced
     # A name of its own: a worker may outlive a run that was killed, and write on.
-    new = os.path.join(beside(path, "new"), str(os.getpid()))
+    new = os.path.join(beside(path, "new"), uuid.uuid4().hex)
     with contextlib.ExitStack() as stack:
         with _refused(path):
             if not os.path.exists(parent := os.path.dirname(path)):
@@ -184,6 +185,7 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
             yield new
         with _refused(path):
             _put_in_place(new, path)
+            _flush(os.path.dirname(path))
 
 
 def mend(path: str) -> None:

@@ -53,7 +53,7 @@ def test_the_model_folder_holds_all_files_and_no_leftover(trained):
         "serving",
     ]
     assert os.listdir(os.path.dirname(trained)) == ["model"]
-    assert os.listdir(os.path.join(trained, "logs")) == ["train"]
+    assert sorted(os.listdir(os.path.join(trained, "logs"))) == ["data", "train"]
 
 
 def test_the_metrics_are_of_each_epoch_and_the_test_split(trained):
