@@ -93,11 +93,12 @@ train: records  ## Records in RECORDS -> a model in MODEL_DIR; preprocesses firs
 evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
 	@$(RUN) model.evaluate --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
 
-# OUTPUT is of scores here, if it's named.
-SCORES := $(if $(filter file,$(origin OUTPUT)),out/$(NAME)/scores,$(OUTPUT))
+# OUTPUT is of scores here, if it's named. A pattern has no name for a folder.
+SCORES := $(if $(filter file,$(origin OUTPUT)),out/$(if $(wildcard $(INPUT)/.),$(NAME)/)scores,$(OUTPUT))
+export SCORES
 
 score: $(STAMP)  ## Score the files of INPUT, a folder or a pattern, with MODEL_DIR into OUTPUT.
-	@$(RUN) pipelines.score --input "$$INPUT" --output "$(SCORES)" --model_dir "$$MODEL_DIR" --runner "$(RUNNER)" $(ARGS)
+	@$(RUN) pipelines.score --input "$$INPUT" --output "$$SCORES" --model_dir "$$MODEL_DIR" --runner "$(RUNNER)" $(ARGS)
 
 predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard input.
 	@$(RUN) model.predict --model_dir "$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")

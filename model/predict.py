@@ -4,7 +4,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model import config
@@ -24,18 +24,26 @@ def predictions(model_dir: str, texts: Iterable[bytes]) -> Iterator[dict[str, An
     Raises:
       BadInput: if the folder holds no whole model.
     """
-    with commands.quiet_imports():
-        import tensorflow as tf
     serve = load_signatures(model_dir)["serving_default"]
     texts = iter(texts)
     while batch := list(itertools.islice(texts, BATCH_SIZE)):
-        outputs = serve(text=tf.constant(batch))
-        columns = {name: values.numpy().tolist() for name, values in outputs.items()}
-        for position, text in enumerate(batch):
-            row = {name: values[position] for name, values in columns.items()}
-            row["label"] = row["label"].decode()
-            row["classes"] = [name.decode() for name in row["classes"]]
+        for text, row in zip(batch, rows(serve, batch), strict=True):
             yield {"text": text.decode("utf-8", "replace"), **row}
+
+
+def rows(
+    serve: Callable[..., dict[str, "tf.Tensor"]], texts: Sequence[bytes]
+) -> Iterator[dict[str, Any]]:
+    """Yields what the signature `serve` gives for each text, by the name of the output."""
+    import tensorflow as tf
+
+    outputs = serve(text=tf.constant(texts))
+    columns = {name: values.numpy().tolist() for name, values in outputs.items()}
+    for values in zip(*columns.values(), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        row["label"] = row["label"].decode()
+        row["classes"] = [name.decode() for name in row["classes"]]
+        yield row
 
 
 def load_signatures(model_dir: str) -> Mapping[str, Callable[..., dict[str, "tf.Tensor"]]]:

@@ -10,6 +10,7 @@ import json
 import operator
 import os
 import pathlib
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,12 +20,15 @@ import pyarrow.parquet
 import tensorflow as tf
 from apache_beam.ml.inference import base
 
-from pipelines import contract, reviews, shards
+from model import predict
+from pipelines import commands, contract, folders, reviews, shards
 
 BATCH_SIZE = 256  # texts that the network scores at once
+SCORES = "scores"
+SUMMARY = "scores.json"  # the number of texts, the shards, and what scored them; written last
 
 Row = dict[str, Any]  # `label`, and `score` or `scores`, as the SavedModel gives them
-Place = tuple[int, tuple[bytes, ...]]  # a shard, and the keys of a batch of its texts
+Batch = tuple[int, list[bytes]]  # a shard, and keys of texts that go into it
 
 
 class SavedModel(base.ModelHandler[list[bytes], list[Row], tf.Module]):
@@ -45,18 +49,24 @@ class SavedModel(base.ModelHandler[list[bytes], list[Row], tf.Module]):
         self, batch: Sequence[list[bytes]], model: tf.Module, inference_args: Any = None
     ) -> list[list[Row]]:
         """Returns a `Row` for each text of each batch."""
-        return [_score(model, texts) for texts in batch]
+        serve = model.signatures["serving_default"]
+        return [
+            [{k: v for k, v in row.items() if k != "classes"} for row in predict.rows(serve, texts)]
+            for texts in batch
+        ]
 
     def get_num_bytes(self, batch: Sequence[list[bytes]]) -> int:
         return sum(len(text) for texts in batch for text in texts)
 
 
-def _score(model: tf.Module, texts: list[bytes]) -> list[Row]:
-    outputs = dict(model.signatures["serving_default"](text=tf.constant(texts)))
-    del outputs["classes"]
-    columns = {name: values.numpy().tolist() for name, values in outputs.items()}
-    columns["label"] = [label.decode() for label in columns["label"]]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What was scored; `classes` are in the order of `scores`."""
+
+    texts: int
+    classes: tuple[str, ...]
+    model_sha256: str  # of the model's `SHA256SUMS`
+    shards: tuple[contract.Shard, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,80 +74,130 @@ class Plan:
     """What to score, and where the scores go.
 
     Attributes:
-      source: the folder of the files; its pattern is of their paths, as pathlib has it.
+      source: the folder of the files, and which of them to take: all below it of a name, or, if
+        `is_glob`, those whose path has a pattern of pathlib's.
+      is_glob: what the source's pattern is of.
       serving: the SavedModel.
+      classes: its classes.
+      model_sha256: what it's known by.
       output_dir: the folder to write in.
       num_shards: files to write.
       suffix: `jsonl` or `parquet`.
     """
 
     source: reviews.Source
+    is_glob: bool
     serving: str
+    classes: tuple[str, ...]
+    model_sha256: str
     output_dir: str
     num_shards: int
     suffix: str
 
-    def list_keys(self, _: None) -> Iterator[tuple[int, list[bytes]]]:
+    def list_keys(self, _: None) -> Iterator[Batch]:
         """Yields lists of keys, by the shard that they go into, as records do."""
-        for chunk in reviews.chunks(list_files(self.source), size=reviews.LISTED_TOGETHER):
+        keys = list_files(self.source, is_glob=self.is_glob)
+        for chunk in reviews.chunks(keys, size=reviews.LISTED_TOGETHER):
             by_shard = collections.defaultdict(list)
             for key in chunk:
-                _, index = shards.shard_of("scores", key, {"scores": self.num_shards})
+                _, index = shards.shard_of(SCORES, key, {SCORES: self.num_shards})
                 by_shard[index].append(key)
             yield from by_shard.items()
 
-    def batches(self, shard: tuple[int, Iterable[list[bytes]]]) -> Iterator[Place]:
+    def batches(self, shard: tuple[int, Iterable[list[bytes]]]) -> Iterator[Batch]:
+        """Yields batches of a shard's keys."""
         index, lists = shard
         keys = sorted(itertools.chain.from_iterable(lists))
-        return ((index, tuple(batch)) for batch in reviews.chunks(keys, size=BATCH_SIZE))
+        return ((index, batch) for batch in reviews.chunks(keys, size=BATCH_SIZE))
 
-    def read(self, place: Place) -> tuple[Place, list[bytes]]:
-        """Adds the texts; raises `Failure`."""
-        return place, [self.source.decode(self.source.read(key))[0] for key in place[1]]
+    def read(self, batch: Batch) -> Iterator[tuple[Batch, list[bytes]]]:
+        """Adds the texts; a batch that wouldn't fit into memory is parted; raises `Failure`."""
+        index, keys = batch
+        texts = ((key, self.source.decode(self.source.read(key))[0]) for key in keys)
+        for part in reviews.batches(texts, number=BATCH_SIZE, size=lambda item: len(item[1])):
+            in_part, their_texts = zip(*part, strict=True)
+            yield (index, list(in_part)), list(their_texts)
 
-    def write(self, shard: tuple[int, Iterable[tuple[bytes, Row]]]) -> None:
-        """Writes one shard, by key."""
-        index, scored = shard
+    def write(
+        self, shard: tuple[shards.ShardId, Iterable[list[tuple[bytes, Row]]]]
+    ) -> contract.Shard:
+        """Writes one shard, by key, under another name until it's whole."""
+        (_, index), lists = shard
         rows = [
             {contract.KEY: key.decode("utf-8", "backslashreplace"), **row}
-            for key, row in sorted(scored, key=operator.itemgetter(0))
+            for key, row in sorted(itertools.chain(*lists), key=operator.itemgetter(0))
         ]
-        name = f"scores-{index:05d}-of-{self.num_shards:05d}.{self.suffix}"
+        name = f"{SCORES}-{index:05d}-of-{self.num_shards:05d}.{self.suffix}"
         path = os.path.join(self.output_dir, name)
+        part = os.path.join(self.output_dir, f".{name}-{uuid.uuid4().hex}")
         if self.suffix == "parquet":
-            pa.parquet.write_table(pa.Table.from_pylist(rows), path)
-            return
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+            pa.parquet.write_table(pa.Table.from_pylist(rows, self._schema()), part)
+        else:
+            with open(part, "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+        written = contract.Shard(name, len(rows), os.path.getsize(part), folders.file_sha256(part))
+        os.replace(part, path)
+        return written
+
+    def _schema(self) -> pa.Schema:
+        scores = ("score", pa.float64()) if len(self.classes) == 2 else None
+        scores = scores or ("scores", pa.list_(pa.float64()))
+        return pa.schema([(contract.KEY, pa.string()), scores, ("label", pa.string())])
+
+    def write_summary(self, written: Iterable[contract.Shard]) -> None:
+        """Writes what was written, once all of it is."""
+        in_order = tuple(sorted(written, key=operator.attrgetter("file")))
+        total = sum(shard.examples for shard in in_order)
+        summary = Summary(total, self.classes, self.model_sha256, in_order)
+        with open(os.path.join(self.output_dir, SUMMARY), "w", encoding="utf-8") as file:
+            json.dump(dataclasses.asdict(summary), file, indent=2)
+            file.write("\n")
 
 
-def list_files(source: reviews.Source) -> Iterator[bytes]:
-    """Yields the keys of all files, in no order, but for hidden ones."""
+def list_files(source: reviews.Source, *, is_glob: bool) -> Iterator[bytes]:
+    """Yields the keys of all files, in no order, but for hidden ones.
+
+    Raises:
+      BadInput: if the pattern is none.
+      Failure: if a folder can't be listed.
+    """
+    if not is_glob:
+        keys = reviews.list_reviews(source, ".")
+        return (key.removeprefix(b"./") for key in keys)
+    return _glob(source)
+
+
+def _glob(source: reviews.Source) -> Iterator[bytes]:
     root = pathlib.Path(source.input_dir)
-    for path in root.glob(source.pattern):
-        key = path.relative_to(root)
-        if path.is_file() and not any(part.startswith(".") for part in key.parts):
-            yield os.fsencode(key)
+    try:
+        for path in root.glob(source.pattern):
+            key = path.relative_to(root)
+            if path.is_file() and not any(part.startswith(".") for part in key.parts):
+                yield os.fsencode(key)
+    except ValueError as error:
+        raise commands.BadInput(f"--input {root}/{source.pattern}: {error}") from None
 
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds all stages."""
-    # (shard, lists of keys) -> (Place, texts) -> (Place, Rows) -> (shard, all (key, Row) of it)
+    # (shard, keys) -> (Batch, texts) -> (Batch, Rows) -> (ShardId, lists of (key, Row)) -> Shard
     _ = (
         pipeline
         | "Start" >> beam.Create([None])
         | "List" >> beam.FlatMap(plan.list_keys)
-        | "GroupByShard" >> beam.GroupByKey()
+        | "GroupKeys" >> beam.GroupByKey()
         | "Batch" >> beam.FlatMap(plan.batches)
         | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.Map(plan.read)
+        | "Read" >> beam.FlatMap(plan.read)
         | "Score" >> base.RunInference(base.KeyedModelHandler(SavedModel(plan.serving)))
-        | "ByKey" >> beam.FlatMap(_by_key)
-        | "GroupScores" >> beam.GroupByKey()
+        | "ByKey" >> beam.Map(_by_key)
+        | "GroupByShard" >> shards.GroupByShard({SCORES: plan.num_shards})
         | "Write" >> beam.Map(plan.write)
+        | "Shards" >> beam.combiners.ToList()
+        | "Summarize" >> beam.Map(plan.write_summary)
     )
 
 
-def _by_key(scored: tuple[Place, list[Row]]) -> Iterator[tuple[int, tuple[bytes, Row]]]:
+def _by_key(scored: tuple[Batch, list[Row]]) -> tuple[shards.ShardId, list[tuple[bytes, Row]]]:
     (index, keys), rows = scored
-    return ((index, pair) for pair in zip(keys, rows, strict=True))
+    return (SCORES, index), list(zip(keys, rows, strict=True))

@@ -101,7 +101,7 @@ def _read_shard(
     shard: tuple[shards.ShardId, Iterable[list[reviews.Review]]], source: reviews.Source
 ) -> Iterable[pa.RecordBatch]:
     read = functools.partial(reviews.read_batch, source)
-    batches = reviews.batches(shards.in_order(shard[1]))
+    batches = reviews.review_batches(shards.in_order(shard[1]))
     return (batch for batch, _ in reviews.ahead(batches, read))
 
 

@@ -7,6 +7,7 @@ import errno
 import fnmatch
 import hashlib
 import itertools
+import operator
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -315,18 +316,23 @@ def list_folder(folder: tuple[str, str, int], source: Source) -> Iterator[list[t
     yield from chunks(((key, label) for key in keys), size=LISTED_TOGETHER)
 
 
-def batches(reviews: Iterable[Review]) -> Iterator[list[Review]]:
-    """Yields lists of `BATCH_SIZE` reviews, or fewer if these have `BATCH_BYTES` of text."""
-    batch: list[Review] = []
-    size = 0
-    for review in reviews:
-        batch.append(review)
-        size += review[-1]
-        if len(batch) == BATCH_SIZE or size >= BATCH_BYTES:
+def batches(items: Iterable[T], *, number: int, size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yields lists of `number` items, or fewer if their sizes add up to `BATCH_BYTES`."""
+    batch: list[T] = []
+    total = 0
+    for item in items:
+        batch.append(item)
+        total += size(item)
+        if len(batch) == number or total >= BATCH_BYTES:
             yield batch
-            batch, size = [], 0
+            batch, total = [], 0
     if batch:
         yield batch
+
+
+def review_batches(reviews: Iterable[Review]) -> Iterator[list[Review]]:
+    """Yields the batches that reviews are read in."""
+    return batches(reviews, number=BATCH_SIZE, size=operator.itemgetter(3))
 
 
 def read_batch(source: Source, reviews: list[Review]) -> tuple[pa.RecordBatch, list[bytes]]:

@@ -138,15 +138,22 @@ def _wait(result: PipelineResult, options: PipelineOptions) -> None:
     """Waits for the end of a Dataflow job; Ctrl-C cancels it."""
     cloud = options.view_as(GoogleCloudOptions)
     job = f"Dataflow job {result.job_id()}"
-    commands.say(f"{job}: {CONSOLE}/{cloud.region}/{result.job_id()}?project={cloud.project}")
+    console = f"{CONSOLE}/{cloud.region}/{result.job_id()}?project={cloud.project}"
+    commands.say(f"{job}: {console}")
     try:
-        state = result.wait_until_finish()
+        result.wait_until_finish()
     except DataflowRuntimeException as error:
-        # The worker's traceback: its last line is the error itself.
+        if error.result.state != PipelineState.FAILED:
+            raise commands.Failure(f"the {job} ended as {error.result.state}") from None
+        # A worker's traceback, if there is any: its last line is the error itself.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise commands.Failure(f"the {job} failed: {_without_stage(lines[-1])}") from None
-    except KeyboardInterrupt:
-        result.cancel()
+        why = f"see {console}" if lines[-1] == "None" else _without_stage(lines[-1])
+        raise commands.Failure(f"the {job} failed: {why}") from None
+    except BaseException as error:  # a signal, or Beam can't reach the service any more
+        try:
+            result.cancel()
+        except Exception:
+            commands.say(f"the {job} may still run: see {console}")
+        if isinstance(error, AssertionError):
+            raise commands.Failure(f"lost contact with the {job}: run again") from None
         raise
-    if state != PipelineState.DONE:
-        raise commands.Failure(f"the {job} ended as {state}")

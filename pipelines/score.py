@@ -12,45 +12,63 @@ from model import config
 from pipelines import commands, contract, folders, reviews
 
 FORMATS = {"jsonl": "JSON lines", "parquet": "Parquet"}
-FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|{folders.SUMS}"
+FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|scores\.json|{folders.SUMS}"
 
 
 def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
     folders.check_local(args.input, args.output, args.model_dir)
-    config.read(args.model_dir, verify=not args.no_verify)
-    source = _source(args)
+    model_dir = os.path.abspath(args.model_dir)
+    settings = config.read(model_dir, verify=not args.no_verify)
+    source, is_glob = _source(args)
     with commands.quiet_imports():
         from pipelines import inference, runners, shards
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
-    num_files = sum(1 for _ in inference.list_files(source))
-    if not num_files:
+    num_texts = sum(1 for _ in inference.list_files(source, is_glob=is_glob))
+    if not num_texts:
         raise commands.BadInput(f"{args.input} has no {source.pattern}: name a folder or a pattern")
     with folders.whole_folder(args.output, files=FILES, marker=folders.SUMS) as output_dir:
         plan = inference.Plan(
             source=source,
-            serving=os.path.join(os.path.abspath(args.model_dir), config.SERVING),
+            is_glob=is_glob,
+            serving=os.path.join(model_dir, config.SERVING),
+            classes=settings.classes,
+            model_sha256=_model_sha256(model_dir),
             output_dir=output_dir,
-            num_shards=args.num_shards or shards.default_num_shards(num_files),
+            num_shards=args.num_shards or shards.default_num_shards(num_texts),
             suffix=args.format,
         )
         runners.run(lambda pipeline, _: inference.build(pipeline, plan), options)
-        folders.write_sums(output_dir)
+        if _model_sha256(model_dir) != plan.model_sha256:
+            raise commands.Failure(f"{args.model_dir} was replaced while it scored: run again")
+        path = os.path.join(output_dir, inference.SUMMARY)
+        summary = contract.parse_json(inference.Summary, folders.read_text(path))
+        if summary.texts != num_texts:
+            raise commands.Failure(f"{args.input} changed while it was being read: run again")
+        folders.write_sums(output_dir, {shard.file: shard.sha256 for shard in summary.shards})
     seconds = time.time() - started
-    commands.say(f"wrote {num_files:,} scores to {args.output} in {seconds:.1f} s")
+    commands.say(f"wrote {num_texts:,} scores to {args.output} in {seconds:.1f} s")
 
 
-def _source(args: argparse.Namespace) -> reviews.Source:
-    """Returns the folder of the files, with a pattern of their paths below it."""
+def _model_sha256(model_dir: str) -> str:
+    return folders.file_sha256(os.path.join(model_dir, folders.SUMS))
+
+
+def _source(args: argparse.Namespace) -> tuple[reviews.Source, bool]:
+    """Returns the folder of the files, with which of them to take, and whether that's a glob."""
     if not contract.is_encoding(args.encoding):
         raise commands.BadInput(f"--encoding {args.encoding}: Python knows no such text encoding")
     path = os.path.abspath(args.input)
     if os.path.isdir(path):
-        return reviews.Source(path, "**/*.txt", args.encoding)
+        return reviews.Source(path, encoding=args.encoding), False
+    if os.path.isfile(path):  # whatever characters its name has
+        folder, name = os.path.split(path)
+        return reviews.Source(folder, glob.escape(name), args.encoding), True
     parts = path.split("/")
     fixed = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
-    return reviews.Source("/".join(parts[:fixed]) or "/", "/".join(parts[fixed:]), args.encoding)
+    folder, pattern = "/".join(parts[:fixed]) or "/", "/".join(parts[fixed:])
+    return reviews.Source(folder, pattern, args.encoding), True
 
 
 def _parser() -> commands.ArgumentParser:

@@ -121,7 +121,7 @@ class WriteShard:
         graph, vocabulary_size = _load_transform(transform_fn_dir)
         written = self._nothing(vocabulary_size)
         read = functools.partial(reviews.read_batch, self.source)
-        batches = map(read, reviews.batches(files))
+        batches = map(read, reviews.review_batches(files))
         with tf.io.TFRecordWriter(path, contract.COMPRESSIONS[self.compression]) as writer:
             for batch, ids, lengths in reviews.ahead(batches, functools.partial(_with_ids, graph)):
                 written += self._write_batch(*batch, ids, lengths, vocabulary_size, writer)

@@ -29,17 +29,23 @@ DONE, FAILED, RUNNING, CANCELLED = (
 class Service(http.server.ThreadingHTTPServer):
     """Takes one job over HTTP and executes it.
 
+    Args:
+      executes: whether it runs the job, or leaves it running for ever.
+
     Attributes:
       job: what was submitted, as JSON, or None.
       state: of the job.
       error: what made it fail.
+      asked: whether it was asked for the job's state.
     """
 
-    def __init__(self):
+    def __init__(self, *, executes=True):
         super().__init__(("localhost", 0), _Handler)
+        self.executes = executes
         self.job = None
         self.state = RUNNING
         self.error = ""
+        self.asked = False
 
     @property
     def flags(self):
@@ -105,10 +111,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.server.job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        threading.Thread(target=self.server.execute, daemon=True).start()
+        if self.server.executes:
+            threading.Thread(target=self.server.execute, daemon=True).start()
         self._answer({**self._job(), "name": self.server.job["name"]})
 
     def do_GET(self):
+        self.server.asked = True
         path = parse.urlsplit(self.path).path
         if path.endswith("/messages"):
             error = {
@@ -141,9 +149,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def service():
+def service(**flags):
     """Yields a running `Service`."""
-    with Service() as server:
+    with Service(**flags) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -9,7 +9,7 @@ import tiny_dataset
 from tiny_tree import write
 
 from model import predict, train
-from pipelines import commands, folders, inference, reviews, score
+from pipelines import commands, folders, inference, reviews, runners, score
 
 SMALL = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--dense_units=2", "--epochs=1"]
 TEXTS = {
@@ -79,29 +79,58 @@ def test_shards_and_batches_leave_order_and_rows_alone(texts, model_dir, monkeyp
     whole = {row["key"]: row["score"] for row in scored(texts, model_dir)}
     monkeypatch.setattr(inference, "BATCH_SIZE", 1)
     monkeypatch.setattr(reviews, "LISTED_TOGETHER", 2)
+    monkeypatch.setattr(reviews, "BATCH_BYTES", 1)
     forth = inference.list_files
-    monkeypatch.setattr(inference, "list_files", lambda source: sorted(forth(source))[::-1])
-    rows = scored(texts, model_dir, "--num_shards=3")
+    monkeypatch.setattr(
+        inference, "list_files", lambda *args, **kw: sorted(forth(*args, **kw))[::-1]
+    )
+    rows = scored(texts, model_dir, "--num_shards=9")
     assert {row["key"]: row["score"] for row in rows} == pytest.approx(whole, abs=1e-6)
     output = model_dir.parent / "scores"
-    names = sorted(name for name in os.listdir(output) if name != folders.SUMS)
-    assert all(name.endswith("-of-00003.jsonl") for name in names)
+    names = [f"scores-{n:05d}-of-00009.jsonl" for n in range(9)]
+    assert sorted(os.listdir(output)) == ["SHA256SUMS", *names, "scores.json"]
     keys = [[row["key"] for row in read(output / name)] for name in names]
     assert keys == [sorted(part) for part in keys]
+    assert [] in keys
+    summary = json.loads((output / "scores.json").read_text())
+    assert (summary["texts"], summary["classes"]) == (4, ["neg", "pos"])
+    assert [(shard["file"], shard["examples"]) for shard in summary["shards"]] == [
+        (name, len(part)) for name, part in zip(names, keys, strict=True)
+    ]
+    assert folders.find_damage(str(output)) is None
+
+
+def test_large_texts_are_scored_in_smaller_batches(texts, monkeypatch):
+    monkeypatch.setattr(reviews, "BATCH_BYTES", 6)
+    plan = inference.Plan(reviews.Source(str(texts)), False, "", ("a", "b"), "", "", 1, "jsonl")
+    batches = list(plan.read((0, [b"a.txt", b"b.txt", b"empty.txt"])))
+    assert batches == [
+        ((0, [b"a.txt", b"b.txt"]), [b"b b", b"a b a"]),
+        ((0, [b"empty.txt"]), [b""]),
+    ]
 
 
 def test_parquet_holds_the_same(texts, model_dir):
     rows = scored(texts, model_dir)
-    scored(texts, model_dir, "--format=parquet")
-    [path] = (model_dir.parent / "scores").glob("*.parquet")
-    assert pyarrow.parquet.read_table(path).to_pylist() == rows
+    scored(texts, model_dir, "--format=parquet", "--num_shards=9")
+    paths = sorted((model_dir.parent / "scores").glob("*.parquet"))
+    assert len(paths) == 9
+    read_rows = [row for path in paths for row in pyarrow.parquet.read_table(path).to_pylist()]
+    assert sorted(read_rows, key=lambda row: row["key"]) == rows
 
 
 @pytest.mark.parametrize(
     ("pattern", "keys"),
-    [("deep/*", ["other.md"]), ("**/*r/*.txt", ["deep/er/c.txt"]), ("a.txt", ["a.txt"])],
+    [
+        ("deep/*", ["other.md"]),
+        ("**/*r/*.txt", ["deep/er/c.txt"]),
+        ("a.txt", ["a.txt"]),
+        ("deep/[1]*.txt", ["[1]*.txt"]),
+    ],
 )
 def test_a_pattern_chooses_files_of_any_name(texts, model_dir, pattern, keys):
+    if "[1]" in pattern:
+        write(texts, {pattern: "a", "deep/1.txt": "a"})
     assert [row["key"] for row in scored(texts / pattern, model_dir)] == keys
 
 
@@ -122,6 +151,7 @@ def test_another_encoding_is_decoded(texts, model_dir):
     ("flags", "message"),
     [
         (["--input=/nowhere"], "/nowhere has no nowhere: name a folder or a pattern"),
+        (["--input=/tmp/x**.txt"], "'**' can only be an entire path component"),
         (["--encoding=base64"], "--encoding base64: Python knows no such text encoding"),
         (["--model_dir=/nowhere"], "no model in /nowhere: run `make train` first"),
         (["--no_such_flag"], "neither this command nor Beam knows --no_such_flag"),
@@ -140,3 +170,42 @@ def test_a_file_that_cannot_be_read_ends_the_run_in_one_line(texts, model_dir, m
     monkeypatch.setattr(reviews, "LARGEST_FILE", 4)
     with pytest.raises(commands.Failure, match=r"can't read .*/(b|deep/er/c)\.txt \(more than"):
         scored(texts, model_dir)
+
+
+def test_a_folder_that_cannot_be_listed_ends_the_run(texts, model_dir, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(commands.Failure, match=r"can't list .*deep \(Permission denied\)"):
+        scored(texts, model_dir)
+
+
+def after_listing(monkeypatch, change):
+    """Has `change` called once the files have been counted."""
+    run = runners.run
+
+    def change_and_run(*args):
+        change()
+        run(*args)
+
+    monkeypatch.setattr(runners, "run", change_and_run)
+
+
+def test_files_that_come_meanwhile_are_noticed(texts, model_dir, monkeypatch):
+    after_listing(monkeypatch, lambda: write(texts, {"new.txt": "a"}))
+    with pytest.raises(commands.Failure, match="in changed while it was being read: run again"):
+        scored(texts, model_dir)
+
+
+def test_a_model_replaced_meanwhile_is_noticed(texts, tmp_path, monkeypatch):
+    model_dir = trained(tmp_path / "other", ("neg", "pos"))
+    sums = model_dir / folders.SUMS
+    after_listing(monkeypatch, lambda: sums.write_text(sums.read_text() + "\n"))
+    with pytest.raises(commands.Failure, match="model was replaced while it scored: run again"):
+        scored(texts, model_dir)
+    assert not (model_dir.parent / "scores").exists()
