@@ -5,12 +5,14 @@ run costs at any size is left out; distinct words grow as a power of the reviews
 is fitted to the folder. The rest are the assumptions below.
 """
 
+import hashlib
 import json
 import math
 import os
 import pathlib
 import pickle
 import re
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -18,11 +20,14 @@ from collections.abc import Callable, Iterable
 from rich import box, console, table
 
 from benchmarks import preprocess, run, step
-from pipelines import commands, reviews, vocabulary
+from pipelines import commands, contract, reviews
+
+with commands.quiet_imports():
+    from pipelines import shards, vocabulary
 
 SIZES = (10_000_000, 1_000_000_000)
+FITTED = (1_000, 10_000)  # reviews of train, for the growth of words
 SUBSET = 1000  # reviews of each of two classes
-REVIEWS_PER_SHARD, MOST_SHARDS = 10_000, 10_000  # as in pipelines.shards, which loads TensorFlow
 
 # Assumptions.
 CORES_PER_WORKER, HOURS = 4, 1.0  # how long a user wants to wait
@@ -38,12 +43,18 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     source = reviews.Source(args.input)
     tree = reviews.survey(source)
+    train = sum(tree.examples[contract.TRAIN].values())
+    if train < FITTED[-1]:
+        raise commands.BadInput(
+            f"{args.input} has {train:,} reviews of train: the fit needs {FITTED[-1]:,}"
+        )
     with tempfile.TemporaryDirectory(prefix="textrecords-") as work_dir:
         core_seconds, record_bytes = per_review(tree, work_dir)
     started = time.perf_counter()
     listed = sum(1 for _ in tree.all_keys())
     listed_per_second = listed / (time.perf_counter() - started)
-    keys = sorted(key for key in tree.all_keys() if key.startswith(b"train/"))
+    keys = (key for key in tree.all_keys() if key.startswith(b"train/"))
+    keys = sorted(keys, key=lambda key: hashlib.sha256(key).digest())  # the classes mixed
     texts = (source.decode(source.read(key))[0].decode() for key in keys)
     words, shard_bytes = count_words(texts)
     rows = [
@@ -69,14 +80,18 @@ def per_review(tree: reviews.Tree, work_dir: str) -> tuple[float, float]:
     seconds, number = {}, {subset: 2 * SUBSET, tree.source.input_dir: tree.num_reviews}
     for folder in number:
         output = os.path.join(work_dir, "records")
-        started = time.perf_counter()
+        before = core_seconds_of_children()
         preprocess.run_module("pipelines.preprocess", "--input", folder, "--output", output)
-        seconds[folder] = time.perf_counter() - started
+        seconds[folder] = core_seconds_of_children() - before
     whole = tree.source.input_dir
     more = number[whole] - number[subset]
     sizes = [path.stat().st_size for path in pathlib.Path(output).glob("*.tfrecord")]
-    cores = os.cpu_count() or 1
-    return cores * (seconds[whole] - seconds[subset]) / more, sum(sizes) / number[whole]
+    return (seconds[whole] - seconds[subset]) / more, sum(sizes) / number[whole]
+
+
+def core_seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def count_words(texts: Iterable[str]) -> tuple[Callable[[float], float], int]:
@@ -88,7 +103,7 @@ def count_words(texts: Iterable[str]) -> tuple[Callable[[float], float], int]:
         cleaned = re.sub(r"[!-/:-@\[-`{-~]", "", text.replace("<br />", " ").lower())
         for word in cleaned.encode().split():
             seen[word] = seen.get(word, 0) + 1
-        if number in (1_000, 10_000):
+        if number in FITTED:
             points.append((number, len(seen)))
             shard_bytes = len(pickle.dumps(seen))
     (few, at_few), (many, at_many) = points
@@ -105,17 +120,17 @@ def estimate(
 ) -> dict[str, str]:
     """Returns what a dataset of so many reviews takes, by name."""
     trained = json.loads(run.RESULTS.read_text())["step"]["contenders"]["this project"]
-    shards = min(size / REVIEWS_PER_SHARD, MOST_SHARDS)
-    in_shard = size / shards
+    num_shards = shards.default_num_shards(size)
+    in_shard = size / num_shards
     core_hours = size * core_seconds / 3600
     workers = math.ceil(core_hours / HOURS / CORES_PER_WORKER)
     requests = size * READS * REQUESTS_PER_READ
     waiting = requests * REQUEST_SECONDS / REQUESTS_AT_ONCE / 3600
-    counts = shards * shard_bytes * words(in_shard) / words(REVIEWS_PER_SHARD)
+    counts = num_shards * shard_bytes * words(in_shard) / words(shards.REVIEWS_PER_SHARD)
     hours = size / trained["reviews_per_second"] / 3600
     bucket = words(size) / vocabulary.NUM_BUCKETS * BYTES_PER_WORD
     return {
-        "shards": f"{shards:,.0f}",
+        "shards": f"{num_shards:,}",
         "MB a shard": f"{in_shard * record_bytes / 1e6:,.1f}",
         "core hours": f"{core_hours:,.1f}",
         f"workers of {CORES_PER_WORKER} cores for {HOURS:g} h": f"{workers:,}",

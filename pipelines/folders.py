@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import pathlib
 import re
 import shutil
 import tempfile
@@ -27,6 +28,7 @@ UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
 
 def check_path(path: str) -> None:
     """Raises `BadInput` if TensorFlow can't work in a folder of this path."""
+    check_local(path)
     unfit = UNFIT.search(path)
     if unfit:
         raise commands.BadInput(
@@ -171,6 +173,7 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
     Raises:
       BadInput: if `path` can't be replaced.
     """
+    check_local(path)
     path = os.path.realpath(path)  # a link stays: what it points to is replaced
     # A name of its own: a worker may outlive a run that was killed, and write on.
     new = os.path.join(beside(path, "new"), uuid.uuid4().hex)
@@ -184,6 +187,8 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
         with _disk_errors_told(path), _temporary_files(new):
             yield new
         with _refused(path):
+            for part in pathlib.Path(new).glob(".*"):  # of a worker that was killed
+                part.unlink()
             _put_in_place(new, path)
             _flush(os.path.dirname(path))
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import itertools
 import os
+import uuid
 from collections.abc import Iterable
 
 import apache_beam as beam
@@ -117,15 +118,19 @@ class WriteShard:
         (split, index), lists = shard
         files = in_order(lists)
         name = contract.shard_name(split, index, self.num_shards[split], self.compression)
-        path = os.path.join(self.output_dir, name)
+        # Under a name of its own until it's whole: a runner may do the same work twice at once.
+        part = os.path.join(self.output_dir, f".{name}-{uuid.uuid4().hex}")
         graph, vocabulary_size = _load_transform(transform_fn_dir)
         written = self._nothing(vocabulary_size)
         read = functools.partial(reviews.read_batch, self.source)
         batches = map(read, reviews.review_batches(files))
-        with tf.io.TFRecordWriter(path, contract.COMPRESSIONS[self.compression]) as writer:
+        with tf.io.TFRecordWriter(part, contract.COMPRESSIONS[self.compression]) as writer:
             for batch, ids, lengths in reviews.ahead(batches, functools.partial(_with_ids, graph)):
                 written += self._write_batch(*batch, ids, lengths, vocabulary_size, writer)
-        return split, dataclasses.replace(written, shards=(_describe(path, len(files)),))
+        size, sha256 = os.path.getsize(part), folders.file_sha256(part)
+        os.replace(part, os.path.join(self.output_dir, name))
+        shard = contract.Shard(name, len(files), size, sha256)
+        return split, dataclasses.replace(written, shards=(shard,))
 
     def _nothing(self, vocabulary_size: int) -> Written:
         labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
@@ -209,11 +214,6 @@ def _with_ids(
     tokens = features[contract.TOKENS]
     lengths = np.bincount(tokens.indices[:, 0].numpy(), minlength=len(texts))
     return read, tokens.values.numpy(), lengths
-
-
-def _describe(path: str, num_examples: int) -> contract.Shard:
-    digest = folders.file_sha256(path)
-    return contract.Shard(os.path.basename(path), num_examples, os.path.getsize(path), digest)
 
 
 def in_order(lists: Iterable[list[reviews.Review]]) -> list[reviews.Review]:

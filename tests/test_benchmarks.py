@@ -1,10 +1,11 @@
 import json
+import pickle
 
 import pytest
 from tiny_tree import write
 
 import pipelines.preprocess
-from benchmarks import feed, plain_tft, preprocess, run, score, step
+from benchmarks import cost, feed, plain_tft, preprocess, run, score, step
 from model import train
 from pipelines import commands, reviews
 
@@ -168,3 +169,27 @@ def test_keras_gives_the_scores_of_this_project(datasets, tmp_path):
     ours, _ = score.run(["pipelines.score", *texts], str(tmp_path))
     theirs, _ = score.run(["benchmarks.keras_predict", *texts, *flags[:2]], str(tmp_path))
     assert score.check_same(ours, theirs) == 7
+
+
+def test_the_growth_of_words_is_fitted_to_the_reviews(monkeypatch):
+    monkeypatch.setattr(cost, "FITTED", (1, 4))
+    # Two words in the first review, four in four: words grow as the square root.
+    words, shard_bytes = cost.count_words(["A<br />b!", "a", "c b", "d, a", "never read as e"])
+    assert (words(4), words(16), words(1)) == pytest.approx((4, 8, 2))
+    assert shard_bytes == len(pickle.dumps({b"a": 3, b"b": 2, b"c": 1, b"d": 1}))
+
+
+def test_an_estimate_grows_with_the_reviews():
+    estimate = cost.estimate(1_000_000_000, 0.36e-3, 400, lambda n: 100 * n**0.5, 1e6)
+    assert estimate["shards"] == "10,000"
+    assert estimate["MB a shard"] == "40.0"
+    assert estimate["core hours"] == "100.0"
+    assert estimate["workers of 4 cores for 1 h"] == "25"
+    assert estimate["GB of word counts shuffled"] == "31.6"  # 10 GB, times the square root of 10
+    assert estimate["distinct words"] == "3,162,278"
+
+
+def test_a_folder_too_small_for_the_fit_is_refused(tmp_path):
+    write(tmp_path, TREE)
+    with pytest.raises(commands.BadInput, match="has 4 reviews of train: the fit needs 10,000"):
+        cost.main(["--input", str(tmp_path)])

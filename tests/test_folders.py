@@ -164,6 +164,14 @@ def test_a_worker_that_outlives_its_run_writes_nothing_into_the_next(tmp_path):
         assert not os.path.exists(of_the_killed)
 
 
+def test_what_a_worker_left_half_written_does_not_stay(tmp_path):
+    for _ in range(2):
+        with folders.whole_folder(str(tmp_path / "out"), **OURS) as new:
+            fill(new)
+            write(new, {".a-0f": "half"})
+        assert ".a-0f" not in os.listdir(tmp_path / "out")
+
+
 def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
     write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
     with pytest.raises(KeyError), folders.whole_folder(str(tmp_path / "out"), **OURS):
