@@ -1,3 +1,5 @@
+"""Folders are whole or not there."""
+
 import errno
 import os
 import shutil
@@ -7,10 +9,9 @@ import sys
 import tempfile
 
 import pytest
-import tiny_dataset
 from tiny_tree import write
 
-from pipelines import commands, contract, folders
+from pipelines import commands, folders
 
 OURS = {"files": "a|b", "marker": "a"}
 
@@ -257,104 +258,3 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, path):
         folders.whole_folder(str(tmp_path / path), **OURS),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("body", "code", "stderr"),
-    [
-        ("pass", 0, ""),
-        ("raise commands.BadInput('a\\nb')", 2, "error: a\\nb\n"),
-        ("raise commands.Failure('no')", 1, "error: no\n"),
-        ("raise KeyboardInterrupt", 130, "stopped\n"),
-        ("open('/nowhere')", 1, "error: [Errno 2] No such file or directory: '/nowhere'\n"),
-        ("import os; print('x' * 9); os.close(1); raise BrokenPipeError", 141, None),
-    ],
-)
-def test_how_a_command_ends(body, code, stderr):
-    imports = "from pipelines import commands, contract, folders"
-    program = f"{imports}\ndef main(argv): {body}\ncommands.run(main)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == code
-    assert stderr in (None, done.stderr)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 3}', "{"])
-def test_a_broken_manifest_is_refused_in_one_line(tmp_path, text):
-    (tmp_path / contract.MANIFEST).write_text(text)
-    with pytest.raises(commands.BadInput, match=r"manifest\.json can't be read") as error:
-        contract.read_manifest(str(tmp_path))
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
-)
-def test_a_signal_ends_a_command_in_one_line(number, code):
-    program = f"""
-import os
-from pipelines import commands
-def main(argv):
-    try:
-        os.kill(os.getpid(), {number:d})
-    except BaseException as error:
-        raise RuntimeError("as Beam does it") from error
-commands.run(main)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr == ("" if number == signal.SIGKILL else "stopped\n")
-
-
-def test_a_command_that_clears_up_for_long_is_ended_all_the_same():
-    program = """
-import os, threading
-from pipelines import commands
-commands.SECONDS_TO_STOP = 0.1
-def main(argv):
-    try:
-        os.kill(os.getpid(), 15)
-    finally:
-        os.kill(os.getpid(), 2)
-        threading.Event().wait()
-commands.run(main)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (143, "stopped\n")
-
-
-def test_output_that_nothing_takes_ends_a_command_in_one_line():
-    program = "from pipelines import commands\ncommands.run(lambda argv: print('x'))"
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True
-        )
-    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
-
-
-def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
-    records = str(tmp_path / "records")
-    tiny_dataset.write(records, {"train": [("a", 0), ("b", 1)]})
-    manifest = contract.read_manifest(records)
-    contract.check_unchanged(records, manifest)
-    shutil.rmtree(records)
-    tiny_dataset.write(records, {"train": [("a", 0), ("c", 1)]})
-    with pytest.raises(commands.Failure, match="was replaced while it was being read: run again"):
-        contract.check_unchanged(records, manifest)
-
-
-def test_a_dataset_replaced_while_it_is_checked_is_no_mix_of_both(tmp_path, monkeypatch):
-    tiny_dataset.write(tmp_path / "records", {"train": [("a", 0), ("b", 1)]})
-    tiny_dataset.write(tmp_path / "next", {"train": [("a", 0), ("c", 1)]})
-    file_sha256 = folders.file_sha256
-    moves = [("records", "old"), ("next", "records")]
-
-    def replace_and_hash(path):
-        while moves:
-            source, target = moves.pop(0)
-            os.rename(tmp_path / source, tmp_path / target)
-        return file_sha256(path)
-
-    monkeypatch.setattr(folders, "file_sha256", replace_and_hash)
-    with pytest.raises(commands.BadInput, match="isn't what it was when SHA256SUMS was written"):
-        contract.read_manifest(str(tmp_path / "records"))
-    assert contract.read_manifest(str(tmp_path / "records")).splits["train"].examples == 2
