@@ -69,15 +69,10 @@ def train(
     with commands.quiet_imports():
         import keras
 
-        from model import export, fast_lstm, fit, input_pipeline, logs, lstm
+        from model import export, fast_lstm, fit, input_pipeline, logs
 
-    read = functools.partial(
-        input_pipeline.read_split,
-        records_dir,
-        manifest,
-        max_tokens=network.max_tokens,
-        max_len=network.max_len,
-    )
+    size = {"max_tokens": network.max_tokens, "max_len": network.max_len}
+    read = functools.partial(input_pipeline.read_split, records_dir, manifest, **size)
     transform = export.load_transform(records_dir)
     described = config.Config(
         network, training, manifest.classes, manifest.vocabulary, manifest.sha256
@@ -87,9 +82,7 @@ def train(
         state_dir = folders.beside(model_dir, config.CHECKPOINTS)
         if not resume:
             shutil.rmtree(state_dir, ignore_errors=True)
-        model = lstm.build(network, len(manifest.classes))
-        lstm.compile_model(model, training)
-        model.summary()
+        model = _build(described)
         splits = [s for s in (contract.TRAIN, contract.VALIDATION) if s in manifest.splits]
         rows = {split: read(split, cache=cache) for split in splits}
         trained = fast_lstm.to_train(model, network, training)
@@ -103,6 +96,15 @@ def train(
         folders.write_sums(new)
     shutil.rmtree(state_dir)
     commands.say(f"wrote {model_dir}")
+
+
+def _build(described: config.Config) -> "keras.Model":
+    from model import lstm
+
+    model = lstm.build(described.network, len(described.classes))
+    lstm.compile_model(model, described.training)
+    model.summary()
+    return model
 
 
 def _evaluate(

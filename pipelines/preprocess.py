@@ -294,11 +294,7 @@ def _parser() -> commands.ArgumentParser:
         metavar="FILE",
         help="words to replace before counting, a line each: from, tab, to",
     )
-    add(
-        "--runner",
-        default="DirectRunner",
-        help="of Beam; DirectRunner is the local engine, FnApiRunner",
-    )
+    add("--runner", default="DirectRunner", help="of Beam; DirectRunner is the local engine")
     return parser
 
 
