@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 BATCH_SIZE = 256  # texts read and scored at once
 
 
-def predictions(model_dir: str, texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+def predictions(
+    model_dir: str, texts: Iterable[bytes], batch_size: int = BATCH_SIZE
+) -> Iterator[dict[str, Any]]:
     """Yields `text`, `label`, `classes` and `score` (of the second class) of each text, in order.
 
     With three or more classes it's `scores`, one a class. Bytes that aren't UTF-8 are replaced.
+    Nothing is yielded until `batch_size` texts are there, or all.
 
     Raises:
       BadInput: if the folder holds no whole model.
     """
     serve = load_signatures(model_dir)["serving_default"]
     texts = iter(texts)
-    while batch := list(itertools.islice(texts, BATCH_SIZE)):
+    while batch := list(itertools.islice(texts, batch_size)):
         for text, row in zip(batch, rows(serve, batch), strict=True):
             yield {"text": text.decode("utf-8", "replace"), **row}
 
@@ -58,7 +61,12 @@ def load_signatures(model_dir: str) -> Mapping[str, Callable[..., dict[str, "tf.
 
 
 def show(
-    model_dir: str, texts: Iterable[bytes], *, as_json: bool = False, verify: bool = True
+    model_dir: str,
+    texts: Iterable[bytes],
+    *,
+    as_json: bool = False,
+    verify: bool = True,
+    batch_size: int = BATCH_SIZE,
 ) -> None:
     """Prints a line for each text: a JSON object, or score, label, text.
 
@@ -66,7 +74,7 @@ def show(
     """
     classes = config.read(model_dir, verify=verify).classes
     width = max(len(commands.one_line(name)) for name in classes)
-    for row in predictions(model_dir, texts):
+    for row in predictions(model_dir, texts, batch_size):
         if as_json:
             commands.say(_to_json(row))
             continue
@@ -90,9 +98,19 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON object for each text")
     parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
     args = parser.parse_args(argv)
-    lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
-    texts = [os.fsencode(text) for text in args.texts] or lines
-    show(args.model_dir, texts, as_json=args.json, verify=not args.no_verify)
+    texts, batch_size = [os.fsencode(text) for text in args.texts], BATCH_SIZE
+    if not texts:
+        texts = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+        if sys.stdin.isatty():  # who types wants to see each score at once
+            sys.stderr.write("type a text and press Enter; end with Ctrl-D\n")
+            batch_size = 1
+    show(
+        args.model_dir,
+        texts,
+        as_json=args.json,
+        verify=not args.no_verify,
+        batch_size=batch_size,
+    )
 
 
 if __name__ == "__main__":

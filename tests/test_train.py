@@ -1,7 +1,9 @@
 import io
 import json
 import os
+import pty
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -187,6 +189,22 @@ def test_three_classes_and_no_test_split(tmp_path, capsys):
     rows = list(predict.predictions(model_dir, [b"eel", b"film dog"]))
     assert [row["label"] for row in rows] == ["eel", "dog"]
     assert [np.argmax(row["scores"]) for row in rows] == [2, 1]
+
+
+def test_at_a_terminal_each_line_is_scored_as_it_is_typed(trained):
+    here, terminal = pty.openpty()
+    # Unbuffered, as Python writes to a terminal.
+    command = [sys.executable, "-u", "-m", "model.predict", "--model_dir", trained]
+    pipes = {"stdin": terminal, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        os.close(terminal)
+        assert process.stderr.readline() == "type a text and press Enter; end with Ctrl-D\n"
+        for text in ("good film", "bad"):
+            os.write(here, f"{text}\n".encode())
+            assert process.stdout.readline().endswith(f"  {text}\n")  # before the next is typed
+        os.write(here, b"\x04")
+        assert process.wait(timeout=60) == 0
+    os.close(here)
 
 
 @pytest.mark.parametrize("flags", [[], ["--mask_padding", "--bucket_by_length"]])
