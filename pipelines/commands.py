@@ -122,14 +122,18 @@ def quiet_imports() -> Iterator[None]:
 
     They make a million objects that stay. Looking through these for garbage, while they load, time
     and again while a pipeline runs, and once more at exit, would take seconds.
+
+    A signal waits for the end: their libraries can crash if Python is stopped while it loads them.
     """
     gc.disable()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         with _silence():
             yield
     finally:
         gc.freeze()
         gc.enable()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -45,6 +45,22 @@ commands.run(main)
     assert done.stderr == ("" if number == signal.SIGKILL else "stopped\n")
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_waits_until_libraries_are_loaded(number, code):
+    program = f"""
+import os
+from pipelines import commands
+def main(argv):
+    with commands.quiet_imports():
+        os.kill(os.getpid(), {number:d})
+        print("loaded")
+    print("not reached")
+commands.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "loaded\n", "stopped\n")
+
+
 def test_a_command_that_clears_up_for_long_is_ended_all_the_same():
     program = """
 import os, threading
