@@ -88,8 +88,12 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         sys.exit(141)
     except (Exception, KeyboardInterrupt) as error:
         if stops or isinstance(error, KeyboardInterrupt):
-            print("stopped", file=sys.stderr)
-            sys.exit(128 + (stops.pop() if stops else signal.SIGINT))
+            print("stopped", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            # Not by Python's own exit, while threads of TensorFlow may still run: now and then it
+            # ended by another code.
+            os._exit(128 + (stops.pop() if stops else signal.SIGINT))
         if not isinstance(error, BadInput | Failure | OSError):
             raise
         with contextlib.suppress(OSError):
