@@ -51,9 +51,9 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="textrecords-") as work_dir:
         core_seconds, record_bytes = per_review(tree, work_dir)
     started = time.perf_counter()
-    listed = sum(1 for _ in tree.all_keys())
-    listed_per_second = listed / (time.perf_counter() - started)
-    keys = (key for key in tree.all_keys() if key.startswith(b"train/"))
+    listed = list(tree.all_keys())
+    listed_per_second = len(listed) / (time.perf_counter() - started)
+    keys = (key for key in listed if key.startswith(b"train/"))
     keys = sorted(keys, key=lambda key: hashlib.sha256(key).digest())  # the classes mixed
     texts = (source.decode(source.read(key))[0].decode() for key in keys)
     words, shard_bytes = count_words(texts)

@@ -60,7 +60,7 @@ def train(
         training was stopped here.
       Failure: if the loss isn't finite.
     """
-    folders.check_local(records_dir, model_dir)
+    folders.check_local(model_dir)
     folders.check_path(os.path.realpath(model_dir))
     manifest = contract.read_manifest(records_dir, verify=verify)
     config.check_fits(manifest, network)

@@ -80,12 +80,17 @@ def shard_name(split: str, index: int, num_shards: int, compression: str = "none
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One TFRecord file; `bytes` and `sha256` (hex) are of the file as it lies on disk."""
+    """One file of a dataset; `bytes` and `sha256` (hex) are of the file as it lies on disk."""
 
     file: str
     examples: int
     bytes: int
     sha256: str
+
+    @classmethod
+    def of(cls, path: str, name: str, examples: int) -> "Shard":
+        """Describes the file that lies at `path` and is to have this name."""
+        return cls(name, examples, os.path.getsize(path), folders.file_sha256(path))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -159,6 +159,19 @@ def beside(path: str, what: str) -> str:
 
 
 @contextlib.contextmanager
+def whole_file(path: str) -> Iterator[str]:
+    """Yields the path of a file to write, which takes the place of `path` if the block succeeds.
+
+    For workers, which may do the same work twice at once, or be killed: `whole_folder` then removes
+    what they left.
+    """
+    folder, name = os.path.split(path)
+    part = os.path.join(folder, f".{name}-{uuid.uuid4().hex}")
+    yield part
+    os.replace(part, path)
+
+
+@contextlib.contextmanager
 def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
     """Yields an empty folder to write in, which takes the place of `path` if the block succeeds.
 

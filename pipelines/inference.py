@@ -10,7 +10,6 @@ import json
 import operator
 import os
 import pathlib
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -121,27 +120,26 @@ class Plan:
     def write(
         self, shard: tuple[shards.ShardId, Iterable[list[tuple[bytes, Row]]]]
     ) -> contract.Shard:
-        """Writes one shard, by key, under another name until it's whole."""
+        """Writes one shard, by key."""
         (_, index), lists = shard
         rows = [
             {contract.KEY: key.decode("utf-8", "backslashreplace"), **row}
             for key, row in sorted(itertools.chain(*lists), key=operator.itemgetter(0))
         ]
         name = f"{SCORES}-{index:05d}-of-{self.num_shards:05d}.{self.suffix}"
-        path = os.path.join(self.output_dir, name)
-        part = os.path.join(self.output_dir, f".{name}-{uuid.uuid4().hex}")
-        if self.suffix == "parquet":
-            pa.parquet.write_table(pa.Table.from_pylist(rows, self._schema()), part)
-        else:
-            with open(part, "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-        written = contract.Shard(name, len(rows), os.path.getsize(part), folders.file_sha256(part))
-        os.replace(part, path)
-        return written
+        with folders.whole_file(os.path.join(self.output_dir, name)) as part:
+            if self.suffix == "parquet":
+                pa.parquet.write_table(pa.Table.from_pylist(rows, self._schema()), part)
+            else:
+                with open(part, "w", encoding="utf-8") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
+            return contract.Shard.of(part, name, len(rows))
 
     def _schema(self) -> pa.Schema:
-        scores = ("score", pa.float64()) if len(self.classes) == 2 else None
-        scores = scores or ("scores", pa.list_(pa.float64()))
+        if len(self.classes) == 2:
+            scores = ("score", pa.float64())
+        else:
+            scores = ("scores", pa.list_(pa.float64()))
         return pa.schema([(contract.KEY, pa.string()), scores, ("label", pa.string())])
 
     def write_summary(self, written: Iterable[contract.Shard]) -> None:

@@ -4,7 +4,6 @@ TensorFlow and Beam are imported once there is something to do, so that a refusa
 """
 
 import argparse
-import codecs
 import dataclasses
 import datetime
 import hashlib
@@ -96,20 +95,11 @@ def _data_flags(args: argparse.Namespace) -> contract.Flags:
         **given
         | {
             "classes": tuple(args.classes) if args.classes else None,
-            "encoding": _encoding(args.encoding),
+            "encoding": reviews.encoding(args.encoding),
             "stop_words": wordlists.fingerprint(args.stop_words),
             "replacements": wordlists.fingerprint(args.replacements),
         }
     )
-
-
-def _encoding(name: str) -> str:
-    """Returns Python's own name for an encoding, which may have several."""
-    if not contract.is_encoding(name):
-        raise commands.BadInput(
-            f"--encoding {name}: Python knows no such text encoding; try utf-8 or latin-1"
-        )
-    return codecs.lookup(name).name
 
 
 def _source(input_dir: str, flags: contract.Flags) -> reviews.Source:

@@ -99,6 +99,15 @@ class Source:
             return contract.SURROGATES.sub("\ufffd", text).encode(), True
 
 
+def encoding(name: str) -> str:
+    """Returns Python's own name for an encoding, which may have several; raises `BadInput`."""
+    if not contract.is_encoding(name):
+        raise commands.BadInput(
+            f"--encoding {name}: Python knows no such text encoding; try utf-8 or latin-1"
+        )
+    return codecs.lookup(name).name
+
+
 def _read_file(path: bytes) -> bytes:
     """Returns the bytes of a file; raises `OSError`, also for what is no file or no review."""
     # Plain calls of the system: for small files Python's file objects take twice the time. A pipe

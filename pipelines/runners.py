@@ -103,7 +103,7 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
             else:
                 result.wait_until_finish()
     except commands.Failure as error:  # without the name of the stage, which Beam adds
-        raise commands.Failure(_without_stage(str(error))) from None
+        raise commands.Failure(str(error).partition(" [while running")[0]) from None
 
 
 def _pipeline(options: PipelineOptions) -> beam.Pipeline:
@@ -111,10 +111,6 @@ def _pipeline(options: PipelineOptions) -> beam.Pipeline:
         return beam.Pipeline(options=options)
     except ValueError as error:  # of Beam's checks of the flags, some of which ask the network
         raise commands.BadInput(" ".join(str(error).split())) from None
-
-
-def _without_stage(message: str) -> str:
-    return message.partition(" [while running")[0]
 
 
 @contextlib.contextmanager
@@ -147,7 +143,7 @@ def _wait(result: PipelineResult, options: PipelineOptions) -> None:
             raise commands.Failure(f"the {job} ended as {error.result.state}") from None
         # A worker's traceback, if there is any: its last line is the error itself.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = f"see {console}" if lines[-1] == "None" else _without_stage(lines[-1])
+        why = f"see {console}" if lines[-1] == "None" else lines[-1]
         raise commands.Failure(f"the {job} failed: {why}") from None
     except BaseException as error:  # a signal, or Beam can't reach the service any more
         try:

@@ -57,18 +57,17 @@ def _model_sha256(model_dir: str) -> str:
 
 def _source(args: argparse.Namespace) -> tuple[reviews.Source, bool]:
     """Returns the folder of the files, with which of them to take, and whether that's a glob."""
-    if not contract.is_encoding(args.encoding):
-        raise commands.BadInput(f"--encoding {args.encoding}: Python knows no such text encoding")
+    encoding = reviews.encoding(args.encoding)
     path = os.path.abspath(args.input)
     if os.path.isdir(path):
-        return reviews.Source(path, encoding=args.encoding), False
+        return reviews.Source(path, encoding=encoding), False
     if os.path.isfile(path):  # whatever characters its name has
         folder, name = os.path.split(path)
-        return reviews.Source(folder, glob.escape(name), args.encoding), True
+        return reviews.Source(folder, glob.escape(name), encoding), True
     parts = path.split("/")
     fixed = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     folder, pattern = "/".join(parts[:fixed]) or "/", "/".join(parts[fixed:])
-    return reviews.Source(folder, pattern, args.encoding), True
+    return reviews.Source(folder, pattern, encoding), True
 
 
 def _parser() -> commands.ArgumentParser:

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import itertools
 import os
-import uuid
 from collections.abc import Iterable
 
 import apache_beam as beam
@@ -118,18 +117,16 @@ class WriteShard:
         (split, index), lists = shard
         files = in_order(lists)
         name = contract.shard_name(split, index, self.num_shards[split], self.compression)
-        # Under a name of its own until it's whole: a runner may do the same work twice at once.
-        part = os.path.join(self.output_dir, f".{name}-{uuid.uuid4().hex}")
         graph, vocabulary_size = _load_transform(transform_fn_dir)
         written = self._nothing(vocabulary_size)
         read = functools.partial(reviews.read_batch, self.source)
         batches = map(read, reviews.review_batches(files))
-        with tf.io.TFRecordWriter(part, contract.COMPRESSIONS[self.compression]) as writer:
-            for batch, ids, lengths in reviews.ahead(batches, functools.partial(_with_ids, graph)):
-                written += self._write_batch(*batch, ids, lengths, vocabulary_size, writer)
-        size, sha256 = os.path.getsize(part), folders.file_sha256(part)
-        os.replace(part, os.path.join(self.output_dir, name))
-        shard = contract.Shard(name, len(files), size, sha256)
+        made = reviews.ahead(batches, functools.partial(_with_ids, graph))
+        with folders.whole_file(os.path.join(self.output_dir, name)) as part:
+            with tf.io.TFRecordWriter(part, contract.COMPRESSIONS[self.compression]) as writer:
+                for batch, ids, lengths in made:
+                    written += self._write_batch(*batch, ids, lengths, vocabulary_size, writer)
+            shard = contract.Shard.of(part, name, len(files))
         return split, dataclasses.replace(written, shards=(shard,))
 
     def _nothing(self, vocabulary_size: int) -> Written:
