@@ -35,15 +35,17 @@ setup:  ## Build .venv from the lock file; PYTHON=python3.12 chooses another int
 	@$(if $(filter-out file,$(origin PYTHON)),rm -f $(STAMP),:)
 	@$(MAKE) --no-print-directory $(STAMP)
 
-# The stamp comes last: a set-up that was stopped starts anew.
+# The stamp comes last: a set-up that was stopped starts anew. The lock names every package, so that
+# pip isn't asked what they need: it takes `package[extra]` for a package that isn't locked.
 $(STAMP): requirements.lock setup.py
 	@echo "setting up $(VENV) with $(PYTHON): a minute or two, once"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: PYTHON=python3.12 make setup" >&2; exit 2; }
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --editable .
+	@$(VENV)/bin/pip check --quiet --disable-pip-version-check
 # Here, on all cores, and not by pip: with PYTHONDONTWRITEBYTECODE every start would compile anew. A
 # few packages hold templates that don't compile.
 	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
