@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from model import config
-from pipelines import commands
+from pipelines import commands, files
 
 KEPT = 2  # should the newest be damaged, there is the one before
 NAME = "ckpt"
@@ -72,7 +72,7 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
           BadInput: if it's of another training.
         """
-        found = (re.fullmatch(INDEX, name) for name in os.listdir(self._folder))
+        found = (re.fullmatch(INDEX, name) for name in files.names(self._folder))
         for step in sorted((int(index[1]) for index in found if index), reverse=True):
             path = os.path.join(self._folder, f"{NAME}-{step}")
             try:

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import re
 
-from pipelines import commands, contract, folders
+from pipelines import commands, contract, files, folders
 
 CONFIG = "config.json"
 METRICS = "metrics.json"
@@ -76,11 +76,11 @@ def read(model_dir: str, *, verify: bool = True) -> Config:
       BadInput: if there is no model, a damaged one, or one that this version cannot read.
     """
     folders.check_path(model_dir)
-    if not os.path.isdir(model_dir):
+    if not files.is_folder(model_dir):
         raise commands.BadInput(f"no model in {model_dir}: run `make train` first")
     path = os.path.join(model_dir, CONFIG)
     try:
-        settings = contract.parse_json(Config, folders.read_text(path))
+        settings = contract.parse_json(Config, files.read_text(path))
     except FileNotFoundError:
         raise commands.BadInput(
             f"{model_dir} holds no {CONFIG}, so no whole model: run `make train` first"

@@ -14,7 +14,7 @@ import rich.progress
 import rich.table
 
 from model import config
-from pipelines import commands, contract
+from pipelines import commands, contract, files
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +69,8 @@ def load_model(model_dir: str, settings: config.Config) -> "keras.Model":
     model = lstm.build(settings.network, len(settings.classes))
     path = os.path.join(model_dir, config.WEIGHTS)
     try:
-        model.load_weights(path)  # before compiling: a new optimizer's state wouldn't match
+        with files.at_hand(path) as weights:
+            model.load_weights(weights)  # before compiling: else an optimizer's state is missed
     except (OSError, ValueError) as error:
         raise commands.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
     lstm.compile_model(model, settings.training)

@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 import sys
 from typing import Any
 
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 
 from model import checkpoints, config, evaluate, input_pipeline
-from pipelines import commands, contract, folders
+from pipelines import commands, contract, files, folders
 
 
 def fit(
@@ -43,7 +42,7 @@ def fit(
         "val_loss", patience=training.patience, restore_best_weights=True
     )
     logs_dir = os.path.join(state_dir, folders.LOGS)
-    os.makedirs(logs_dir, exist_ok=True)
+    files.make_folder(logs_dir)
     saved = checkpoints.Checkpoints(
         state_dir,
         model,
@@ -65,7 +64,7 @@ def fit(
         _fit_from(saved.restore(), model, rows, training, callbacks)
         _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
     except commands.Failure:
-        shutil.rmtree(state_dir)  # it would only fail again
+        files.remove_tree(state_dir)  # it would only fail again
         raise
     best_epoch = len(saved.history["loss"])
     if contract.VALIDATION in rows:

@@ -222,9 +222,10 @@ def _saved(dataset: tf.data.Dataset, path: str) -> tf.data.Dataset:
     Raises:
       BadInput: if TensorFlow would find no file in `path`.
     """
-    folders.check_path(os.path.realpath(path))
+    folders.check_local(path)
+    folders.check_path(folders.real(path))
     if folders.find_damage(path):
-        with folders.whole_folder(path, files=".*", marker="dataset_spec.pb") as new:
+        with folders.whole_folder(path, holds=".*", marker="dataset_spec.pb") as new:
             dataset.save(new)
             folders.write_sums(new)
     return tf.data.Dataset.load(path)

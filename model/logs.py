@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 
 from model import input_pipeline
-from pipelines import commands
+from pipelines import commands, files
 
 RUN = "data"  # beside the curves' own
 TEXTS = 10  # shown as the network sees them
@@ -57,8 +57,7 @@ def _texts(rows: input_pipeline.Rows, names: list[str]) -> tf.Tensor:
 
 
 def _write_embedding(run_dir: str, embedding: keras.Variable, names: list[str]) -> None:
-    with open(os.path.join(run_dir, METADATA), "w", encoding="utf-8") as file:
-        file.writelines(f"{name}\n" for name in names)
+    files.write_text(os.path.join(run_dir, METADATA), "".join(f"{name}\n" for name in names))
     checkpoint = tf.train.Checkpoint(embedding=tf.Variable(embedding.value))
     checkpoint.save(os.path.join(run_dir, "embedding"))
     config = projector.ProjectorConfig()

@@ -8,12 +8,11 @@ import dataclasses
 import functools
 import json
 import os
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from model import config, evaluate, predict
-from pipelines import commands, contract, folders
+from pipelines import commands, contract, files, folders
 
 if TYPE_CHECKING:
     import keras
@@ -60,8 +59,7 @@ def train(
         training was stopped here.
       Failure: if the loss isn't finite.
     """
-    folders.check_local(model_dir)
-    folders.check_path(os.path.realpath(model_dir))
+    folders.check_path(folders.real(model_dir))
     manifest = contract.read_manifest(records_dir, verify=verify)
     config.check_fits(manifest, network)
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
@@ -78,10 +76,10 @@ def train(
         network, training, manifest.classes, manifest.vocabulary, manifest.sha256
     )
     keras.utils.set_random_seed(training.seed)
-    with folders.whole_folder(model_dir, files=config.MODEL_FILES, marker=config.CONFIG) as new:
+    with folders.whole_folder(model_dir, holds=config.MODEL_FILES, marker=config.CONFIG) as new:
         state_dir = folders.beside(model_dir, config.CHECKPOINTS)
         if not resume:
-            shutil.rmtree(state_dir, ignore_errors=True)
+            files.remove_tree(state_dir)
         model = _build(described)
         splits = [s for s in (contract.TRAIN, contract.VALIDATION) if s in manifest.splits]
         rows = {split: read(split, cache=cache) for split in splits}
@@ -92,9 +90,9 @@ def train(
         logs.write(f"{state_dir}/{folders.LOGS}", model, rows[contract.TRAIN], vocabulary)
         contract.check_unchanged(records_dir, manifest)
         _write(new, model, transform, described, {**history, "test": test})
-        os.rename(f"{state_dir}/{folders.LOGS}", f"{new}/{folders.LOGS}")
+        files.rename(f"{state_dir}/{folders.LOGS}", f"{new}/{folders.LOGS}")
         folders.write_sums(new)
-    shutil.rmtree(state_dir)
+    files.remove_tree(state_dir)
     commands.say(f"wrote {model_dir}")
 
 
@@ -130,7 +128,8 @@ def _write(
     from model import export
 
     commands.say("exporting")
-    model.save_weights(f"{folder}/{config.WEIGHTS}")
+    with folders.whole_file(f"{folder}/{config.WEIGHTS}") as weights:
+        model.save_weights(weights)
     export.export(
         model,
         transform,
@@ -143,9 +142,7 @@ def _write(
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def parser() -> commands.ArgumentParser:

@@ -1,6 +1,6 @@
 """What `pipelines/` and `model/` agree on: names, ids, and the manifest of a dataset.
 
-Of `pipelines/`, `model/` imports only this, `folders` and `commands`. None of them imports
+Of `pipelines/`, `model/` imports only this, `folders`, `files` and `commands`. None of them imports
 TensorFlow or Beam, so that `--help` and a refusal of bad input are immediate.
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 from annotated_types import Ge, Interval, Predicate
 
-from pipelines import commands, folders
+from pipelines import commands, files, folders
 
 FORMAT_VERSION = 3
 
@@ -90,7 +90,7 @@ class Shard:
     @classmethod
     def of(cls, path: str, name: str, examples: int) -> "Shard":
         """Describes the file that lies at `path` and is to have this name."""
-        return cls(name, examples, os.path.getsize(path), folders.file_sha256(path))
+        return cls(name, examples, os.path.getsize(path), files.sha256(path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,11 +260,11 @@ def read_manifest(records_dir: str, *, verify: bool = True) -> Manifest:
       BadInput: if there is no dataset, a damaged one, or one that this version cannot read.
     """
     folders.check_path(records_dir)
-    if not os.path.isdir(records_dir):
+    if not files.is_folder(records_dir):
         raise commands.BadInput(f"no records folder {records_dir}: run `make preprocess` first")
     path = os.path.join(records_dir, MANIFEST)
     try:
-        manifest = Manifest.from_json(folders.read_text(path))
+        manifest = Manifest.from_json(files.read_text(path))
     except FileNotFoundError:
         raise commands.BadInput(
             f"{records_dir} holds no {MANIFEST}, so no whole dataset: run `make preprocess` first"
@@ -295,5 +295,4 @@ def shard_paths(records_dir: str, manifest: Manifest, split: str) -> list[str]:
 
 def read_vocabulary(path: str) -> list[bytes]:
     """Returns the tokens of a vocabulary file; the first has the id `NUM_RESERVED`."""
-    with open(path, "rb") as file:
-        return file.read().split(b"\n")[:-1]
+    return files.read_bytes(path).split(b"\n")[:-1]

@@ -12,7 +12,7 @@ import zlib
 
 from rich import progress
 
-from pipelines import commands, contract, folders
+from pipelines import commands, contract, files, folders
 
 TIMEOUT_S = 30  # for the connection and for each read, not for the whole download
 # Text packs to a third or a tenth. Small archives may be of a few files that repeat themselves.
@@ -32,7 +32,7 @@ class Archive:
 
     def is_at(self, path: str) -> bool:
         """Returns whether the whole, unchanged file lies at `path`."""
-        return os.path.getsize(path) == self.size and folders.file_sha256(path) == self.sha256
+        return os.path.getsize(path) == self.size and files.sha256(path) == self.sha256
 
 
 # The Large Movie Review Dataset of Maas et al. (2011).
@@ -59,7 +59,7 @@ def fetch(archive: Archive, path: str) -> None:
         os.remove(partial)  # what was there belonged to another file
         _download(archive, partial)
     if not archive.is_at(partial):
-        found = f"{os.path.getsize(partial)} bytes, SHA-256 {folders.file_sha256(partial)}"
+        found = f"{os.path.getsize(partial)} bytes, SHA-256 {files.sha256(partial)}"
         os.remove(partial)
         raise commands.Failure(
             f"{archive.url} is not the published file: {found}, "
@@ -209,6 +209,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--archive", help="unpack this local tar archive, and download nothing")
     args = parser.parse_args(argv)
 
+    folders.check_local(args.output)
     output = os.path.realpath(args.output)
     if os.path.isfile(output):
         raise commands.BadInput(f"{args.output} is a file: name a new folder")
@@ -221,7 +222,7 @@ def main(argv: list[str]) -> None:
     archive = args.archive or os.path.join(os.path.dirname(output), os.path.basename(IMDB.url))
     if not args.archive:
         fetch(IMDB, archive)
-    commands.say(f"{archive}: SHA-256 {folders.file_sha256(archive)}")
+    commands.say(f"{archive}: SHA-256 {files.sha256(archive)}")
     commands.say(f"{args.output}: {unpack(archive, output):,} files")
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import fcntl
-import hashlib
+import functools
 import os
 import pathlib
 import re
@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 
-from pipelines import commands
+from pipelines import commands, files
 
 # In datasets and models alike.
 SUMS = "SHA256SUMS"  # of all files of the folder, in the form of coreutils' sha256sum
@@ -28,7 +28,7 @@ UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
 
 def check_path(path: str) -> None:
     """Raises `BadInput` if TensorFlow can't work in a folder of this path."""
-    check_local(path)
+    check_store(path)
     unfit = UNFIT.search(path)
     if unfit:
         raise commands.BadInput(
@@ -37,18 +37,20 @@ def check_path(path: str) -> None:
         )
 
 
-def is_remote(path: str) -> bool:
-    """Tells whether a path is one of an object store, such as gs://bucket/folder."""
-    return "://" in path
+def check_store(*paths: str) -> None:
+    """Raises `BadInput` for a path of an object store that isn't known."""
+    for path in filter(files.is_remote, paths):
+        if not files.REMOTE.match(path):
+            raise commands.BadInput(
+                f"{path}: of object stores TensorFlow knows Cloud Storage alone: name a folder as "
+                "gs://bucket/folder, or one of a file system that is mounted"
+            )
 
 
-def check_local(*paths: str) -> None:
+def check_local(path: str) -> None:
     """Raises `BadInput` for a path of an object store."""
-    for path in filter(is_remote, paths):
-        raise commands.BadInput(
-            f"{path} is on an object store, which can't be read or written: name a folder of a "
-            "file system that all machines have mounted"
-        )
+    if files.is_remote(path):
+        raise commands.BadInput(f"{path} isn't on this machine: name a folder that is")
 
 
 def write_sums(folder: str, known: Mapping[str, str] | None = None) -> None:
@@ -61,10 +63,13 @@ def write_sums(folder: str, known: Mapping[str, str] | None = None) -> None:
       known: the SHA-256 of files that were hashed as they were written.
     """
     known = known or {}
-    with open(os.path.join(folder, SUMS), "w", encoding="utf-8") as file:
-        for name in sorted(_files(folder)):
-            sha256 = known.get(name) or file_sha256(os.path.join(folder, name))
-            file.write(f"{sha256}  {name}\n")
+    lines = (
+        f"{known.get(name) or files.sha256(os.path.join(folder, name))}  {name}\n"
+        for name in sorted(_files(folder))
+    )
+    files.write_text(os.path.join(folder, SUMS), "".join(lines))
+    if files.is_remote(folder):
+        return
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]  # temporary files
         for name in (*names, ""):
@@ -98,14 +103,14 @@ def find_damage(folder: str) -> str | None:
     """Names the first file that isn't as `write_sums` found it, and says what is wrong with it."""
     path = os.path.join(folder, SUMS)
     try:
-        sums, found = _parse_sums(read_text(path)), set(_files(folder))
+        sums, found = _parse_sums(files.read_text(path)), set(_files(folder))
         for name in sorted(sums.keys() | found):
             path = os.path.join(folder, name)
             if name not in sums:
                 return f"{path} doesn't stand in {SUMS} (if it's your own, move it elsewhere)"
-            if name not in found or not os.path.isfile(path):
+            if name not in found or not files.is_file(path):
                 return f"{path} is missing, but stands in {SUMS}"
-            if file_sha256(path) != sums[name]:
+            if files.sha256(path) != sums[name]:
                 return f"{path} isn't what it was when {SUMS} was written"
     except FileNotFoundError:
         return f"{path} is missing"
@@ -127,67 +132,67 @@ def _parse_sums(text: str) -> dict[str, str]:
 
 def _files(folder: str, below: str = "") -> Iterator[str]:
     """Yields the paths below a folder of all its files, but for hidden ones, logs and `SUMS`."""
-    with os.scandir(os.path.join(folder, below)) as entries:
-        for entry in entries:
-            name = f"{below}{entry.name}"
-            if entry.name.startswith(".") or name in (LOGS, SUMS):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(folder, f"{name}/")
-            else:
-                yield name
-
-
-def read_text(path: str) -> str:
-    """Returns the text of a file; raises `OSError` or `ValueError`, and never waits."""
-    if not os.path.isfile(path):  # of a pipe, opening would wait for a writer
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def file_sha256(path: str) -> str:
-    """Returns the SHA-256 of a file in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    for entry in files.scan(os.path.join(folder, below)):
+        name = f"{below}{entry.name}"
+        if entry.name.startswith(".") or name in (LOGS, SUMS):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(folder, f"{name}/")
+        else:
+            yield name
 
 
 def beside(path: str, what: str) -> str:
     """Returns where that lies which is kept for a folder while it's being made."""
-    parent, name = os.path.split(os.path.realpath(path))
+    parent, name = os.path.split(real(path))
     return os.path.join(parent, f".{name}.textrecords-{what}")
+
+
+def real(path: str) -> str:
+    """Returns where a path leads, without a slash at its end."""
+    return files.absolute(path) if files.is_remote(path) else os.path.realpath(path)
 
 
 @contextlib.contextmanager
 def whole_file(path: str) -> Iterator[str]:
-    """Yields the path of a file to write, which takes the place of `path` if the block succeeds.
+    """Yields the path of a file to write here, which becomes `path` if the block succeeds.
 
     For workers, which may do the same work twice at once, or be killed: `whole_folder` then removes
     what they left.
     """
     folder, name = os.path.split(path)
-    part = os.path.join(folder, f".{name}-{uuid.uuid4().hex}")
+    if files.is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            part = os.path.join(folder, name)
+            yield part
+            files.copy(part, path)
+        return
+    part = os.path.join(folder, f".{uuid.uuid4().hex}-{name}")
     yield part
     os.replace(part, path)
 
 
 @contextlib.contextmanager
-def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
+def whole_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
     """Yields an empty folder to write in, which takes the place of `path` if the block succeeds.
 
     What was at `path` stays untouched until then. A folder without `marker`, or with anything but
-    `files`, is somebody's own and is refused, since it would be lost.
+    what `holds` matches, is somebody's own and is refused, since it would be lost.
 
     Args:
       path: the folder to make or to replace.
-      files: a regular expression that matches the name of each file or folder to go into it.
-      marker: the name of one of them, by which a folder to replace is known.
+      holds: a regular expression that matches the name of each file or folder to go into it.
+      marker: the name of the file without which the folder isn't taken for whole; the last one to
+        come in Cloud Storage, where files come one by one.
 
     Raises:
       BadInput: if `path` can't be replaced.
     """
-    check_local(path)
-    path = os.path.realpath(path)  # a link stays: what it points to is replaced
+    path = real(path)  # a link stays: what it points to is replaced
+    if files.is_remote(path):
+        with _whole_remote(path, holds, marker) as new:
+            yield new
+        return
     # A name of its own: a worker may outlive a run that was killed, and write on.
     new = os.path.join(beside(path, "new"), uuid.uuid4().hex)
     with contextlib.ExitStack() as stack:
@@ -195,7 +200,7 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
             if not os.path.exists(parent := os.path.dirname(path)):
                 os.makedirs(parent, exist_ok=True)
             stack.enter_context(_swept(path))
-            _check_replaceable(path, files, marker)
+            _check_replaceable(path, holds, marker)
             os.makedirs(new)
         with _disk_errors_told(path), _temporary_files(new):
             yield new
@@ -206,10 +211,60 @@ def whole_folder(path: str, *, files: str, marker: str) -> Iterator[str]:
             _flush(os.path.dirname(path))
 
 
+@contextlib.contextmanager
+def _whole_remote(path: str, holds: str, marker: str) -> Iterator[str]:
+    """As `whole_folder` does in Cloud Storage, which knows neither locks nor folders to exchange.
+
+    The new files wait beside `path` until all are written. Then the old ones go, the marker first,
+    and the new ones come, the marker last: who reads finds the old folder, the new one, or none.
+    """
+    check_store(path)
+    if not path.removeprefix("gs://").partition("/")[2]:
+        raise commands.BadInput(f"{path} is a bucket: name a folder in it, as {path}/folder")
+    waiting = beside(path, "new")
+    with _refused(path):
+        _check_names(path, files.names(path), holds, marker)
+        if files.names(waiting):
+            commands.say(f"{waiting} is of another run: if none is under way, remove it")
+    new = f"{waiting}/{uuid.uuid4().hex}"
+    try:
+        yield new
+        old_names, new_names = (
+            sorted(_all_files(folder), key=lambda name: name == marker) for folder in (path, new)
+        )
+        for name in reversed(old_names):
+            files.remove(f"{path}/{name}")
+        *others, last = new_names
+        move = functools.partial(_move, new, path)
+        list(files.map_many(move, others, remote=True))
+        move(last)
+    finally:
+        files.remove_tree(new)
+        if not files.names(waiting):
+            files.remove_tree(waiting)  # TensorFlow may have made an object that stands for it
+
+
+def _all_files(folder: str) -> list[str]:
+    """Returns the paths below a remote folder of all its files; none, if it isn't there."""
+    if not files.is_folder(folder):
+        return []
+    found = []
+    for entry in files.scan(folder):
+        if entry.is_dir():
+            found += [f"{entry.name}/{name}" for name in _all_files(entry.path)]
+        else:
+            found.append(entry.name)
+    return found
+
+
+def _move(new: str, path: str, name: str) -> None:
+    files.rename(f"{new}/{name}", f"{path}/{name}")
+
+
 def mend(path: str) -> None:
     """Makes good what a run that was killed has left beside `path`, unless another is at it."""
-    path = os.path.realpath(path)
-    if os.path.exists(beside(path, "lock")):
+    path = real(path)
+    if not files.is_remote(path) and os.path.exists(beside(path, "lock")):
         with contextlib.suppress(commands.BadInput, OSError), _swept(path):
             pass
 
@@ -324,15 +379,18 @@ def _locked(path: str) -> Iterator[None]:
             os.remove(lock)
 
 
-def _check_replaceable(path: str, files: str, marker: str) -> None:
+def _check_replaceable(path: str, holds: str, marker: str) -> None:
     if os.path.islink(path):
         raise commands.BadInput(f"{path} is a link that leads to itself: name another folder")
     if os.path.ismount(path):
         raise commands.BadInput(
             f"{path} is a mount point, which can't be replaced: name a folder inside it"
         )
-    names = sorted(os.listdir(path)) if os.path.exists(path) else []
-    foreign = [name for name in names if not re.fullmatch(files, name)]
+    _check_names(path, files.names(path), holds, marker)
+
+
+def _check_names(path: str, names: list[str], holds: str, marker: str) -> None:
+    foreign = [name for name in names if not re.fullmatch(holds, name)]
     if names and marker not in names:
         foreign = foreign or names
     if foreign:

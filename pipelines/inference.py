@@ -20,7 +20,7 @@ import tensorflow as tf
 from apache_beam.ml.inference import base
 
 from model import predict
-from pipelines import commands, contract, folders, reviews, shards
+from pipelines import commands, contract, files, folders, reviews, shards
 
 BATCH_SIZE = 256  # texts that the network scores at once
 SCORES = "scores"
@@ -74,7 +74,8 @@ class Plan:
 
     Attributes:
       source: the folder of the files, and which of them to take: all below it of a name, or, if
-        `is_glob`, those whose path has a pattern of pathlib's.
+        `is_glob`, those whose path has a pattern of pathlib's; in
+        Cloud Storage, of one that knows no `**`.
       is_glob: what the source's pattern is of.
       serving: the SavedModel.
       classes: its classes.
@@ -112,7 +113,8 @@ class Plan:
     def read(self, batch: Batch) -> Iterator[tuple[Batch, list[bytes]]]:
         """Adds the texts; a batch that wouldn't fit into memory is parted; raises `Failure`."""
         index, keys = batch
-        texts = ((key, self.source.decode(self.source.read(key))[0]) for key in keys)
+        contents = zip(keys, self.source.read(keys), strict=True)
+        texts = ((key, self.source.decode(content)[0]) for key, content in contents)
         for part in reviews.batches(texts, number=BATCH_SIZE, size=lambda item: len(item[1])):
             in_part, their_texts = zip(*part, strict=True)
             yield (index, list(in_part)), list(their_texts)
@@ -147,9 +149,8 @@ class Plan:
         in_order = tuple(sorted(written, key=operator.attrgetter("file")))
         total = sum(shard.examples for shard in in_order)
         summary = Summary(total, self.classes, self.model_sha256, in_order)
-        with open(os.path.join(self.output_dir, SUMMARY), "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(summary), file, indent=2)
-            file.write("\n")
+        text = json.dumps(dataclasses.asdict(summary), indent=2)
+        files.write_text(os.path.join(self.output_dir, SUMMARY), f"{text}\n")
 
 
 def list_files(source: reviews.Source, *, is_glob: bool) -> Iterator[bytes]:
@@ -160,9 +161,15 @@ def list_files(source: reviews.Source, *, is_glob: bool) -> Iterator[bytes]:
       Failure: if a folder can't be listed.
     """
     if not is_glob:
-        keys = reviews.list_reviews(source, ".")
-        return (key.removeprefix(b"./") for key in keys)
-    return _glob(source)
+        return reviews.list_reviews(source, "")
+    return (_glob_remote if files.is_remote(source.input_dir) else _glob)(source)
+
+
+def _glob_remote(source: reviews.Source) -> Iterator[bytes]:
+    for path in files.glob(f"{source.input_dir}/{source.pattern}"):
+        key = path.removeprefix(f"{source.input_dir}/")
+        if not any(part.startswith(".") for part in key.split("/")):
+            yield os.fsencode(key)
 
 
 def _glob(source: reviews.Source) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipelines import audit, commands, contract, folders, reviews, shards, transform
+from pipelines import audit, commands, contract, files, reviews, shards, transform
 
 QUANTILES = {"min": 0.0, "50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
 BAD_NAMED = 3  # of the files that can't be read
@@ -83,19 +83,18 @@ def write(
         splits={name: _split(name, splits[name], plan, audited) for name in plan.num_shards},
         audit=contract.Audit(
             file=contract.AUDIT,
-            sha256=folders.file_sha256(os.path.join(output_dir, contract.AUDIT)),
+            sha256=files.sha256(os.path.join(output_dir, contract.AUDIT)),
             leaked_texts=_count(audited, "leak"),
             contrary_texts=_count(audited, "contrary labels"),
         ),
-        schema_sha256=folders.file_sha256(os.path.join(output_dir, contract.SCHEMA)),
+        schema_sha256=files.sha256(os.path.join(output_dir, contract.SCHEMA)),
         left_out=plan.tree.left_out,
     )
     _write(output_dir, contract.MANIFEST, manifest.to_json())
 
 
 def _write(output_dir: str, name: str, text: str) -> None:
-    with open(os.path.join(output_dir, name), "w", encoding="utf-8") as file:
-        file.write(text)
+    files.write_text(os.path.join(output_dir, name), text)
 
 
 def check_bad(bad: list[audit.Finding], tree: reviews.Tree, most: float) -> None:

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from pipelines import commands, contract, folders, reviews, summary, wordlists
+from pipelines import commands, contract, files, folders, reviews, summary, wordlists
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -45,8 +45,8 @@ def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
     flags = _data_flags(args)
-    folders.check_local(args.input, args.output)
-    folders.check_path(os.path.realpath(args.output))
+    folders.check_store(args.input)
+    folders.check_path(folders.real(args.output))
     options = _beam_options(args.runner, beam_flags) if beam_flags else None  # may be misspelt
     folders.mend(args.output)
     if not args.force and _is_up_to_date(args, flags):
@@ -60,8 +60,8 @@ def main(argv: list[str]) -> None:
         )
     commands.say(f"preprocessing {args.input}")
     _print_tree(tree)
-    files, marker = contract.DATASET_FILES, contract.MANIFEST
-    with folders.whole_folder(args.output, files=files, marker=marker) as output_dir:
+    holds, marker = contract.DATASET_FILES, contract.MANIFEST
+    with folders.whole_folder(args.output, holds=holds, marker=marker) as output_dir:
         options = options or _beam_options(args.runner, beam_flags)
         plan = _plan(tree, args, flags)
         from pipelines import pipeline
@@ -112,7 +112,7 @@ def _is_up_to_date(args: argparse.Namespace, flags: contract.Flags) -> bool:
     Raises:
       BadInput: if `--if_needed` finds it damaged, or can't make it again with its own flags.
     """
-    if not os.path.exists(os.path.join(args.output, contract.MANIFEST)):
+    if not files.is_file(os.path.join(args.output, contract.MANIFEST)):
         return False
     try:
         made = contract.read_manifest(args.output)
@@ -166,7 +166,7 @@ def _code_sha256() -> str:
     digest = hashlib.sha256()
     for module in CODE:
         path = os.path.join(os.path.dirname(__file__), f"{module}.py")
-        digest.update(bytes.fromhex(folders.file_sha256(path)))
+        digest.update(bytes.fromhex(files.sha256(path)))
     return digest.hexdigest()
 
 
@@ -216,16 +216,15 @@ def _plan(tree: reviews.Tree, args: argparse.Namespace, flags: contract.Flags) -
 
 def _write_run(output_dir: str, input_dir: str, started: float) -> None:
     run = contract.Run(
-        input=commands.one_line(os.path.abspath(input_dir)),
+        input=commands.one_line(files.absolute(input_dir)),
         started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
         seconds=round(time.time() - started, 1),
         host=platform.node(),
         python=platform.python_version(),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
     )
-    with open(os.path.join(output_dir, contract.RUN), "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(run), file, indent=2)
-        file.write("\n")
+    text = json.dumps(dataclasses.asdict(run), indent=2)
+    files.write_text(os.path.join(output_dir, contract.RUN), f"{text}\n")
 
 
 def _parser() -> commands.ArgumentParser:

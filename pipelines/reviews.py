@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from pipelines import commands, contract
+from pipelines import commands, contract, files
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -65,27 +65,40 @@ class Source:
         return codecs.lookup(self.encoding).name == "utf-8"
 
     def path(self, key: bytes) -> bytes:
-        return b"%b/%b" % (os.fsencode(self.input_dir), key)
+        return os.path.join(os.fsencode(self.input_dir), key)
 
-    def read(self, key: bytes) -> bytes:
-        """Returns the bytes of a file; raises `Failure`."""
-        try:
-            return _read_file(self.path(key))
-        except OSError as error:
-            raise commands.Failure(
-                f"can't read {os.fsdecode(self.path(key))} ({error.strerror}): mend or remove it, "
-                "run again"
-            ) from None
+    def read(self, keys: Iterable[bytes]) -> Iterator[bytes]:
+        """Yields the bytes of files, in order; raises `Failure`."""
+        for key, content in self._contents(keys):
+            if isinstance(content, OSError):
+                raise commands.Failure(
+                    f"can't read {os.fsdecode(self.path(key))} ({content.strerror}): mend or "
+                    "remove it, run again"
+                )
+            yield content
 
     def read_good(
         self, keys: Iterable[bytes], bad: dict[bytes, str]
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yields the key and the bytes of each file that can be read; puts into `bad` why not."""
-        for key in keys:
+        for key, content in self._contents(keys):
+            if isinstance(content, OSError):
+                bad[key] = content.strerror
+            else:
+                yield key, content
+
+    def _contents(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | OSError]]:
+        """Yields the key and the bytes of each file, or why it can't be read, in order."""
+        remote = files.is_remote(self.input_dir)
+        read = _read_remote if remote else _read_file
+
+        def content(key: bytes) -> tuple[bytes, bytes | OSError]:
             try:
-                yield key, _read_file(self.path(key))
+                return key, read(self.path(key))
             except OSError as error:
-                bad[key] = error.strerror
+                return key, error
+
+        return files.map_many(content, keys, remote=remote)
 
     def decode(self, content: bytes) -> tuple[bytes, bool]:
         """Returns the text as valid UTF-8, and whether any of it had to be replaced.
@@ -129,6 +142,14 @@ def _read_file(path: bytes) -> bytes:
         return content
     finally:
         os.close(file)
+
+
+def _read_remote(path: bytes) -> bytes:
+    """Returns the bytes of a file in Cloud Storage; raises `OSError`, also if it is no review."""
+    content = files.read_bytes(os.fsdecode(path), LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(errno.EFBIG, TOO_LARGE)
+    return content
 
 
 def text_hash(text: bytes) -> bytes:
@@ -189,10 +210,10 @@ def survey(source: Source, classes: list[str] | None = None) -> Tree:
       BadInput: if there is nothing to train a classifier on.
     """
     input_dir = source.input_dir
-    if not os.path.isdir(input_dir):
+    if not files.is_folder(input_dir):
         raise commands.BadInput(f"no input folder {input_dir}: name a folder that holds train/")
     train_dir = os.path.join(input_dir, contract.TRAIN)
-    if not os.path.isdir(train_dir):
+    if not files.is_folder(train_dir):
         raise commands.BadInput(
             f"{input_dir} has no folder train: it must hold train/<class>/{source.pattern}"
         )
@@ -203,23 +224,21 @@ def survey(source: Source, classes: list[str] | None = None) -> Tree:
     examples = {}
     for split in contract.SPLITS:
         split_dir = os.path.join(input_dir, split)
-        if os.path.isdir(split_dir):
+        if files.is_folder(split_dir):
             _check_same_classes(split_dir, chosen, chosen_by_user=bool(classes))
             examples[split] = _count_split(source, split, chosen, left_out)
     return Tree(source, chosen, examples, dict(sorted(left_out.items())))
 
 
 def _class_folders(split_dir: str) -> list[str]:
-    entries = _scan(split_dir)
-    names = [e.name for e in entries if os.path.isdir(e.path) and not e.name.startswith(".")]
+    names = [e.name for e in _scan(split_dir) if e.is_dir() and not e.name.startswith(".")]
     return sorted(name for name in names if name != UNLABELLED)
 
 
-def _scan(folder: str) -> Iterator[os.DirEntry[str]]:
+def _scan(folder: str) -> Iterator[os.DirEntry[str] | files.Entry]:
     """Yields what a folder holds, in no order; raises `Failure`."""
     try:
-        with os.scandir(folder) as entries:
-            yield from entries
+        yield from files.scan(folder)
     except OSError as error:
         raise commands.Failure(
             f"can't list {folder} ({error.strerror}): mend or remove it, run again"
@@ -242,7 +261,7 @@ def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) ->
             raise commands.BadInput(
                 f"{train_dir}: the class {name} has no printable name: rename it"
             )
-        if name not in (*found, UNLABELLED) or not os.path.isdir(os.path.join(train_dir, name)):
+        if name not in (*found, UNLABELLED) or not files.is_folder(os.path.join(train_dir, name)):
             raise commands.BadInput(
                 f"{train_dir} has no folder {name}: its classes are {', '.join(found)}"
             )
@@ -250,7 +269,7 @@ def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) ->
 
 def _check_same_classes(split_dir: str, chosen: tuple[str, ...], *, chosen_by_user: bool) -> None:
     found = _class_folders(split_dir)
-    missing = [name for name in chosen if not os.path.isdir(os.path.join(split_dir, name))]
+    missing = [name for name in chosen if not files.is_folder(os.path.join(split_dir, name))]
     extra = [] if chosen_by_user else sorted(set(found) - set(chosen))
     if missing or extra:
         raise commands.BadInput(
@@ -266,7 +285,7 @@ def _count_split(
     for entry in _scan(os.path.join(source.input_dir, split)):
         if entry.name.startswith("."):
             left_out["hidden"] += 1
-        elif not os.path.isdir(entry.path):
+        elif not entry.is_dir():
             left_out["beside the class folders"] += 1
         elif entry.name not in classes:
             why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
@@ -290,7 +309,7 @@ def list_reviews(
 
     Args:
       source: the input folder.
-      folder: the class folder, by its path below the input folder.
+      folder: the class folder, by its path below the input folder, or `""` for all of that.
       left_out: where the files that aren't reviews are counted, by reason.
     """
     left_out = collections.Counter() if left_out is None else left_out
@@ -298,20 +317,21 @@ def list_reviews(
     while folders:
         folder = folders.pop()
         for entry in _scan(os.path.join(source.input_dir, folder)):
+            key = os.path.join(folder, entry.name)
             if entry.name.startswith("."):
                 left_out["hidden"] += 1
             elif entry.is_dir(follow_symlinks=False):
-                folders.append(f"{folder}/{entry.name}")
+                folders.append(key)
             elif not _is_file(entry):
                 left_out["links to folders, and special files"] += 1
             elif not fnmatch.fnmatchcase(entry.name, source.pattern):
                 left_out[f"not {source.pattern}"] += 1
             else:
                 SEEN["listed"] += 1
-                yield os.fsencode(f"{folder}/{entry.name}")
+                yield os.fsencode(key)
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is_file(entry: os.DirEntry[str] | files.Entry) -> bool:
     """Tells whether it's a file or a link to one; a link may lead nowhere, or to itself."""
     return entry.is_file(follow_symlinks=False) or (
         entry.is_symlink() and os.path.isfile(entry.path)
@@ -354,7 +374,11 @@ def read_batch(source: Source, reviews: list[Review]) -> tuple[pa.RecordBatch, l
       Failure: if a text isn't the one that was hashed.
     """
     undecodable: list[bytes] = []
-    texts = [_read_text(source, review, undecodable) for review in reviews]
+    contents = source.read(key for _, key, *_ in reviews)
+    texts = [
+        _text(source, review, content, undecodable)
+        for review, content in zip(reviews, contents, strict=True)
+    ]
     columns = [
         pa.array(texts, pa.large_binary()),
         pa.array([label for _, _, label, _ in reviews], pa.int64()),
@@ -364,9 +388,9 @@ def read_batch(source: Source, reviews: list[Review]) -> tuple[pa.RecordBatch, l
     return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), undecodable
 
 
-def _read_text(source: Source, review: Review, undecodable: list[bytes]) -> bytes:
+def _text(source: Source, review: Review, content: bytes, undecodable: list[bytes]) -> bytes:
     hashed, key, *_ = review
-    text, replaced = source.decode(source.read(key))
+    text, replaced = source.decode(content)
     if text_hash(text) != hashed:
         path = os.path.join(source.input_dir, os.fsdecode(key))
         raise commands.Failure(f"{path} changed while it was being read: run again")

@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
 
-from pipelines import commands, folders
+from pipelines import commands, files
 
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
 LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
@@ -116,18 +116,15 @@ def _pipeline(options: PipelineOptions) -> beam.Pipeline:
 @contextlib.contextmanager
 def _temporary_folder(options: PipelineOptions) -> Iterator[str]:
     shared = options.view_as(GoogleCloudOptions).temp_location
-    if shared is None or not folders.is_remote(shared):
+    if shared is None or not files.is_remote(shared):
         with tempfile.TemporaryDirectory() as folder:
             yield folder
         return
-    import tensorflow as tf
-
     folder = f"{shared.rstrip('/')}/textrecords-{uuid.uuid4().hex}"
     try:
         yield folder
     finally:
-        if tf.io.gfile.exists(folder):
-            tf.io.gfile.rmtree(folder)
+        files.remove_tree(folder)
 
 
 def _wait(result: PipelineResult, options: PipelineOptions) -> None:

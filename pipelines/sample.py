@@ -186,7 +186,7 @@ def write(output: str, *, count: int, seed: int) -> None:
     blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     with (
         folders.whole_folder(
-            output, files="|".join((*contract.SPLITS, MARKER)), marker=MARKER
+            output, holds="|".join((*contract.SPLITS, MARKER)), marker=MARKER
         ) as folder,
         concurrent.futures.ProcessPoolExecutor(
             # A fork would copy the locks of the caller's threads, and TensorFlow starts many.
@@ -223,6 +223,7 @@ def main(argv: list[str]) -> None:
         help="another seed gives other reviews",
     )
     args = parser.parse_args(argv)
+    folders.check_local(args.output)
     write(args.output, count=args.count, seed=args.seed)
     commands.say(f"{args.output}: {args.count:,} reviews")
 

@@ -9,7 +9,7 @@ import os
 import time
 
 from model import config
-from pipelines import commands, contract, folders, reviews
+from pipelines import commands, contract, files, folders, reviews
 
 FORMATS = {"jsonl": "JSON lines", "parquet": "Parquet"}
 FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|scores\.json|{folders.SUMS}"
@@ -18,9 +18,10 @@ FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|scores\.json|{folder
 def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
-    folders.check_local(args.input, args.output, args.model_dir)
-    model_dir = os.path.abspath(args.model_dir)
+    folders.check_store(args.input)
+    model_dir = files.absolute(args.model_dir)
     settings = config.read(model_dir, verify=not args.no_verify)
+    folders.check_path(folders.real(args.output))
     source, is_glob = _source(args)
     with commands.quiet_imports():
         from pipelines import inference, runners, shards
@@ -28,7 +29,7 @@ def main(argv: list[str]) -> None:
     num_texts = sum(1 for _ in inference.list_files(source, is_glob=is_glob))
     if not num_texts:
         raise commands.BadInput(f"{args.input} has no {source.pattern}: name a folder or a pattern")
-    with folders.whole_folder(args.output, files=FILES, marker=folders.SUMS) as output_dir:
+    with folders.whole_folder(args.output, holds=FILES, marker=folders.SUMS) as output_dir:
         plan = inference.Plan(
             source=source,
             is_glob=is_glob,
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
         if _model_sha256(model_dir) != plan.model_sha256:
             raise commands.Failure(f"{args.model_dir} was replaced while it scored: run again")
         path = os.path.join(output_dir, inference.SUMMARY)
-        summary = contract.parse_json(inference.Summary, folders.read_text(path))
+        summary = contract.parse_json(inference.Summary, files.read_text(path))
         if summary.texts != num_texts:
             raise commands.Failure(f"{args.input} changed while it was being read: run again")
         folders.write_sums(output_dir, {shard.file: shard.sha256 for shard in summary.shards})
@@ -52,16 +53,16 @@ def main(argv: list[str]) -> None:
 
 
 def _model_sha256(model_dir: str) -> str:
-    return folders.file_sha256(os.path.join(model_dir, folders.SUMS))
+    return files.sha256(os.path.join(model_dir, folders.SUMS))
 
 
 def _source(args: argparse.Namespace) -> tuple[reviews.Source, bool]:
     """Returns the folder of the files, with which of them to take, and whether that's a glob."""
     encoding = reviews.encoding(args.encoding)
-    path = os.path.abspath(args.input)
-    if os.path.isdir(path):
+    path = files.absolute(args.input)
+    if files.is_folder(path):
         return reviews.Source(path, encoding=encoding), False
-    if os.path.isfile(path):  # whatever characters its name has
+    if files.is_file(path):  # whatever characters its name has
         folder, name = os.path.split(path)
         return reviews.Source(folder, glob.escape(name), encoding), True
     parts = path.split("/")

@@ -88,7 +88,7 @@ class Dataset:
 
     def read(self, keys: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Returns the files of some reviews as they are, and their texts, valid UTF-8."""
-        files = [self.source.read(key) for key in keys]
+        files = list(self.source.read(keys))
         return files, [self.source.decode(file)[0] for file in files]
 
     def class_label(self, key: bytes) -> int:

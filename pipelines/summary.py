@@ -1,7 +1,6 @@
 """What `pipelines.preprocess` shows while it works, and the table at its end."""
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from rich import box, console, progress, table
 from rich.markup import escape
 
-from pipelines import commands, contract, reviews
+from pipelines import commands, contract, files, reviews
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -31,7 +30,7 @@ def show_progress(output_dir: str, *, num_reviews: int, num_shards: int) -> Iter
     read_before = reviews.SEEN["read"]
 
     def look() -> dict[str, Any]:
-        begun = sum(".tfrecord" in name for name in os.listdir(output_dir))
+        begun = sum(".tfrecord" in name for name in files.names(output_dir))
         if begun:
             return {"description": "writing shards", "completed": begun - 1, "total": num_shards}
         read = reviews.SEEN["read"] - read_before

@@ -3,7 +3,7 @@
 TensorFlow is imported where it is first needed, so that a refusal is immediate.
 """
 
-from pipelines import commands, folders
+from pipelines import commands, files
 
 BUILT_IN = "english"
 
@@ -17,7 +17,7 @@ def fingerprint(path: str | None) -> str | None:
     if path is None or path == BUILT_IN:
         return path
     try:
-        return folders.file_sha256(path)
+        return files.sha256(path)
     except OSError as error:
         raise commands.BadInput(f"can't read the words in {path}: {error.strerror}") from None
 

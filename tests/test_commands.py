@@ -211,14 +211,15 @@ def test_records_that_are_not_there_are_one_line(tmp_path, command, manifest, me
 @pytest.mark.parametrize(
     "command",
     [
-        ["pipelines.preprocess", "--input=x", "--output=gs://bucket/x"],
-        ["pipelines.preprocess", "--input=gs://bucket/x", "--output=x"],
+        ["pipelines.preprocess", "--input=x", "--output=s3://x/y"],
+        ["pipelines.preprocess", "--input=gs:///x", "--output=x"],
         ["pipelines.score", "--input=s3://x", "--output=x", "--model_dir=x"],
-        ["model.train", "--records=x", "--model_dir=gs://x"],
+        ["model.train", "--records=x", "--model_dir=hdfs://x"],
+        ["pipelines.verify", "--input=x", "--records=s3://x"],
     ],
 )
-def test_paths_of_object_stores_are_refused(command):
+def test_paths_of_other_object_stores_are_refused(command):
     refused = run(*command)
     assert refused.returncode == 2
-    assert "is on an object store, which can't be read or written: name a folder" in refused.stderr
+    assert "of object stores TensorFlow knows Cloud Storage alone: name a folder" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1

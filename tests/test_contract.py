@@ -6,7 +6,7 @@ import shutil
 import pytest
 import tiny_dataset
 
-from pipelines import commands, contract, folders
+from pipelines import commands, contract, files, folders
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 3}', "{"])
@@ -31,7 +31,7 @@ def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
 def test_a_dataset_replaced_while_it_is_checked_is_no_mix_of_both(tmp_path, monkeypatch):
     tiny_dataset.write(tmp_path / "records", {"train": [("a", 0), ("b", 1)]})
     tiny_dataset.write(tmp_path / "next", {"train": [("a", 0), ("c", 1)]})
-    file_sha256 = folders.file_sha256
+    file_sha256 = files.sha256
     moves = [("records", "old"), ("next", "records")]
 
     def replace_and_hash(path):

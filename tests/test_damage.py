@@ -12,7 +12,7 @@ from soak import damage
 from tiny_tree import write
 
 from model import evaluate, predict, train
-from pipelines import commands, contract, folders, inspect_records, preprocess, verify
+from pipelines import commands, contract, files, folders, inspect_records, preprocess, verify
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_the_sums_lead_to_no_file_outside(records, tmp_path, name):
     (tmp_path / "outside").write_text("x")
     path = name.format(absolute=tmp_path)
     with open(records / folders.SUMS, "a") as file:
-        file.write(f"{folders.file_sha256(str(tmp_path / 'outside'))}  {path}\n")
+        file.write(f"{files.sha256(str(tmp_path / 'outside'))}  {path}\n")
     with pytest.raises(commands.BadInput, match="outside is missing, but stands in SHA256SUMS"):
         check(records)
 

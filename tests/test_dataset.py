@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from pipelines import commands, dataset, folders
+from pipelines import commands, dataset, files
 
 REVIEWS = {"train/pos/0_9.txt": b"good", "train/neg/0_2.txt": b"bad", "README": b"all of it"}
 BODY = bytes(range(256)) * 1000
@@ -248,7 +248,7 @@ def test_command_prints_the_hash_and_the_number_of_files_once(tmp_path):
     output = tmp_path / "data" / "out"
     done = command("--output", output, "--archive", archive)
     assert done.returncode == 0
-    assert f"SHA-256 {folders.file_sha256(archive)}" in done.stdout
+    assert f"SHA-256 {files.sha256(archive)}" in done.stdout
     assert done.stdout.endswith(f"{output}: 3 files\n")
     again = command("--output", output, "--archive", archive)
     assert again.returncode == 0

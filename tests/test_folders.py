@@ -13,7 +13,7 @@ from tiny_tree import write
 
 from pipelines import commands, folders
 
-OURS = {"files": "a|b", "marker": "a"}
+OURS = {"holds": "a|b", "marker": "a"}
 
 
 def fill(folder):
@@ -123,7 +123,7 @@ def killed(tmp_path, last):
     program = (
         "import os; from pipelines import folders\n"
         "kill = lambda: os.kill(os.getpid(), 9)\n"
-        f"with folders.whole_folder({str(tmp_path / 'out')!r}, files='a|b', marker='a') as new:\n"
+        f"with folders.whole_folder({str(tmp_path / 'out')!r}, holds='a|b', marker='a') as new:\n"
         "  open(f'{new}/a', 'w').write('new'); print(new, flush=True)\n"
         f"  {last}"
     )

@@ -262,7 +262,9 @@ def test_the_code_that_counts_is_what_the_pipeline_imports_and_decides_bytes():
     imported = "import pipelines.pipeline, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True)
     modules = {m.removeprefix("pipelines.") for m in done.stdout.split() if "pipelines." in m}
-    assert modules - {"commands", "folders", "runners"} | {"wordlists"} == set(preprocess.CODE)
+    assert modules - {"commands", "files", "folders", "runners"} | {"wordlists"} == set(
+        preprocess.CODE
+    )
 
 
 def test_if_needed_keeps_a_dataset_of_other_flags_while_its_input_is_the_same(tmp_path):

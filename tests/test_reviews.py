@@ -156,7 +156,7 @@ def test_the_fingerprint_follows_paths_and_contents_alone(tmp_path):
 def reviews_of(folder, keys):
     """Returns a `Review` of each key, all with the label 1."""
     source = reviews.Source(str(folder))
-    texts = [source.decode(source.read(key))[0] for key in keys]
+    texts = [source.decode(content)[0] for content in source.read(keys)]
     return [
         (reviews.text_hash(text), key, 1, len(text)) for text, key in zip(texts, keys, strict=True)
     ]

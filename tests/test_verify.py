@@ -10,7 +10,7 @@ import tensorflow as tf
 from tiny_tree import write
 
 from model import config, evaluate, train
-from pipelines import commands, contract, folders, preprocess, verify
+from pipelines import commands, contract, files, folders, preprocess, verify
 
 TREE = {
     "train/neg/0.txt": "Bad FILM.<br />A film, a b",
@@ -124,7 +124,7 @@ def tamper(folder, key, change):
         with tf.io.TFRecordWriter(str(path)) as writer:
             for example in changed:
                 writer.write(example.SerializeToString())
-        digest = folders.file_sha256(str(path))
+        digest = files.sha256(str(path))
         written.append(contract.Shard(path.name, len(changed), path.stat().st_size, digest))
     splits = dict(manifest.splits)
     count = sum(shard.examples for shard in written)

@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-from pipelines import contract, folders
+from pipelines import contract, files, folders
 
 FLAGS = {
     "classes": None,
@@ -84,8 +84,8 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
         flags=contract.Flags(**FLAGS | {"compression": compression} | flags),
         vocabulary=contract.Vocabulary(contract.VOCABULARY, len(ids) + 2, _sha256(words)),
         splits=splits,
-        audit=contract.Audit(contract.AUDIT, folders.file_sha256(empty[0]), 0, 0),
-        schema_sha256=folders.file_sha256(empty[1]),
+        audit=contract.Audit(contract.AUDIT, files.sha256(empty[0]), 0, 0),
+        schema_sha256=files.sha256(empty[1]),
         left_out={},
     )
     with open(os.path.join(folder, contract.MANIFEST), "w", encoding="utf-8") as file:

@@ -1,0 +1,199 @@
+"""An emulator of Cloud Storage, and the way there for TensorFlow, which knows but the real hosts.
+
+TensorFlow is told of a proxy, which answers in the place of these hosts and hands on to the
+emulator. It makes good what the emulator lacks: uploads of nothing or in chunks, https in the
+address of a resumable upload, and `storageLayout`.
+"""
+
+import contextlib
+import http.client
+import http.server
+import json
+import pathlib
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+
+import pytest
+
+EMULATOR = "gcp-storage-emulator==2026.7.19"
+HOSTS = ("www.googleapis.com", "storage.googleapis.com")
+SECONDS_TO_START = 120
+UV = pathlib.Path(sys.executable).with_name("uv")
+
+
+@contextlib.contextmanager
+def serve(folder: pathlib.Path, bucket: str) -> Iterator[dict[str, str]]:
+    """Serves an empty bucket; yields the environment of programs that are to see it as gs://.
+
+    Args:
+      folder: for the certificate.
+      bucket: its name.
+    """
+    certificate = _certificate(folder)
+    with _emulator() as port:
+        named = json.dumps({"name": bucket}).encode()
+        _ask(port, "POST", "/storage/v1/b?project=p", named, {"Content-Type": "application/json"})
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, folder / "key.pem")
+        proxy = http.server.ThreadingHTTPServer(("localhost", 0), _proxy(port, context))
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        try:
+            yield {
+                "https_proxy": f"http://localhost:{proxy.server_port}",
+                "no_proxy": "localhost",
+                "CURL_CA_BUNDLE": str(certificate),
+                "GOOGLE_AUTH_TOKEN_FOR_TESTING": "token",
+                "EMULATOR_PORT": str(port),
+            }
+        finally:
+            proxy.shutdown()
+            proxy.server_close()
+
+
+def names(port: str, bucket: str) -> list[str]:
+    """Returns the names of all objects in a bucket."""
+    answer = json.loads(_ask(int(port), "GET", f"/storage/v1/b/{bucket}/o")[2])
+    return sorted(item["name"] for item in answer["items"])
+
+
+def read(port: str, bucket: str, name: str) -> bytes:
+    """Returns the content of an object."""
+    return _ask(int(port), "GET", f"/{bucket}/{urllib.parse.quote(name)}")[2]
+
+
+def write(port: str, bucket: str, name: str, content: bytes) -> None:
+    """Writes an object."""
+    if content:
+        _ask(int(port), "PUT", f"/{bucket}/{urllib.parse.quote(name)}", content)
+    else:
+        query = urllib.parse.urlencode({"uploadType": "media", "name": name})
+        _ask(int(port), "POST", *_nothing(f"/upload/storage/v1/b/{bucket}/o?{query}"))
+
+
+def _nothing(path: str) -> tuple[str, bytes, dict[str, str]]:
+    """Returns the path, body and headers that upload an empty object by an upload of several parts.
+
+    As the only part, the emulator doesn't take it.
+    """
+    part = "--part\r\nContent-Type: application/json\r\n\r\n{}\r\n"
+    body = f"{part.format('{}')}{part.format('')}--part--\r\n".encode()
+    path = path.replace("uploadType=media", "uploadType=multipart")
+    return path, body, {"Content-Type": "multipart/related; boundary=part"}
+
+
+def _certificate(folder: pathlib.Path) -> pathlib.Path:
+    path = folder / "certificate.pem"
+    hosts = ",".join(f"DNS:{host}" for host in HOSTS)
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=test", "-addext", f"subjectAltName={hosts}"),
+            *("-keyout", folder / "key.pem", "-out", path),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
+@contextlib.contextmanager
+def _emulator() -> Iterator[int]:
+    """Runs the emulator in an environment of its own; yields its port."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [UV, "tool", "run", "--quiet", "--from", EMULATOR, "gcp-storage-emulator", "start"]
+    emulator = subprocess.Popen(
+        [*command, "--host", "localhost", "--port", str(port), "--in-memory"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not _listens(port):
+            if emulator.poll() is not None or time.monotonic() > deadline:
+                pytest.skip(f"{EMULATOR} can't be had here")
+            time.sleep(0.1)
+        yield port
+    finally:
+        emulator.terminate()
+        emulator.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("localhost", port)) == 0
+
+
+def _ask(
+    port: int, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("localhost", port)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
+
+
+def _proxy(port: int, context: ssl.SSLContext) -> type[http.server.BaseHTTPRequestHandler]:
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_CONNECT(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.connection = context.wrap_socket(self.connection, server_side=True)
+            self.rfile = self.connection.makefile("rb")
+            self.wfile = self.connection.makefile("wb", buffering=0)
+            self.close_connection = False
+
+        def forward(self) -> None:
+            body = self._chunks() if self._is_chunked() else self._body()
+            headers = {
+                name: self.headers[name]
+                for name in ("Host", "Content-Type", "Content-Range", "Range")
+                if name in self.headers
+            }
+            if "/storageLayout" in self.path:
+                self._answer(200, {}, b'{"hierarchicalNamespace": {"enabled": false}}')
+            elif "uploadType=media" in self.path and not body:
+                self._answer(*_ask(port, "POST", *_nothing(self.path)))
+            else:
+                self._answer(*_ask(port, self.command, self.path, body, headers))
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = forward
+
+        def _is_chunked(self) -> bool:
+            return self.headers.get("Transfer-Encoding") == "chunked"
+
+        def _body(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+        def _chunks(self) -> bytes:
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
+
+        def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(status)
+            for name in ("Content-Type", "Content-Range", "Range", "Location"):
+                if name in headers:
+                    self.send_header(name, headers[name].replace("http://", "https://"))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Proxy

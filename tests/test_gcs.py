@@ -1,0 +1,206 @@
+"""Every command with every path in Cloud Storage, as an emulator serves it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import dataflow
+import gcs
+import pytest
+import test_reproducible
+from tiny_tree import write
+
+pytestmark = pytest.mark.slow
+
+BUCKET = "bucket"
+REVIEWS = {
+    **{
+        f"{split}/pos/{n}.txt": f"good film {n}<br />" for split in ("train", "test") for n in "123"
+    },
+    **{f"{split}/neg/{n}.txt": f"bad film {n}" for split in ("train", "test") for n in "123"},
+    "train/neg/deeper/4.txt": b"caf\xe9",
+    "train/neg/empty.txt": "",
+    "train/neg/notes.md": "no review",
+    "train/.hidden": "",
+    "train/unsup/1.txt": "no label",
+}
+INPUT, RECORDS, MODEL, SCORES = (f"gs://{BUCKET}/{name}" for name in ("in", "r", "m/m", "s"))
+SMALL = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--dense_units=2", "--epochs=2"]
+MADE = {
+    "r/": ["SHA256SUMS", "audit.jsonl", "manifest.json", "run.json", "schema.pbtxt"],
+    "m/m/": ["SHA256SUMS", "config.json", "metrics.json", "model.weights.h5"],
+    "s/": ["SHA256SUMS", "scores-00000-of-00001.jsonl", "scores.json"],
+}
+
+
+class Store:
+    """A bucket and the commands that see it."""
+
+    def __init__(self, env):
+        self.port = env["EMULATOR_PORT"]
+        self.env = {**os.environ, **env}
+
+    def run(self, command, *flags, code=0):
+        done = subprocess.run(
+            [sys.executable, "-m", command, *flags],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def names(self, prefix=""):
+        return [n for n in gcs.names(self.port, BUCKET) if n.startswith(prefix)]
+
+    def read(self, name):
+        return gcs.read(self.port, BUCKET, name)
+
+    def write(self, name, content):
+        gcs.write(self.port, BUCKET, name, content)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with gcs.serve(tmp_path_factory.mktemp("gcs"), BUCKET) as env:
+        store = Store(env)
+        for key, content in REVIEWS.items():
+            store.write(f"in/{key}", content if isinstance(content, bytes) else content.encode())
+        yield store
+
+
+@pytest.fixture(scope="module")
+def made(store):
+    """The bucket with a dataset, a model and scores, and what the commands printed."""
+    flags = ["--records", RECORDS, "--model_dir", MODEL]
+    return {
+        "preprocess": store.run("pipelines.preprocess", "--input", INPUT, "--output", RECORDS),
+        "train": store.run("model.train", *flags, *SMALL),
+        "score": store.run(
+            "pipelines.score", "--input", INPUT, "--output", SCORES, "--model_dir", MODEL
+        ),
+    }
+
+
+def test_a_dataset_is_byte_for_byte_the_local_one(store, made, tmp_path):
+    write(tmp_path / "in", REVIEWS)
+    store.run(
+        "pipelines.preprocess", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "r")
+    )
+    local = test_reproducible.digests(tmp_path / "r")
+    assert len(local) == 6
+    assert {name: hashlib.sha256(store.read(f"r/{name}")).hexdigest() for name in local} == local
+
+
+def test_nothing_but_the_results_is_left(store, made):
+    for folder, expected in MADE.items():
+        files = [name.removeprefix(folder) for name in store.names(folder)]
+        assert [name for name in files if name in expected] == expected
+    assert [n for n in store.names() if not n.startswith(("in/", *MADE))] == ["m/"]
+
+
+def test_a_dataset_that_is_there_stays(store, made):
+    said = store.run("pipelines.preprocess", "--input", f"{INPUT}/", "--output", f"{RECORDS}/")
+    assert said == f"{RECORDS}/ is up to date with {INPUT}/\n"
+
+
+def test_all_agree_on_every_token(store, made):
+    flags = ["--records", RECORDS, "--model_dir", MODEL]
+    said = store.run("pipelines.verify", "--input", INPUT, *flags)
+    assert "scores of the SavedModel: greatest difference 0" in said
+    assert "test accuracy" in store.run("model.evaluate", *flags)
+    assert "label   neg" in store.run("pipelines.inspect_records", "--records", RECORDS)
+
+
+def test_scores_are_those_of_predict(store, made):
+    rows = [json.loads(line) for line in store.read(f"s/{MADE['s/'][1]}").splitlines()]
+    assert [row["key"] for row in rows] == sorted(key for key in REVIEWS if key.endswith(".txt"))
+    printed = store.run("model.predict", "--model_dir", MODEL, "--json", "good film 1<br />")
+    scores = {row["key"]: row["score"] for row in rows}
+    assert json.loads(printed)["score"] == pytest.approx(scores["test/pos/1.txt"], abs=1e-6)
+
+
+def test_a_pattern_is_scored(store, made):
+    flags = ["--input", f"{INPUT}/test/*/1.txt", "--output", f"{SCORES}2", "--model_dir", MODEL]
+    assert f"wrote 2 scores to {SCORES}2" in store.run("pipelines.score", *flags)
+
+
+def test_a_dataset_is_replaced_and_stays_if_the_next_fails(store, made):
+    flags = ["--input", INPUT, "--output", f"gs://{BUCKET}/again"]
+    store.run("pipelines.preprocess", *flags, "--num_shards=2")
+    store.run("pipelines.preprocess", *flags)
+    before = {name: store.read(name) for name in store.names("again/")}
+    shards = [name for name in before if name.endswith(".tfrecord")]
+    assert shards == [f"again/{s}-00000-of-00001.tfrecord" for s in ("test", "train")]
+    failed = store.run("pipelines.preprocess", *flags, "--max_tokens=3", "--pattern=e*", code=2)
+    assert failed.startswith("error: ")
+    assert {name: store.read(name) for name in store.names("again/")} == before
+    assert store.names(".again") == []
+
+
+def test_a_training_that_was_stopped_goes_on(store, made):
+    model_dir = f"gs://{BUCKET}/stopped"
+    flags = ["--records", RECORDS, "--model_dir", model_dir, *SMALL]
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOP_AFTER_AN_EPOCH, *flags], env=store.env, capture_output=True
+    )
+    assert stopped.returncode == 7, stopped.stderr
+    assert store.names("stopped/") == []
+    said = store.run("model.train", *flags)
+    assert "going on after step 0 of epoch 2" in said
+    assert store.read("stopped/metrics.json") == store.read("m/m/metrics.json")
+    assert store.names(".stopped") == []
+
+
+STOP_AFTER_AN_EPOCH = """
+import os, sys
+from model import checkpoints, train
+end = checkpoints.Checkpoints.on_epoch_end
+def stop(self, epoch, logs=None):
+    end(self, epoch, logs)
+    os._exit(7)
+checkpoints.Checkpoints.on_epoch_end = stop
+train.main(sys.argv[1:])
+"""
+
+
+def test_a_changed_object_is_refused(store, made):
+    store.run("pipelines.preprocess", "--input", INPUT, "--output", f"gs://{BUCKET}/changed")
+    name = "changed/train-00000-of-00001.tfrecord"
+    store.write(name, store.read(name)[:-1])
+    flags = ["--records", f"gs://{BUCKET}/changed", "--model_dir", MODEL]
+    refused = store.run("model.train", *flags, code=2)
+    assert f"gs://{BUCKET}/{name} isn't what it was when SHA256SUMS was written" in refused
+
+
+def test_a_dataflow_job_reads_and_writes_there(store, made, tmp_path, monkeypatch):
+    for name, value in store.env.items():
+        monkeypatch.setenv(name, value)  # for the workers, too
+    output = f"gs://{BUCKET}/flow"
+    places = [f"--temp_location={tmp_path}", f"--staging_location={tmp_path}"]
+    with dataflow.service() as service:
+        flags = [*service.flags, "--project=p", "--region=us-central1", *places]
+        store.run("pipelines.preprocess", "--input", INPUT, "--output", output, *flags)
+    shards = [name for name in store.names("flow/") if name.endswith(".tfrecord")]
+    assert len(shards) == 2
+    for name in (*shards, "flow/manifest.json"):
+        assert store.read(name) == store.read(name.replace("flow/", "r/"))
+
+
+@pytest.mark.parametrize(
+    ("input_dir", "output", "message"),
+    [
+        (f"gs://{BUCKET}/none", RECORDS, "no input folder"),
+        (INPUT, f"gs://{BUCKET}", "is a bucket: name a folder in it"),
+        (INPUT, INPUT, "holds test, which would be lost"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(store, input_dir, output, message):
+    flags = ["--input", input_dir, "--output", output]
+    refused = store.run("pipelines.preprocess", *flags, code=2)
+    assert message in refused
+    assert refused.count("\n") == 1
