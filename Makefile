@@ -14,11 +14,12 @@ RUNNER ?= DirectRunner
 COUNT ?= 3000
 N ?= 3
 ARGS ?=
+PRESET ?=
 ARCHIVE ?=
 TEXT ?=
 # By the environment, so that quotes in them stay text; in TEXT, dollars too.
 override TEXT := $(value TEXT)
-export INPUT OUTPUT RECORDS MODEL_DIR ARCHIVE TEXT
+export INPUT OUTPUT RECORDS MODEL_DIR PRESET ARCHIVE TEXT
 
 VENV := .venv
 RUN := $(VENV)/bin/python -m
@@ -89,8 +90,8 @@ else
 records: $(STAMP)
 endif
 
-train: records  ## Records in RECORDS -> a model in MODEL_DIR; preprocesses first if need be.
-	@$(RUN) model.train --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
+train: records  ## RECORDS -> a model in MODEL_DIR, preprocessing first if need be; PRESET=tuned.
+	@$(RUN) model.train $(if $(PRESET),--preset "$$PRESET") --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
 
 evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
 	@$(RUN) model.evaluate --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)

@@ -10,7 +10,8 @@ setup(
         "SavedModel that takes raw text out"
     ),
     license="Apache-2.0",
-    packages=["pipelines", "model"],
+    packages=["pipelines", "model", "model.presets"],
+    package_data={"model.presets": ["*.txt"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "annotated-types>=0.6",

@@ -17,7 +17,7 @@ with commands.quiet_imports():
 
 REVIEWS_PER_CLASS = 2_500  # of the first two classes of train, so that five rounds take a minute
 
-NETWORK, TRAINING = train.settings(train.parser().parse_args(["--records=", "--model_dir="]))
+NETWORK, TRAINING = train.settings(train.parse_args(["--records=", "--model_dir="]))
 
 
 def contenders(

@@ -6,6 +6,7 @@ It imports neither TensorFlow nor Keras, so that `--help` and a refusal of bad i
 import dataclasses
 import os
 import re
+from typing import Literal
 
 from pipelines import commands, contract, files, folders
 
@@ -14,6 +15,9 @@ METRICS = "metrics.json"
 WEIGHTS = "model.weights.h5"
 SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
 CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
+
+DECAYS = ("none", "linear", "cosine")  # of the learning rate
+CLASS_WEIGHTS = ("none", "balanced")
 
 # All that `model.train` puts into a model folder.
 MODEL_FILES = "|".join(
@@ -46,7 +50,9 @@ class Training:
     """How the network is trained; each field is a flag of `model.train`."""
 
     learning_rate: float
+    decay: Literal[DECAYS]
     clipnorm: float
+    class_weights: Literal[CLASS_WEIGHTS]
     batch_size: int
     bucket_by_length: bool
     epochs: int

@@ -70,7 +70,7 @@ def load_model(model_dir: str, settings: config.Config) -> "keras.Model":
     path = os.path.join(model_dir, config.WEIGHTS)
     try:
         with files.at_hand(path) as weights:
-            model.load_weights(weights)  # before compiling: else an optimizer's state is missed
+            model.load_weights(weights)  # before compiling: a new optimizer's state wouldn't match
     except (OSError, ValueError) as error:
         raise commands.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
     lstm.compile_model(model, settings.training)

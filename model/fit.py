@@ -18,6 +18,7 @@ def fit(
     described: config.Config,
     state_dir: str,
     *,
+    class_examples: dict[str, int],
     checkpoint_every: int,
 ) -> dict[str, Any]:
     """Trains on all rows of train each epoch, or goes on where an earlier run was stopped.
@@ -27,6 +28,7 @@ def fit(
       rows: of train and, if it's to decide when to stop, of validation.
       described: what is trained, and how.
       state_dir: where the checkpoints and the logs lie.
+      class_examples: how many reviews of train each class has.
       checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
 
     Returns:
@@ -61,7 +63,8 @@ def fit(
         saved,
     ]
     try:
-        _fit_from(saved.restore(), model, rows, training, callbacks)
+        weights = _class_weight(class_examples) if training.class_weights == "balanced" else None
+        _fit_from(saved.restore(), model, rows, training, weights, callbacks)
         _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
     except commands.Failure:
         files.remove_tree(state_dir)  # it would only fail again
@@ -80,6 +83,7 @@ def _fit_from(
     model: keras.Model,
     rows: dict[str, input_pipeline.Rows],
     training: config.Training,
+    class_weight: dict[int, float] | None,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
     steps_per_epoch = input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size)
@@ -99,9 +103,19 @@ def _fit_from(
         steps_per_epoch=steps_per_epoch,
         validation_data=validation_batches,
         shuffle=False,  # the rows are
+        class_weight=class_weight,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
     )
+
+
+def _class_weight(class_examples: dict[str, int]) -> dict[int, float]:
+    """Returns what a review of each label counts, so that all classes do alike; 1 on average."""
+    total, num_classes = sum(class_examples.values()), len(class_examples)
+    return {
+        label: total / (num_classes * number)
+        for label, number in enumerate(class_examples.values())
+    }
 
 
 def _check_finite(value: float) -> None:

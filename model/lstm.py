@@ -29,14 +29,32 @@ def build(network: Network, num_classes: int) -> keras.Model:
     return keras.Sequential(layers)
 
 
-def compile_model(model: keras.Model, training: Training) -> None:
-    """Readies a network of `build` for training on labels <int64>[batch_size]."""
+def compile_model(model: keras.Model, training: Training, num_steps: int = 1) -> None:
+    """Readies a network of `build` for training on labels <int64>[batch_size].
+
+    Args:
+      model: the network.
+      training: how it is trained.
+      num_steps: of the whole training, in which the learning rate decays.
+    """
     if model.output_shape[-1] == 1:
         loss = keras.losses.BinaryCrossentropy()
     else:
         loss = keras.losses.SparseCategoricalCrossentropy()
-    adam = keras.optimizers.Adam(training.learning_rate, clipnorm=training.clipnorm or None)
+    rate = _learning_rate(training, num_steps)
+    adam = keras.optimizers.Adam(rate, clipnorm=training.clipnorm or None)
     model.compile(adam, loss, metrics=["accuracy"])
+
+
+def _learning_rate(
+    training: Training, num_steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    schedules = keras.optimizers.schedules
+    if training.decay == "linear":
+        return schedules.PolynomialDecay(training.learning_rate, num_steps, end_learning_rate=0.0)
+    if training.decay == "cosine":
+        return schedules.CosineDecay(training.learning_rate, num_steps)
+    return training.learning_rate
 
 
 def predicted_classes(probabilities: keras.KerasTensor) -> keras.KerasTensor:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from model import config, evaluate, predict
+from model import config, evaluate, predict, presets
 from pipelines import commands, contract, files, folders
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from model import input_pipeline
+
+PROG = "model.train"
 
 # The Keras tutorial scores these two: the first should come out near 1, the second near 0.
 SENTENCES = (
@@ -80,11 +82,20 @@ def train(
         state_dir = folders.beside(model_dir, config.CHECKPOINTS)
         if not resume:
             files.remove_tree(state_dir)
-        model = _build(described)
+        train_split = manifest.splits[contract.TRAIN]
+        steps_per_epoch = -(-train_split.examples // training.batch_size)
+        model = _build(described, steps_per_epoch * training.epochs)
         splits = [s for s in (contract.TRAIN, contract.VALIDATION) if s in manifest.splits]
         rows = {split: read(split, cache=cache) for split in splits}
         trained = fast_lstm.to_train(model, network, training)
-        history = fit.fit(trained, rows, described, state_dir, checkpoint_every=checkpoint_every)
+        history = fit.fit(
+            trained,
+            rows,
+            described,
+            state_dir,
+            class_examples=train_split.class_examples,
+            checkpoint_every=checkpoint_every,
+        )
         test = _evaluate(model, read, manifest)
         vocabulary = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
         logs.write(f"{state_dir}/{folders.LOGS}", model, rows[contract.TRAIN], vocabulary)
@@ -96,11 +107,11 @@ def train(
     commands.say(f"wrote {model_dir}")
 
 
-def _build(described: config.Config) -> "keras.Model":
+def _build(described: config.Config, num_steps: int) -> "keras.Model":
     from model import lstm
 
     model = lstm.build(described.network, len(described.classes))
-    lstm.compile_model(model, described.training)
+    lstm.compile_model(model, described.training, num_steps)
     model.summary()
     return model
 
@@ -145,19 +156,24 @@ def _write_json(path: str, content: dict[str, Any]) -> None:
     files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def parser() -> commands.ArgumentParser:
-    """Returns the parser of the command's flags."""
-    number, share = commands.number, commands.number(float, least=0, below=1)
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """Returns the command's flags; those that aren't given are the preset's."""
+    chooser = commands.ArgumentParser(prog=PROG, add_help=False)
+    _add_preset(chooser)
+    preset = chooser.parse_known_args(argv)[0].preset
+    settings = _settings_parser()
     flags = commands.ArgumentParser(
-        prog="model.train",
+        prog=PROG,
+        parents=[settings],
         description="Trains an LSTM classifier and exports it as a SavedModel that takes raw text.",
     )
+    _add_preset(flags)
     add = flags.add_argument
     add("--records", required=True, metavar="DIR", help="what preprocess wrote")
     add("--model_dir", required=True, metavar="DIR", help="the folder to write")
     add(
         "--checkpoint_every",
-        type=number(least=0),
+        type=commands.number(least=0),
         default=0,
         metavar="STEPS",
         help="how often to save what a stopped training goes on from; 0: at the end of each epoch",
@@ -165,38 +181,65 @@ def parser() -> commands.ArgumentParser:
     add("--no_resume", dest="resume", action="store_false", help="start anew, whatever was stopped")
     add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
     add("--no_verify", action="store_true", help=commands.NO_VERIFY)
+    defaults = [*presets.read(presets.TUTORIAL), *presets.read(preset)]
+    try:
+        flags.set_defaults(**vars(settings.parse_args(defaults)))
+    except commands.BadInput as error:
+        raise commands.BadInput(f"--preset {preset}: {error}") from None
+    return flags.parse_args(argv)
+
+
+def _add_preset(flags: commands.ArgumentParser) -> None:
+    names = ", ".join(presets.names())
+    flags.add_argument(
+        "--preset",
+        default=presets.TUTORIAL,
+        metavar="NAME|FILE",
+        help=f"what the flags below are unless they are given: {names}, or a file of such flags",
+    )
+
+
+def _settings_parser() -> commands.ArgumentParser:
+    """Returns the parser of all that a preset may hold."""
+    number, share = commands.number, commands.number(float, least=0, below=1)
+    flags = commands.ArgumentParser(prog=PROG, add_help=False)
+    switch = {"action": argparse.BooleanOptionalAction}
 
     add = flags.add_argument_group("network").add_argument
-    add("--max_tokens", type=number(least=3), default=1000, help="ids, with padding and OOV")
-    add("--max_len", type=number(least=1), default=100, help="tokens a review is cut or padded to")
-    add("--embedding_dim", type=number(least=1), default=128, help="numbers a token")
-    add("--mask_padding", action="store_true", help="the LSTM skips padding")
-    add("--lstm_units", type=number(least=1), default=64, help="units a layer and direction")
-    add("--lstm_layers", type=number(least=1), default=1, help="LSTMs on top of each other")
-    add("--bidirectional", action="store_true", help="the LSTMs read both ways")
-    add("--dropout", type=share, default=0.0, help="of each LSTM's inputs")
-    add("--recurrent_dropout", type=share, default=0.0, help="of each LSTM's own state")
-    add("--dense_units", type=number(least=1), default=64, help="units behind the LSTMs")
-    add("--dense_dropout", type=share, default=0.0, help="of the dense layer's outputs")
+    add("--max_tokens", type=number(least=3), help="ids, with padding and OOV")
+    add("--max_len", type=number(least=1), help="tokens a review is cut or padded to")
+    add("--embedding_dim", type=number(least=1), help="numbers a token")
+    add("--mask_padding", **switch, help="the LSTM skips padding")
+    add("--lstm_units", type=number(least=1), help="units a layer and direction")
+    add("--lstm_layers", type=number(least=1), help="LSTMs on top of each other")
+    add("--bidirectional", **switch, help="the LSTMs read both ways")
+    add("--dropout", type=share, help="of each LSTM's inputs")
+    add("--recurrent_dropout", type=share, help="of each LSTM's own state")
+    add("--dense_units", type=number(least=1), help="units behind the LSTMs")
+    add("--dense_dropout", type=share, help="of the dense layer's outputs")
 
     add = flags.add_argument_group("training").add_argument
-    add("--learning_rate", type=number(float, least=1e-9, most=1), default=0.001, help="of Adam")
-    # Through a hundred steps gradients can explode: unclipped, some trainings never recover.
-    add("--clipnorm", type=number(float, least=0), default=1.0, help="of gradients; 0: no limit")
-    add("--batch_size", type=number(least=1), default=32, help="reviews a step")
+    add("--learning_rate", type=number(float, least=1e-9, most=1), help="of Adam")
+    add("--decay", choices=config.DECAYS, help="of the learning rate, to 0 at the last step")
+    add("--clipnorm", type=number(float, least=0), help="of gradients; 0: no limit")
+    add(
+        "--class_weights",
+        choices=config.CLASS_WEIGHTS,
+        help="balanced: every class counts alike, however many reviews it has",
+    )
+    add("--batch_size", type=number(least=1), help="reviews a step")
     add(
         "--bucket_by_length",
-        action="store_true",
+        **switch,
         help="put reviews of like length into a batch, and cut it to them; needs --mask_padding",
     )
-    add("--epochs", type=number(least=1), default=10, help="times to go through all reviews")
+    add("--epochs", type=number(least=1), help="times to go through all reviews")
     add(
         "--patience",
         type=number(least=1),
-        default=3,
         help="epochs to go on without a smaller validation loss, if there is a validation split",
     )
-    add("--seed", type=number(least=0), default=0, help="of weights and shuffling")
+    add("--seed", type=number(least=0), help="of weights and shuffling")
     return flags
 
 
@@ -210,7 +253,7 @@ def settings(args: argparse.Namespace) -> tuple[config.Network, config.Training]
 
 
 def main(argv: list[str]) -> None:
-    args = parser().parse_args(argv)
+    args = parse_args(argv)
     network, training = settings(args)
     if training.bucket_by_length and not network.mask_padding:
         raise commands.BadInput(

@@ -25,7 +25,9 @@ SMALL = dataclasses.replace(
 )
 TRAINING = Training(
     learning_rate=0.1,
+    decay="none",
     clipnorm=1.0,
+    class_weights="none",
     batch_size=3,
     bucket_by_length=False,
     epochs=25,
@@ -111,6 +113,20 @@ def test_gradients_are_clipped_unless_the_norm_is_0(clipnorm, expected):
     model = lstm.build(SMALL, 2)
     lstm.compile_model(model, dataclasses.replace(TRAINING, clipnorm=clipnorm))
     assert model.optimizer.clipnorm == expected
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [("none", [0.1, 0.1, 0.1]), ("linear", [0.1, 0.05, 0]), ("cosine", [0.1, 0.05, 0])],
+)
+def test_the_learning_rate_decays_to_nothing_at_the_last_step(decay, expected):
+    model = lstm.build(SMALL, 2)
+    lstm.compile_model(model, dataclasses.replace(TRAINING, decay=decay), 8)
+    found = []
+    for step in (0, 4, 8):
+        model.optimizer.iterations.assign(step)
+        found.append(float(model.optimizer.learning_rate))
+    assert found == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])

@@ -99,7 +99,9 @@ def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
     assert settings.network.lstm_units == 4
     assert settings.training == config.Training(
         learning_rate=0.05,
+        decay="none",
         clipnorm=1.0,
+        class_weights="none",
         batch_size=8,
         bucket_by_length=False,
         epochs=12,
@@ -302,3 +304,16 @@ def test_a_model_that_is_not_whole_is_refused(trained, records, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(commands.BadInput, match=r"config\.json can't be read"):
         predict.main(predicted)
+
+
+@pytest.mark.parametrize(("class_weights", "expected"), [("none", 0.25), ("balanced", 0.5)])
+def test_balanced_classes_count_alike_however_many_reviews_they_have(
+    tmp_path, class_weights, expected
+):
+    """Texts tell nothing here, so that the best score is the weight of the second class."""
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    tiny_dataset.write(records, {"train": [("a", 0)] * 30 + [("a", 1)] * 10})
+    flags = [*QUICK, "--epochs=60", f"--class_weights={class_weights}", "--batch_size=40"]
+    train.main(["--records", records, "--model_dir", model_dir, *flags])
+    [row] = predict.predictions(model_dir, [b"a"])
+    assert row["score"] == pytest.approx(expected, abs=0.02)

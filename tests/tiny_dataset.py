@@ -60,7 +60,8 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
 
     Each record's key is its position in the split.
     """
-    words = _ranked(text for text, _ in reviews[contract.TRAIN])
+    folder = os.fspath(folder)
+    words = ranked(text for text, _ in reviews[contract.TRAIN])
     asset = os.path.join(folder, "tokens")
     os.makedirs(folder)
     with open(asset, "w", encoding="utf-8") as file:
@@ -69,7 +70,7 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
     os.remove(asset)
     ids = {word: rank + contract.NUM_RESERVED for rank, word in enumerate(words)}
     splits = {
-        split: _write_split(folder, split, rows, ids, num_shards, compression)
+        split: _write_split(folder, split, rows, ids, classes, num_shards, compression)
         for split, rows in reviews.items()
     }
     empty = [os.path.join(folder, name) for name in (contract.AUDIT, contract.SCHEMA)]
@@ -93,7 +94,7 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
     folders.write_sums(folder)
 
 
-def _ranked(texts):
+def ranked(texts):
     """Returns all words, the most frequent first."""
     counts = collections.Counter(word for text in texts for word in text.lower().split())
     return sorted(counts, key=lambda word: (counts[word], word), reverse=True)
@@ -103,7 +104,7 @@ def _sha256(words):
     return hashlib.sha256("".join(f"{word}\n" for word in words).encode()).hexdigest()
 
 
-def _write_split(folder, split, rows, ids, num_shards, compression):
+def _write_split(folder, split, rows, ids, classes, num_shards, compression):
     shards = [
         _write_shard(
             os.path.join(folder, contract.shard_name(split, shard, num_shards, compression)),
@@ -113,10 +114,11 @@ def _write_split(folder, split, rows, ids, num_shards, compression):
         for shard in range(num_shards)
     ]
     counts = {field.name: 0 for field in dataclasses.fields(contract.Split)}
-    details = ("class_examples", "coverage", "token_lengths", "token_length_histogram")
-    return contract.Split(
-        **{**counts, **{name: {} for name in details}, "examples": len(rows), "shards": (*shards,)}
-    )
+    details = {name: {} for name in ("coverage", "token_lengths", "token_length_histogram")}
+    labels = collections.Counter(label for _, label in rows)
+    details["class_examples"] = {name: labels[n] for n, name in enumerate(classes)}
+    details["shards"] = (*shards,)
+    return contract.Split(**{**counts, **details, "examples": len(rows)})
 
 
 def _record(position, text, label, ids):
