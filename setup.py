@@ -11,7 +11,7 @@ setup(
     ),
     license="Apache-2.0",
     packages=["pipelines", "model", "model.presets"],
-    package_data={"model.presets": ["*.txt"]},
+    package_data={"model": ["report.css", "report.html.jinja"], "model.presets": ["*.txt"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "annotated-types>=0.6",
@@ -29,6 +29,8 @@ setup(
     extras_require={
         "gcp": ["apache-beam[gcp]==2.77.*"],
         "gpu": ["tensorflow[and-cuda]==2.21.*"],
-        "dev": ["build", "hypothesis>=6", "pytest>=8", "ruff", "uv"],
+        # Extra, so that Beam's workers, which install this package, go without.
+        "report": ["jinja2>=3.1", "matplotlib>=3.10"],
+        "dev": ["build", "hypothesis>=6", "playwright", "pytest>=8", "ruff", "uv"],
     },
 )
