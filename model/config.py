@@ -14,6 +14,7 @@ CONFIG = "config.json"
 METRICS = "metrics.json"
 WEIGHTS = "model.weights.h5"
 SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
+TIMING = "timing.json"  # in the logs: how long the training took
 CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
 
 DECAYS = ("none", "linear", "cosine")  # of the learning rate
@@ -69,6 +70,31 @@ class Config:
     classes: tuple[str, ...]
     vocabulary: contract.Vocabulary
     manifest_sha256: str  # of the records it was trained on
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """One epoch's steps, the seconds of its training, and those of its validation."""
+
+    steps: int
+    seconds: float
+    validation_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How long a training took: its epochs by number, and its input alone."""
+
+    epochs: dict[int, Epoch] = dataclasses.field(default_factory=dict)
+    input_seconds: float | None = None  # of all batches of an epoch, with no network to take them
+
+
+def read_timing(logs_dir: str) -> Timing | None:
+    """Returns what `timing.Timing` wrote, or `None` if there is nothing that can be read."""
+    try:
+        return contract.parse_json(Timing, files.read_text(os.path.join(logs_dir, TIMING)))
+    except (OSError, ValueError):
+        return None
 
 
 def read(model_dir: str, *, verify: bool = True) -> Config:

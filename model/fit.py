@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from model import checkpoints, config, evaluate, input_pipeline
+from model import checkpoints, config, evaluate, input_pipeline, timing
 from pipelines import commands, contract, files, folders
 
 
@@ -53,6 +53,7 @@ def fit(
         steps_per_epoch=input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size),
         every=checkpoint_every,
     )
+    timed = timing.Timing(logs_dir)
     commands.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     callbacks = [
         keras.callbacks.LambdaCallback(
@@ -60,6 +61,7 @@ def fit(
         ),
         keras.callbacks.TensorBoard(logs_dir),
         *([stopper] if contract.VALIDATION in rows else []),
+        timed,
         saved,
     ]
     try:
@@ -69,6 +71,7 @@ def fit(
     except commands.Failure:
         files.remove_tree(state_dir)  # it would only fail again
         raise
+    timed.write(input_seconds=timing.input_seconds(rows[contract.TRAIN], training))
     best_epoch = len(saved.history["loss"])
     if contract.VALIDATION in rows:
         best_epoch = stopper.best_epoch + 1

@@ -100,6 +100,23 @@ def test_it_says_where_it_goes_on(records, tmp_path, monkeypatch, capsys):
     assert "going on after step 2 of epoch 2\n" in capsys.readouterr().out
 
 
+def test_the_epochs_before_a_stop_stay_timed(records, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            run(records, tmp_path / "model", "--patience=4")
+    run(records, tmp_path / "model", "--patience=4")
+    timing = config.read_timing(str(tmp_path / "model" / "logs"))
+    # Of the second epoch those steps after the last checkpoint.
+    assert {number: epoch.steps for number, epoch in timing.epochs.items()} == {
+        1: 5,
+        2: 3,
+        3: 5,
+        4: 5,
+    }
+    assert all(epoch.validation_seconds > 0 for epoch in timing.epochs.values())
+
+
 def test_other_flags_or_records_are_refused_until_told_to_start_anew(
     records, tmp_path, monkeypatch, capsys
 ):

@@ -55,7 +55,7 @@ def test_the_model_folder_holds_all_files_and_no_leftover(trained):
         "serving",
     ]
     assert os.listdir(os.path.dirname(trained)) == ["model"]
-    assert sorted(os.listdir(os.path.join(trained, "logs"))) == ["data", "train"]
+    assert sorted(os.listdir(os.path.join(trained, "logs"))) == ["data", "timing.json", "train"]
 
 
 def test_the_metrics_are_of_each_epoch_and_the_test_split(trained):
@@ -69,6 +69,23 @@ def test_the_metrics_are_of_each_epoch_and_the_test_split(trained):
     assert metrics["test"]["accuracy"] == 1
     assert metrics["test"]["confusion_matrix"] == [[5, 0], [0, 4]]
     assert 0 < metrics["test"]["loss"] < 0.1
+
+
+def test_epochs_and_input_are_timed(trained):
+    timing = config.read_timing(os.path.join(trained, "logs"))
+    assert {number: epoch.steps for number, epoch in timing.epochs.items()} == dict.fromkeys(
+        range(1, 13), 5
+    )
+    assert all(epoch.seconds > 0 for epoch in timing.epochs.values())
+    assert {epoch.validation_seconds for epoch in timing.epochs.values()} == {0}
+    assert timing.input_seconds > 0
+
+
+@pytest.mark.parametrize("content", [None, "", "{}x", '{"epochs": {"1": {"steps": "x"}}}'])
+def test_times_that_cannot_be_read_are_none(tmp_path, content):
+    if content is not None:
+        (tmp_path / "timing.json").write_text(content)
+    assert config.read_timing(str(tmp_path)) is None
 
 
 def test_validation_stops_the_training_and_chooses_the_weights(tmp_path):

@@ -1,0 +1,65 @@
+"""How long a training takes: each epoch, and the input by itself.
+
+It is kept among the logs, outside `SHA256SUMS`, since no two runs take the same time.
+"""
+
+import dataclasses
+import json
+import os
+import time
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from model import config, input_pipeline
+from pipelines import files, folders
+
+
+class Timing(keras.callbacks.Callback):
+    """Keeps the seconds of each epoch in `config.TIMING`.
+
+    Args:
+      logs_dir: where the file lies; a training that was stopped goes on with it.
+    """
+
+    def __init__(self, logs_dir: str):
+        super().__init__()
+        self._logs_dir = logs_dir
+        self._timing = config.read_timing(logs_dir) or config.Timing()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._steps, self._validation = 0, 0.0
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._steps += 1
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._validation -= time.perf_counter()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._validation += time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        seconds = time.perf_counter() - self._begun - self._validation
+        measured = config.Epoch(self._steps, seconds, self._validation)
+        self.write(epochs={**self._timing.epochs, epoch + 1: measured})
+
+    def write(self, **changes: Any) -> None:
+        """Writes the file anew, with other fields of `config.Timing`."""
+        self._timing = dataclasses.replace(self._timing, **changes)
+        path = os.path.join(self._logs_dir, config.TIMING)
+        with folders.whole_file(path) as part:
+            files.write_text(part, json.dumps(dataclasses.asdict(self._timing), indent=2) + "\n")
+
+
+def input_seconds(rows: input_pipeline.Rows, training: config.Training) -> float:
+    """Returns how long it takes to make all batches of an epoch, with no network to take them."""
+    batches = input_pipeline.shuffled_batches(
+        rows, training.batch_size, seed=training.seed, by_length=training.bucket_by_length
+    ).take(input_pipeline.num_batches(rows, training.batch_size))
+    begun = time.perf_counter()
+    # Inside the graph, as in `fit`: a loop in Python would cost more a batch than the batch.
+    batches.reduce(0, lambda number, batch: number + tf.size(batch[1])).numpy()
+    return time.perf_counter() - begun
