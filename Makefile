@@ -26,7 +26,7 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train evaluate score predict verify inspect bench test \
+.PHONY: help setup lock data sample preprocess train evaluate report score predict verify inspect bench test \
   tensorboard audit soak lint clean
 
 help:  ## List the targets.
@@ -95,6 +95,12 @@ train: records  ## RECORDS -> a model in MODEL_DIR, preprocessing first if need 
 
 evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
 	@$(RUN) model.evaluate --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
+
+# Texts are read where the records say that they lie, unless INPUT is named.
+report: $(STAMP)  ## Write a page about MODEL_DIR: data, training, results, mistakes, words.
+	@$(RUN) model.report --records "$$RECORDS" --model_dir "$$MODEL_DIR" \
+	  $(if $(filter file,$(origin INPUT)),,--input "$$INPUT") \
+	  $(if $(filter file,$(origin OUTPUT)),,--output "$$OUTPUT") $(ARGS)
 
 # OUTPUT is of scores here, if it's named. A pattern has no name for a folder.
 SCORES := $(if $(filter file,$(origin OUTPUT)),out/$(if $(wildcard $(INPUT)/.),$(NAME)/)scores,$(OUTPUT))

@@ -34,19 +34,28 @@ class Evaluation:
 
 def evaluate(model: "keras.Model", rows: "input_pipeline.Rows", *, num_classes: int) -> Evaluation:
     """Tries a compiled model on rows of `input_pipeline.read_split`."""
-    from model import input_pipeline, lstm
+    from model import input_pipeline
 
     batches = input_pipeline.batches(rows, BATCH_SIZE)
     results = [
         (labels, model.predict_on_batch(tokens))
         for tokens, labels in rich.progress.track(batches, "Evaluating")
     ]
-    labels, probabilities = (np.concatenate(parts) for parts in zip(*results, strict=True))
-    predicted = np.asarray(lstm.predicted_classes(probabilities))
+    labels, outputs = (np.concatenate(parts) for parts in zip(*results, strict=True))
+    return compare(model, labels, outputs, num_classes=num_classes)
+
+
+def compare(
+    model: "keras.Model", labels: np.ndarray, outputs: np.ndarray, *, num_classes: int
+) -> Evaluation:
+    """Compares what a compiled model gave for some rows with their labels, <int64>[n]."""
+    from model import lstm
+
+    predicted = np.asarray(lstm.predicted_classes(outputs))
     confusion_matrix = np.zeros([num_classes, num_classes], np.int64)
     np.add.at(confusion_matrix, (labels, predicted), 1)
     return Evaluation(
-        loss=float(model.loss(labels, probabilities)),
+        loss=float(model.loss(labels, outputs)),
         accuracy=float(np.mean(labels == predicted)),
         confusion_matrix=confusion_matrix.tolist(),
     )
@@ -86,11 +95,14 @@ def check_same_classes(settings: config.Config, manifest: contract.Manifest) -> 
         )
 
 
-def _check_same_vocabulary(settings: config.Config, manifest: contract.Manifest) -> None:
+def check_same_records(settings: config.Config, manifest: contract.Manifest) -> None:
+    """Raises `BadInput` if the ids or labels of the records mean something else to the model."""
+    check_same_classes(settings, manifest)
     if settings.vocabulary.sha256 != manifest.vocabulary.sha256:
         raise commands.BadInput(
             "the records have another vocabulary than the model: name those it was trained on"
         )
+    config.check_fits(manifest, settings.network)
 
 
 def main(argv: list[str]) -> None:
@@ -103,9 +115,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     manifest = contract.read_manifest(args.records, verify=not args.no_verify)
     settings = config.read(args.model_dir, verify=not args.no_verify)
-    check_same_classes(settings, manifest)
-    _check_same_vocabulary(settings, manifest)
-    config.check_fits(manifest, settings.network)
+    check_same_records(settings, manifest)
     with commands.quiet_imports():
         from model import input_pipeline
     rows = input_pipeline.read_split(

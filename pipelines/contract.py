@@ -1,7 +1,8 @@
 """What `pipelines/` and `model/` agree on: names, ids, and the manifest of a dataset.
 
-Of `pipelines/`, `model/` imports only this, `folders`, `files` and `commands`. None of them imports
-TensorFlow or Beam, so that `--help` and a refusal of bad input are immediate.
+Of `pipelines/`, `model/` imports only this, `folders`, `files` and `commands`, and for its report
+`reviews`. None of them imports TensorFlow or Beam, so that `--help` and a refusal of bad input are
+immediate.
 """
 
 import dataclasses

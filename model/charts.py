@@ -1,0 +1,232 @@
+"""The report's charts, by Matplotlib, as SVG to stand in a page.
+
+Colours are those of the page, so that it is the page that knows light from dark; text stays text.
+They are drawn as wide as a phone's screen, and grow with the page.
+"""
+
+import html
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INCHES = (4.7, 2.9)  # a point is a pixel of a phone
+INK, MUTED, RULE = "#010101", "#010102", "#010103"  # what the page calls --ink, --muted and --rule
+SERIES = [f"#0102{n:02x}" for n in range(10)]  # --series-0, ...
+VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule"} | {
+    colour: f"--series-{n}" for n, colour in enumerate(SERIES)
+}
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "textrecords",
+    "text.parse_math": False,
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": RULE,
+    "ytick.labelcolor": MUTED,
+    "ytick.left": False,
+    "lines.linewidth": 2,
+    "legend.frameon": False,
+}
+METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+PERCENT = ticker.PercentFormatter(1)  # no more decimals than it takes
+WHOLE = ticker.StrMethodFormatter("{x:,.0f}")
+
+
+def svg(name: str, label: str, draw: Callable[[Axes], None]) -> str:
+    """Returns a chart as an `<svg>` element.
+
+    Args:
+      name: one word, unlike that of any other chart on the page.
+      label: what it shows, for those who can't see it.
+      draw: puts the chart into the axes.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(INCHES, layout="constrained")
+        draw(figure.subplots())
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata=METADATA)
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    text = re.sub(r"#0[0-9a-f]{5}\b", lambda hit: f"var({VARIABLES[hit[0]]})", text)
+    box = re.search(r'viewBox="[^"]*"', text)[0]
+    head = f'<svg {box} role="img" aria-label="{html.escape(label)}">'
+    return head + text[text.index(">") + 1 :]
+
+
+def lengths(data: dict[str, Any]) -> str:
+    edges = data["lengths"]["edges"]
+
+    def draw(axes: Axes) -> None:
+        for n, shares in enumerate(data["lengths"]["shares"]):
+            axes.stairs(shares, edges, color=SERIES[n], linewidth=2)
+        _log_axis(axes, "tokens a review")
+        axes.set_ylim(0)
+        _mark(axes, data["max_len"], f"cut at {data['max_len']:,}")
+        axes.yaxis.set_major_formatter(PERCENT)
+
+    return svg("lengths", "share of the reviews by their number of tokens, for each split", draw)
+
+
+def coverage(data: dict[str, Any]) -> str:
+    def draw(axes: Axes) -> None:
+        axes.plot(data["coverage"]["words"], data["coverage"]["shares"], color=SERIES[0])
+        _log_axis(axes, "most frequent words")
+        axes.set_ylim(0, 1)
+        _mark(axes, data["max_tokens"], f"cut at {data['max_tokens']:,}")
+        axes.yaxis.set_major_formatter(PERCENT)
+
+    return svg("coverage", "share of the tokens of train that the most frequent words cover", draw)
+
+
+def by_epoch(name: str, training: dict[str, Any]) -> str:
+    """Draws `loss` or `accuracy`, of train and of validation."""
+    epochs = training["epochs"]
+
+    def draw(axes: Axes) -> None:
+        for n, key in enumerate((name, f"val_{name}")):
+            values = [epoch[key] for epoch in epochs]
+            if None not in values:
+                axes.plot(_numbers(epochs), values, color=SERIES[n], marker="o", markersize=4)
+        _epoch_axis(axes, epochs)
+        if training["best_epoch"] < len(epochs):
+            _mark(axes, training["best_epoch"], "kept")
+        if name == "accuracy":
+            axes.yaxis.set_major_formatter(PERCENT)
+
+    return svg(name, f"{name} of train and of validation by epoch", draw)
+
+
+def seconds(training: dict[str, Any]) -> str:
+    epochs = [epoch for epoch in training["epochs"] if epoch["seconds"] is not None]
+
+    def draw(axes: Axes) -> None:
+        steps = [epoch["seconds"] for epoch in epochs]
+        axes.bar(_numbers(epochs), steps, 0.7, color=SERIES[0])
+        validation = [epoch["validation_seconds"] for epoch in epochs]
+        axes.bar(_numbers(epochs), validation, 0.7, bottom=steps, color=SERIES[1])
+        axes.axhline(training["input_seconds"], color=SERIES[2], linestyle="--")
+        _epoch_axis(axes, epochs)
+        axes.set_ylabel("seconds")
+
+    return svg("seconds", "seconds of each epoch, in training and in validation", draw)
+
+
+def roc(curves: list[dict[str, Any]]) -> str:
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
+        for n, curve in enumerate(curves):
+            axes.plot(*curve["roc"], color=SERIES[n])
+        _unit_square(axes, "false positive rate", "true positive rate")
+
+    return svg("roc", "true positive rate by false positive rate", draw)
+
+
+def precision_recall(curves: list[dict[str, Any]]) -> str:
+    def draw(axes: Axes) -> None:
+        for n, curve in enumerate(curves):
+            axes.axhline(curve["share"], color=MUTED, linewidth=1, linestyle=":")
+            axes.plot(*curve["precision_recall"], color=SERIES[n])
+        _unit_square(axes, "recall", "precision")
+
+    return svg("precision-recall", "precision by recall", draw)
+
+
+def calibration(bins: list[dict[str, Any]], score: str) -> str:
+    """Draws bins of `curves.calibration`, and how many reviews they hold."""
+    number = sum(each["number"] for each in bins)
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
+        axes.bar(
+            [each["least"] for each in bins],
+            [each["number"] / number for each in bins],
+            [each["most"] - each["least"] for each in bins],
+            align="edge",
+            color=SERIES[0],
+            alpha=0.25,
+        )
+        means, observed = ([each[key] for each in bins] for key in ("mean", "observed"))
+        axes.plot(means, observed, color=SERIES[0], marker="o", markersize=5)
+        _unit_square(axes, score, "share")
+
+    return svg("calibration", f"how often it was so, by the {score}", draw)
+
+
+def accuracy_by_length(bins: list[dict[str, Any]], max_len: int) -> str:
+    def draw(axes: Axes) -> None:
+        places = range(len(bins))
+        shares, low, high = ([each[key] for each in bins] for key in ("accuracy", "low", "high"))
+        axes.bar(places, shares, 0.75, color=SERIES[0])
+        axes.vlines(places, low, high, color=INK, linewidth=1.2)
+        axes.set_xticks(places, [f"{each['least']:,}" for each in bins])
+        axes.set_xlabel("tokens a review, from")
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PERCENT)
+        cut = next((n for n, each in enumerate(bins) if each["most"] > max_len), None)
+        if cut is not None:
+            _mark(axes, cut - 0.5, f"cut at {max_len:,}")
+
+    return svg("by-length", "accuracy by the number of tokens of the review", draw)
+
+
+def _numbers(epochs: list[dict[str, Any]]) -> list[int]:
+    return [epoch["epoch"] for epoch in epochs]
+
+
+def _epoch_axis(axes: Axes, epochs: list[dict[str, Any]]) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    numbers = _numbers(epochs)
+    axes.set_xlim(numbers[0] - 0.6, numbers[-1] + 0.6)
+
+
+def _log_axis(axes: Axes, label: str) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(WHOLE)
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.tick_params(axis="x", which="minor", bottom=False)
+    axes.set_xlabel(label)
+
+
+def _unit_square(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.01)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PERCENT)
+
+
+def _mark(axes: Axes, x: float, label: str) -> None:
+    """Draws an upright line, and names it above the axes."""
+    axes.axvline(x, color=MUTED, linewidth=1.2, linestyle="--")
+    axes.annotate(
+        label,
+        (x, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        color=INK,
+    )

@@ -1,0 +1,130 @@
+"""What the records hold, counted as a network of a given size reads them."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model import curves, input_pipeline
+from model.config import Network
+from pipelines import commands, contract
+
+BINS_A_DOUBLING = 3  # of the lengths that are drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What is counted of one split.
+
+    Attributes:
+      ids: how often each id of the whole vocabulary occurs, <int64>[size].
+      lengths: tokens of each review, <int64>[n].
+      read: tokens that the network reads: those before the cut at `max_len`.
+      read_oov: those of them that are OOV to it.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    read: int
+    read_oov: int
+
+
+def count(records_dir: str, manifest: contract.Manifest, split: str, network: Network) -> Counts:
+    """Counts the tokens of one split, in one pass over its records."""
+    size = manifest.vocabulary.size
+
+    def of_block(records: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        spec = {contract.TOKENS: tf.io.RaggedFeature(tf.int64)}
+        tokens = tf.io.parse_example(records, spec)[contract.TOKENS]
+        read = tokens[:, : network.max_len].flat_values
+        oov = (read == contract.OOV_ID) | (read >= network.max_tokens)
+        ids = tf.math.bincount(tf.cast(tokens.flat_values, tf.int32), minlength=size)
+        return ids, tokens.row_lengths(), tf.size(read), tf.math.count_nonzero(oov)
+
+    blocks = input_pipeline.read_records(records_dir, manifest, split).map(of_block)
+    ids, lengths, read, read_oov = zip(*blocks.as_numpy_iterator(), strict=True)
+    return Counts(
+        np.sum(ids, axis=0, dtype=np.int64),
+        np.concatenate(lengths),
+        int(sum(read)),
+        int(sum(read_oov)),
+    )
+
+
+def describe(
+    manifest: contract.Manifest, counts: dict[str, Counts], network: Network
+) -> dict[str, Any]:
+    """Returns the data's part of the report.
+
+    Args:
+      manifest: of the records.
+      counts: of each split.
+      network: what reads them.
+    """
+    size = manifest.vocabulary.size
+    return {
+        "vocabulary": size,
+        "max_tokens": network.max_tokens,
+        "max_len": network.max_len,
+        "classes": [commands.one_line(name) for name in manifest.classes],
+        "splits": [
+            _describe_split(name, manifest, counts[name], network) for name in manifest.splits
+        ],
+        "leaked_texts": manifest.audit.leaked_texts,
+        "contrary_texts": manifest.audit.contrary_texts,
+        "bad_files": manifest.bad_files,
+        "lengths": _lengths({name: of.lengths for name, of in counts.items()}),
+        "coverage": _coverage(counts[contract.TRAIN].ids, network.max_tokens),
+    }
+
+
+def _describe_split(
+    name: str, manifest: contract.Manifest, counts: Counts, network: Network
+) -> dict[str, Any]:
+    split = manifest.splits[name]
+    tokens = int(counts.ids.sum())
+    oov = int(counts.ids[contract.OOV_ID])
+    return {
+        "name": name,
+        "examples": split.examples,
+        "class_examples": [split.class_examples.get(each, 0) for each in manifest.classes],
+        "tokens": tokens,
+        "median_tokens": int(np.median(counts.lengths)),
+        "cut_reviews": float(np.mean(counts.lengths > network.max_len)),
+        "read_tokens": counts.read / tokens,
+        "oov": (oov + int(counts.ids[network.max_tokens :].sum())) / tokens,
+        "oov_read": counts.read_oov / counts.read,
+        "oov_vocabulary": oov / tokens,
+        "repeats": split.found - split.distinct_texts,
+        "dropped_leaked": split.dropped_leaked,
+        "dropped_duplicates": split.dropped_duplicates,
+        "undecodable": split.undecodable,
+        "without_tokens": split.without_tokens,
+        "short": split.short,
+    }
+
+
+def _lengths(lengths: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the share of each split's reviews by their length, in bins that grow alike."""
+    longest = max(int(each.max()) for each in lengths.values())
+    doublings = int(np.ceil(np.log2(longest + 1)))
+    edges = np.unique(np.round(2 ** (np.arange(doublings * BINS_A_DOUBLING + 1) / BINS_A_DOUBLING)))
+    return {
+        "edges": edges.astype(int).tolist(),
+        "shares": [
+            (np.histogram(each, edges)[0] / len(each)).tolist() for each in lengths.values()
+        ],
+    }
+
+
+def _coverage(ids: np.ndarray, max_tokens: int) -> dict[str, Any]:
+    """Returns which share of the tokens the so many most frequent words make up."""
+    shares = np.cumsum(ids[contract.NUM_RESERVED :]) / ids.sum()
+    words = np.unique(np.geomspace(1, len(shares), curves.POINTS).round().astype(int))
+    return {
+        "words": words.tolist(),
+        "shares": np.round(shares[words - 1], 5).tolist(),
+        "by_max_tokens": float(shares[max_tokens - contract.NUM_RESERVED - 1]),
+        "by_all": float(shares[-1]),
+    }

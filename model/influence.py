@@ -1,0 +1,113 @@
+"""Which words move a network's scores: it is asked again with one of them replaced by OOV.
+
+That asks nothing of the network but its scores, whatever its layers are.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from model import evaluate
+from pipelines import contract
+
+REVIEWS = 2_000  # looked through for the words
+WORDS = 2_000  # the most frequent ones are tried
+MOST, LEAST = 30, 20  # places tried of a word, and those it takes to say anything of it
+SHOWN = 15  # words to each side
+SMALLEST = 1e-7  # float32 can't tell greater probabilities from 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Influence:
+    """What words do.
+
+    Attributes:
+      words: their ids, <int64>[words].
+      effects: by how much a word raises the log-odds of each class where it stands, on average,
+        <float64>[words, num_classes].
+      places: how many places that is the mean of, <int64>[words].
+    """
+
+    words: np.ndarray
+    effects: np.ndarray
+    places: np.ndarray
+
+
+def influence(probabilities: Callable[[np.ndarray], np.ndarray], tokens: np.ndarray) -> Influence:
+    """Tries words at places chosen by chance.
+
+    Args:
+      probabilities: maps ids <int32>[n, max_len] to <float32>[n, num_classes].
+      tokens: the reviews, <int32>[reviews, max_len].
+    """
+    rows, columns = places(tokens, np.random.default_rng(0))
+    before = log_odds(probabilities(tokens))
+    changes = [
+        before[rows[part]] - log_odds(probabilities(_occluded(tokens, rows[part], columns[part])))
+        for part in _parts(len(rows))
+    ]
+    words, word = np.unique(tokens[rows, columns], return_inverse=True)
+    number = np.bincount(word, minlength=len(words))
+    sums = np.zeros([len(words), before.shape[1]])
+    np.add.at(sums, word, np.concatenate([before[:0], *changes]))
+    return Influence(words, sums / number[:, None], number)
+
+
+def places(tokens: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows and columns of up to `MOST` places of each word that has `LEAST` of them."""
+    rows, columns = np.nonzero(
+        (tokens >= contract.NUM_RESERVED) & (tokens < contract.NUM_RESERVED + WORDS)
+    )
+    order = rng.permutation(len(rows))
+    order = order[np.argsort(tokens[rows[order], columns[order]], kind="stable")]
+    words = tokens[rows[order], columns[order]]
+    _, first, numbers = np.unique(words, return_index=True, return_counts=True)
+    rank = np.arange(len(words)) - np.repeat(first, numbers)  # of a place among those of its word
+    chosen = order[(rank < MOST) & (np.repeat(numbers, numbers) >= LEAST)]
+    return rows[chosen], columns[chosen]
+
+
+def log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """Maps <float>[n, num_classes] to <float64>[n, num_classes]."""
+    p = np.clip(probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    return np.log(p) - np.log1p(-p)
+
+
+def _occluded(tokens: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    occluded = tokens[rows]
+    occluded[np.arange(len(rows)), columns] = contract.OOV_ID
+    return occluded
+
+
+def _parts(number: int) -> list[slice]:
+    size = evaluate.BATCH_SIZE
+    return [slice(start, start + size) for start in range(0, number, size)]
+
+
+def describe(found: Influence, names: list[str], classes: list[str]) -> list[dict[str, Any]]:
+    """Returns the words that raise each class's log-odds the most.
+
+    Args:
+      found: what the words do.
+      names: of all ids.
+      classes: their names, in the order of the labels.
+    """
+    return [
+        {"class": name, "words": _strongest(found, found.effects[:, label], names)}
+        for label, name in enumerate(classes)
+    ]
+
+
+def _strongest(found: Influence, effects: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
+    order = np.argsort(-effects, kind="stable")[:SHOWN]
+    return [
+        {
+            "word": names[found.words[n]],
+            "effect": round(float(effects[n]), 4),
+            "places": int(found.places[n]),
+        }
+        for n in order
+        if effects[n] > 0
+    ]

@@ -1,0 +1,113 @@
+"""The mistakes that a model was surest of, with their texts."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model import results
+from pipelines import commands, contract, reviews
+
+SHOWN = 10
+LONGEST = 600  # characters of a text that are shown
+
+
+def find(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Returns the positions of the reviews taken for another class, the surest first.
+
+    Args:
+      labels: <int64>[n].
+      probabilities: of all classes, <float32>[n, num_classes].
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")[:SHOWN]]
+
+
+def describe(
+    found: np.ndarray,
+    data: results.Reviews,
+    probabilities: np.ndarray,
+    classes: list[str],
+    texts: dict[int, str],
+    names: list[str],
+) -> list[dict[str, Any]]:
+    """Returns the report's part on mistakes.
+
+    Args:
+      found: positions, from `find`.
+      data: the reviews.
+      probabilities: of all classes, <float32>[n, num_classes].
+      classes: their names, in the order of the labels.
+      texts: of reviews by their positions, from `read_texts`.
+      names: of all ids, for where it isn't.
+    """
+    rows = []
+    for n in found.tolist():
+        text = texts.get(n)
+        shown = _tokens(data.tokens[n], names) if text is None else visible(text)
+        predicted = int(probabilities[n].argmax())
+        rows.append(
+            {
+                "key": commands.one_line(os.fsdecode(data.keys[n])),
+                "class": classes[data.labels[n]],
+                "predicted": classes[predicted],
+                "score": round(float(probabilities[n, predicted]), 6),
+                "tokens": int(data.lengths[n]),
+                "is_text": text is not None,
+                "text": shown[:LONGEST] + "…" * (len(shown) > LONGEST),
+            }
+        )
+    return rows
+
+
+def read_texts(
+    source: reviews.Source,
+    data: results.Reviews,
+    found: np.ndarray,
+    signatures: Mapping[str, Callable[..., dict[str, tf.Tensor]]],
+) -> dict[int, str]:
+    """Returns the texts of reviews by their positions, but those that are there no more.
+
+    Args:
+      source: the folder that they may lie in.
+      data: the reviews.
+      found: their positions.
+      signatures: of the SavedModel: a text that doesn't have the review's tokens isn't its own.
+    """
+    read = {n: read_text(source, data.keys[n]) for n in found.tolist()}
+    read = {n: text for n, text in read.items() if text is not None}
+    if not read:
+        return {}
+    tokens = signatures["tokenize"](text=tf.constant([*read.values()]))[contract.TOKENS].numpy()
+    return {
+        n: text.decode()
+        for (n, text), row in zip(read.items(), tokens, strict=True)
+        if np.array_equal(row, data.tokens[n])
+    }
+
+
+def read_text(source: reviews.Source, key: bytes) -> bytes | None:
+    """Returns a review's text as UTF-8, or `None` if the folder holds no such file.
+
+    Keys come from records that may be anybody's: none leads out of the folder.
+    """
+    if b"\0" in key or b".." in key.split(b"/"):
+        return None
+    root = os.path.realpath(os.fsencode(source.input_dir))
+    if not os.path.realpath(source.path(key)).startswith(os.path.join(root, b"")):
+        return None
+    try:
+        return source.decode(source.read(key))[0]
+    except commands.Failure:
+        return None
+
+
+def visible(text: str) -> str:
+    """Returns a text with its lines as they are, and other control characters escaped."""
+    return "\n".join(map(commands.one_line, text.split("\n")))
+
+
+def _tokens(tokens: np.ndarray, names: list[str]) -> str:
+    return " ".join(names[token] for token in tokens if token != contract.PADDING_ID)

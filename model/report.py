@@ -1,0 +1,218 @@
+"""Writes a page about a model: its data, training, results, surest mistakes, and words.
+
+TensorFlow is imported where it is first needed, so that `--help` is immediate.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import statistics
+from typing import Any
+
+from model import config, evaluate, predict
+from pipelines import commands, contract, folders, reviews
+
+SUFFIX = ".html"
+PAGE = f"report{SUFFIX}"
+# Of each epoch, as Keras names them.
+MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """What `model.train` measured: `history` by epoch, and whose weights it kept."""
+
+    history: dict[str, list[float]]
+    best_epoch: int
+
+
+def describe(
+    records_dir: str, model_dir: str, *, input_dir: str | None = None, verify: bool = True
+) -> dict[str, Any]:
+    """Returns all that stands on the page.
+
+    Args:
+      records_dir: the dataset that the model was trained on.
+      model_dir: the model.
+      input_dir: the folder with the texts; by default the one that the dataset was made of.
+      verify: whether all files of both must be as they were written.
+
+    Raises:
+      BadInput: if one of them isn't whole, they don't fit, or there is nothing to evaluate on.
+    """
+    manifest = contract.read_manifest(records_dir, verify=verify)
+    settings = config.read(model_dir, verify=verify)
+    evaluate.check_same_records(settings, manifest)
+    split = _split(records_dir, manifest)
+    metrics = _read_metrics(model_dir)
+    made_of = _made_of(records_dir)
+    with commands.quiet_imports():
+        from model import counts, influence, mistakes, results
+
+    network = settings.network
+    classes = [commands.one_line(name) for name in settings.classes]
+    names = _names(records_dir)
+    counted = {name: counts.count(records_dir, manifest, name, network) for name in manifest.splits}
+    model = evaluate.load_model(model_dir, settings)
+    data = results.read(records_dir, manifest, split, network)
+    commands.say(f"scoring {len(data.keys):,} reviews of {split}")
+    outputs = results.outputs(model, data.tokens)
+    evaluation = evaluate.compare(model, data.labels, outputs, num_classes=len(classes))
+    probabilities = results.probabilities(outputs)
+    sample = data.tokens[: influence.REVIEWS]
+    commands.say(f"trying the words of {len(sample):,} of them")
+    words = influence.influence(
+        lambda tokens: results.probabilities(results.outputs(model, tokens)), sample
+    )
+    found = mistakes.find(data.labels, probabilities)
+    texts = {}
+    if folder := input_dir or made_of:
+        source = reviews.Source(folder, manifest.flags.pattern, manifest.flags.encoding)
+        texts = mistakes.read_texts(source, data, found, predict.load_signatures(model_dir))
+    contract.check_unchanged(records_dir, manifest)
+    return {
+        "title": commands.one_line(_title(made_of or records_dir)),
+        "split": split,
+        "binary": len(classes) == 2,
+        "same_records": settings.manifest_sha256 == manifest.sha256,
+        "records_sha256": manifest.sha256,
+        "weights": model.count_params(),
+        "flags": _flags(settings),
+        "data": counts.describe(manifest, counted, network),
+        "training": _training(metrics, config.read_timing(os.path.join(model_dir, folders.LOGS))),
+        "result": results.describe(evaluation, data, probabilities, settings.classes),
+        "mistakes": mistakes.describe(found, data, probabilities, classes, texts, names),
+        "influence": {
+            "reviews": len(sample),
+            "places": int(words.places.sum()),
+            "words": len(words.words),
+            "toward": influence.describe(words, names, classes),
+        },
+    }
+
+
+def _split(records_dir: str, manifest: contract.Manifest) -> str:
+    """Returns the split to evaluate on."""
+    for split in (contract.TEST, contract.VALIDATION):
+        if split in manifest.splits:
+            return split
+    raise commands.BadInput(
+        f"{records_dir} holds neither a test nor a validation split: there is nothing to evaluate "
+        "the model on"
+    )
+
+
+def _read_metrics(model_dir: str) -> Metrics:
+    path = os.path.join(model_dir, config.METRICS)
+    try:
+        return contract.parse_json(Metrics, folders.read_text(path))
+    except (OSError, ValueError) as error:
+        raise commands.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+
+
+def _made_of(records_dir: str) -> str | None:
+    """Returns the folder that a dataset was made of, if it tells."""
+    try:
+        text = folders.read_text(os.path.join(records_dir, contract.RUN))
+        return contract.parse_json(contract.Run, text).input
+    except (OSError, ValueError):
+        return None
+
+
+def _title(folder: str) -> str:
+    return os.path.basename(os.path.abspath(folder))
+
+
+def _names(records_dir: str) -> list[str]:
+    """Returns what to call each id."""
+    vocabulary = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
+    return ["[PAD]", "[OOV]", *(commands.one_line(os.fsdecode(token)) for token in vocabulary)]
+
+
+def _flags(settings: config.Config) -> list[list[str]]:
+    flags = dataclasses.asdict(settings.network) | dataclasses.asdict(settings.training)
+    return [[name, str(value)] for name, value in flags.items()]
+
+
+def _training(metrics: Metrics, timing: config.Timing | None) -> dict[str, Any]:
+    """Returns the training's part of the report; `None` stands for what wasn't measured."""
+    timing = timing or config.Timing()
+    history = {name: metrics.history.get(name) for name in MEASURED}
+    epochs = []
+    for n in range(len(metrics.history["loss"])):
+        timed = timing.epochs.get(n + 1)
+        epochs.append(
+            {
+                "epoch": n + 1,
+                **{name: values and values[n] for name, values in history.items()},
+                "seconds": timed and timed.seconds,
+                "validation_seconds": timed and timed.validation_seconds,
+            }
+        )
+    most = max((epoch.steps for epoch in timing.epochs.values()), default=0)
+    whole = [epoch.seconds for epoch in timing.epochs.values() if epoch.steps == most]
+    median = statistics.median(whole) if whole else None
+    known = median is not None and timing.input_seconds is not None
+    return {
+        "best_epoch": metrics.best_epoch,
+        "epochs": epochs,
+        "median_seconds": median,
+        "input_seconds": timing.input_seconds,
+        "input_share": timing.input_seconds / median if known else None,
+    }
+
+
+def _check_output(path: str, *whole: str) -> None:
+    """Raises `BadInput` for a page that can't be written, or would be foreign to a folder."""
+    parent = os.path.realpath(os.path.dirname(path))
+    if not path.endswith(SUFFIX):
+        raise commands.BadInput(f"--output {path}: name a file that ends in {SUFFIX}")
+    if not os.path.isdir(parent):
+        raise commands.BadInput(f"--output {path}: there is no folder {parent}")
+    for folder in map(os.path.realpath, whole):
+        if os.path.commonpath([folder, parent]) == folder:
+            raise commands.BadInput(
+                f"--output {path}: {folder} would be damaged by a file more: name another folder"
+            )
+
+
+def write(path: str, text: str) -> None:
+    """Writes a file that is whole or not there."""
+    with folders.whole_file(path) as part:
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(text)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(part)
+            raise
+
+
+def main(argv: list[str]) -> None:
+    parser = commands.ArgumentParser(prog="model.report", description=__doc__.partition("\n")[0])
+    parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
+    parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    parser.add_argument(
+        "--input", metavar="DIR", help="the texts; by default where the records were made of them"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="by default report.html, beside the model's folder"
+    )
+    parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
+    args = parser.parse_args(argv)
+    if args.input is not None and not os.path.isdir(args.input):
+        raise commands.BadInput(f"no input folder {args.input}: name the one with the texts")
+    output = args.output or os.path.join(os.path.dirname(os.path.realpath(args.model_dir)), PAGE)
+    _check_output(output, args.records, args.model_dir)
+    report = describe(args.records, args.model_dir, input_dir=args.input, verify=not args.no_verify)
+    with commands.quiet_imports():
+        from model import page
+    text = page.render(report)
+    write(output.removesuffix(SUFFIX) + ".json", json.dumps(report, indent=2) + "\n")
+    write(output, text)
+    commands.say(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    commands.run(main)
