@@ -15,6 +15,8 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipelines import contract
+
 INCHES = (4.7, 2.9)  # a point is a pixel of a phone
 INK, MUTED, RULE = "#010101", "#010102", "#010103"  # what the page calls --ink, --muted and --rule
 SERIES = [f"#0102{n:02x}" for n in range(10)]  # --series-0, ...
@@ -93,7 +95,7 @@ def coverage(data: dict[str, Any]) -> str:
         axes.plot(data["coverage"]["words"], data["coverage"]["shares"], color=SERIES[0])
         _log_axis(axes, "most frequent words")
         axes.set_ylim(0, 1)
-        _mark(axes, data["max_tokens"], f"cut at {data['max_tokens']:,}")
+        _mark(axes, data["max_tokens"] - contract.NUM_RESERVED, f"cut at {data['max_tokens']:,}")
         axes.yaxis.set_major_formatter(PERCENT)
 
     return svg("coverage", "share of the tokens of train that the most frequent words cover", draw)
@@ -203,6 +205,8 @@ def _epoch_axis(axes: Axes, epochs: list[dict[str, Any]]) -> None:
 
 def _log_axis(axes: Axes, label: str) -> None:
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1,) if high > 300 * low else (1, 2, 5)))
     axes.xaxis.set_major_formatter(WHOLE)
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.tick_params(axis="x", which="minor", bottom=False)

@@ -90,7 +90,7 @@ class Timing:
 
 
 def read_timing(logs_dir: str) -> Timing | None:
-    """Returns what `timing.Timing` wrote, or `None` if there is nothing that can be read."""
+    """Returns what `timing.Stopwatch` wrote, or `None` if there is nothing that can be read."""
     try:
         return contract.parse_json(Timing, files.read_text(os.path.join(logs_dir, TIMING)))
     except (OSError, ValueError):

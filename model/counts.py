@@ -107,9 +107,10 @@ def _describe_split(
 
 def _lengths(lengths: dict[str, np.ndarray]) -> dict[str, Any]:
     """Returns the share of each split's reviews by their length, in bins that grow alike."""
-    longest = max(int(each.max()) for each in lengths.values())
-    doublings = int(np.ceil(np.log2(longest + 1)))
-    edges = np.unique(np.round(2 ** (np.arange(doublings * BINS_A_DOUBLING + 1) / BINS_A_DOUBLING)))
+    every = np.concatenate([*lengths.values()])
+    first, last = np.floor(np.log2(every.min())), np.ceil(np.log2(every.max() + 1))
+    places = np.arange((last - first) * BINS_A_DOUBLING + 1) / BINS_A_DOUBLING
+    edges = np.unique(np.round(2 ** (first + places)))
     return {
         "edges": edges.astype(int).tolist(),
         "shares": [

@@ -53,7 +53,7 @@ def fit(
         steps_per_epoch=input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size),
         every=checkpoint_every,
     )
-    timed = timing.Timing(logs_dir)
+    timed = timing.Stopwatch(logs_dir)
     commands.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     callbacks = [
         keras.callbacks.LambdaCallback(

@@ -8,10 +8,16 @@ import dataclasses
 import json
 import os
 import statistics
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model import config, evaluate, predict
 from pipelines import commands, contract, folders, reviews
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from model import results
 
 SUFFIX = ".html"
 PAGE = f"report{SUFFIX}"
@@ -48,33 +54,23 @@ def describe(
     metrics = _read_metrics(model_dir)
     made_of = _made_of(records_dir)
     with commands.quiet_imports():
-        from model import counts, influence, mistakes, results
+        from model import counts, results
 
-    network = settings.network
-    classes = [commands.one_line(name) for name in settings.classes]
-    names = _names(records_dir)
+    network, names = settings.network, _names(records_dir)
     counted = {name: counts.count(records_dir, manifest, name, network) for name in manifest.splits}
     model = evaluate.load_model(model_dir, settings)
     data = results.read(records_dir, manifest, split, network)
     commands.say(f"scoring {len(data.keys):,} reviews of {split}")
     outputs = results.outputs(model, data.tokens)
-    evaluation = evaluate.compare(model, data.labels, outputs, num_classes=len(classes))
+    evaluation = evaluate.compare(model, data.labels, outputs, num_classes=len(settings.classes))
     probabilities = results.probabilities(outputs)
-    sample = data.tokens[: influence.REVIEWS]
-    commands.say(f"trying the words of {len(sample):,} of them")
-    words = influence.influence(
-        lambda tokens: results.probabilities(results.outputs(model, tokens)), sample
-    )
-    found = mistakes.find(data.labels, probabilities)
-    texts = {}
+    texts = None
     if folder := input_dir or made_of:
-        source = reviews.Source(folder, manifest.flags.pattern, manifest.flags.encoding)
-        texts = mistakes.read_texts(source, data, found, predict.load_signatures(model_dir))
-    contract.check_unchanged(records_dir, manifest)
-    return {
-        "title": commands.one_line(_title(made_of or records_dir)),
+        texts = reviews.Source(folder, manifest.flags.pattern, manifest.flags.encoding)
+    report = {
+        "title": commands.one_line(_title(made_of or os.path.join(records_dir, os.pardir))),
         "split": split,
-        "binary": len(classes) == 2,
+        "binary": len(settings.classes) == 2,
         "same_records": settings.manifest_sha256 == manifest.sha256,
         "records_sha256": manifest.sha256,
         "weights": model.count_params(),
@@ -82,14 +78,53 @@ def describe(
         "data": counts.describe(manifest, counted, network),
         "training": _training(metrics, config.read_timing(os.path.join(model_dir, folders.LOGS))),
         "result": results.describe(evaluation, data, probabilities, settings.classes),
-        "mistakes": mistakes.describe(found, data, probabilities, classes, texts, names),
-        "influence": {
-            "reviews": len(sample),
-            "places": int(words.places.sum()),
-            "words": len(words.words),
-            "toward": influence.describe(words, names, classes),
-        },
+        "mistakes": _mistakes(model_dir, settings, data, probabilities, texts, names),
+        "influence": _influence(model, settings, data, names),
     }
+    contract.check_unchanged(records_dir, manifest)
+    return report
+
+
+def _mistakes(
+    model_dir: str,
+    settings: config.Config,
+    data: "results.Reviews",
+    probabilities: "np.ndarray",
+    source: reviews.Source | None,
+    names: list[str],
+) -> list[dict[str, Any]]:
+    """Returns the report's part on mistakes, with their texts if there is a source of them."""
+    from model import mistakes
+
+    found = mistakes.find(data.labels, probabilities)
+    texts = {}
+    if source is not None:
+        texts = mistakes.read_texts(source, data, found, predict.load_signatures(model_dir))
+    return mistakes.describe(found, data, probabilities, _shown(settings), texts, names)
+
+
+def _influence(
+    model: "keras.Model", settings: config.Config, data: "results.Reviews", names: list[str]
+) -> dict[str, Any]:
+    """Returns the report's part on words."""
+    from model import influence, results
+
+    sample = data.tokens[: influence.REVIEWS]
+    commands.say(f"trying the words of {len(sample):,} of them")
+    found = influence.influence(
+        lambda tokens: results.probabilities(results.outputs(model, tokens)), sample
+    )
+    return {
+        "reviews": len(sample),
+        "places": int(found.places.sum()),
+        "words": len(found.words),
+        "toward": influence.describe(found, names, _shown(settings)),
+    }
+
+
+def _shown(settings: config.Config) -> list[str]:
+    """Returns the classes as they can be shown, in the order of the labels."""
+    return [commands.one_line(name) for name in settings.classes]
 
 
 def _split(records_dir: str, manifest: contract.Manifest) -> str:
@@ -160,6 +195,7 @@ def _training(metrics: Metrics, timing: config.Timing | None) -> dict[str, Any]:
         "median_seconds": median,
         "input_seconds": timing.input_seconds,
         "input_share": timing.input_seconds / median if known else None,
+        "step_share": max(1 - timing.input_seconds / median, 0.0) if known else None,
     }
 
 

@@ -16,7 +16,7 @@ from model import config, input_pipeline
 from pipelines import files, folders
 
 
-class Timing(keras.callbacks.Callback):
+class Stopwatch(keras.callbacks.Callback):
     """Keeps the seconds of each epoch in `config.TIMING`.
 
     Args:
@@ -58,8 +58,19 @@ def input_seconds(rows: input_pipeline.Rows, training: config.Training) -> float
     """Returns how long it takes to make all batches of an epoch, with no network to take them."""
     batches = input_pipeline.shuffled_batches(
         rows, training.batch_size, seed=training.seed, by_length=training.bucket_by_length
-    ).take(input_pipeline.num_batches(rows, training.batch_size))
+    )
+    number = input_pipeline.num_batches(rows, training.batch_size)
+
+    # Inside a graph, as in `fit`: a loop in Python would cost more a batch than the batch.
+    @tf.function
+    def take(iterator: tf.data.Iterator) -> tf.Tensor:
+        taken = 0
+        for _ in tf.range(number):
+            taken += tf.size(next(iterator)[1])
+        return taken
+
+    iterator = iter(batches)
+    traced = take.get_concrete_function(iterator)
     begun = time.perf_counter()
-    # Inside the graph, as in `fit`: a loop in Python would cost more a batch than the batch.
-    batches.reduce(0, lambda number, batch: number + tf.size(batch[1])).numpy()
+    traced(iterator)
     return time.perf_counter() - begun
