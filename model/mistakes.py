@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from model import results
-from pipelines import commands, contract, reviews
+from pipelines import commands, contract, files, reviews
 
 SHOWN = 10
 LONGEST = 600  # characters of a text that are shown
@@ -76,8 +76,9 @@ def read_texts(
       found: their positions.
       signatures: of the SavedModel: a text that doesn't have the review's tokens isn't its own.
     """
-    read = {n: read_text(source, data.keys[n]) for n in found.tolist()}
-    read = {n: text for n, text in read.items() if text is not None}
+    keys = {n: data.keys[n] for n in found.tolist() if is_inside(source, data.keys[n])}
+    contents = dict(source.read_good(keys.values(), {}))
+    read = {n: source.decode(contents[key])[0] for n, key in keys.items() if key in contents}
     if not read:
         return {}
     tokens = signatures["tokenize"](text=tf.constant([*read.values()]))[contract.TOKENS].numpy()
@@ -88,20 +89,17 @@ def read_texts(
     }
 
 
-def read_text(source: reviews.Source, key: bytes) -> bytes | None:
-    """Returns a review's text as UTF-8, or `None` if the folder holds no such file.
+def is_inside(source: reviews.Source, key: bytes) -> bool:
+    """Tells whether a key leads to no place but one in the folder.
 
-    Keys come from records that may be anybody's: none leads out of the folder.
+    Keys come from records that may be anybody's.
     """
-    if b"\0" in key or b".." in key.split(b"/"):
-        return None
+    if b"\0" in key or key.startswith(b"/") or b".." in key.split(b"/"):
+        return False
+    if files.is_remote(source.input_dir):
+        return True
     root = os.path.realpath(os.fsencode(source.input_dir))
-    if not os.path.realpath(source.path(key)).startswith(os.path.join(root, b"")):
-        return None
-    try:
-        return source.decode(source.read(key))[0]
-    except commands.Failure:
-        return None
+    return os.path.realpath(source.path(key)).startswith(os.path.join(root, b""))
 
 
 def visible(text: str) -> str:

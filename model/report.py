@@ -11,7 +11,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from model import config, evaluate, predict
-from pipelines import commands, contract, folders, reviews
+from pipelines import commands, contract, files, folders, reviews
 
 if TYPE_CHECKING:
     import keras
@@ -141,7 +141,7 @@ def _split(records_dir: str, manifest: contract.Manifest) -> str:
 def _read_metrics(model_dir: str) -> Metrics:
     path = os.path.join(model_dir, config.METRICS)
     try:
-        return contract.parse_json(Metrics, folders.read_text(path))
+        return contract.parse_json(Metrics, files.read_text(path))
     except (OSError, ValueError) as error:
         raise commands.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
 
@@ -149,7 +149,7 @@ def _read_metrics(model_dir: str) -> Metrics:
 def _made_of(records_dir: str) -> str | None:
     """Returns the folder that a dataset was made of, if it tells."""
     try:
-        text = folders.read_text(os.path.join(records_dir, contract.RUN))
+        text = files.read_text(os.path.join(records_dir, contract.RUN))
         return contract.parse_json(contract.Run, text).input
     except (OSError, ValueError):
         return None
@@ -201,13 +201,13 @@ def _training(metrics: Metrics, timing: config.Timing | None) -> dict[str, Any]:
 
 def _check_output(path: str, *whole: str) -> None:
     """Raises `BadInput` for a page that can't be written, or would be foreign to a folder."""
-    parent = os.path.realpath(os.path.dirname(path))
+    parent = os.path.dirname(folders.real(path))
     if not path.endswith(SUFFIX):
         raise commands.BadInput(f"--output {path}: name a file that ends in {SUFFIX}")
-    if not os.path.isdir(parent):
+    if not files.is_remote(path) and not os.path.isdir(parent):
         raise commands.BadInput(f"--output {path}: there is no folder {parent}")
-    for folder in map(os.path.realpath, whole):
-        if os.path.commonpath([folder, parent]) == folder:
+    for folder in map(folders.real, whole):
+        if f"{parent}/".startswith(f"{folder}/"):
             raise commands.BadInput(
                 f"--output {path}: {folder} would be damaged by a file more: name another folder"
             )
@@ -237,9 +237,10 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
     args = parser.parse_args(argv)
-    if args.input is not None and not os.path.isdir(args.input):
+    folders.check_store(args.output or "", args.input or "")
+    if args.input is not None and not files.is_folder(args.input):
         raise commands.BadInput(f"no input folder {args.input}: name the one with the texts")
-    output = args.output or os.path.join(os.path.dirname(os.path.realpath(args.model_dir)), PAGE)
+    output = args.output or os.path.join(os.path.dirname(folders.real(args.model_dir)), PAGE)
     _check_output(output, args.records, args.model_dir)
     report = describe(args.records, args.model_dir, input_dir=args.input, verify=not args.no_verify)
     with commands.quiet_imports():

@@ -124,6 +124,15 @@ def test_scores_are_those_of_predict(store, made):
     assert json.loads(printed)["score"] == pytest.approx(scores["test/pos/1.txt"], abs=1e-6)
 
 
+def test_a_report_is_written_there(store, made):
+    flags = ["--records", RECORDS, "--model_dir", MODEL, "--input", INPUT]
+    store.run("model.report", *flags, "--output", f"gs://{BUCKET}/page/report.html")
+    assert store.read("page/report.html").startswith(b"<!doctype html>")
+    report = json.loads(store.read("page/report.json"))
+    assert report["training"]["epochs"][0]["seconds"] > 0
+    assert all(row["is_text"] for row in report["mistakes"])
+
+
 def test_a_pattern_is_scored(store, made):
     flags = ["--input", f"{INPUT}/test/*/1.txt", "--output", f"{SCORES}2", "--model_dir", MODEL]
     assert f"wrote 2 scores to {SCORES}2" in store.run("pipelines.score", *flags)
