@@ -10,8 +10,8 @@ setup(
         "SavedModel that takes raw text out"
     ),
     license="Apache-2.0",
-    packages=["pipelines", "model", "model.presets"],
-    package_data={"model": ["report.css", "report.html.jinja"], "model.presets": ["*.txt"]},
+    packages=["pipelines", "model", "model.presets", "model.report"],
+    package_data={"model.presets": ["*.txt"], "model.report": ["page.css", "page.html.jinja"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "annotated-types>=0.6",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from model import curves, influence, mistakes
+from model import curves
+from model.report import influence, mistakes
 
 POSITIVE = np.array([True, False, True, False])
 SCORES = np.array([0.9, 0.8, 0.7, 0.1])

@@ -9,7 +9,9 @@ import pytest
 import tiny_dataset
 from playwright import sync_api
 
-from model import mistakes, report, train
+from model import train
+from model.report import __main__ as report
+from model.report import mistakes
 from pipelines import commands, contract
 from pipelines import reviews as texts_of
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model import results
+from model.report import results
 from pipelines import commands, contract, files, reviews
 
 SHOWN = 10

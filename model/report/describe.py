@@ -1,11 +1,9 @@
-"""Writes a page about a model: its data, training, results, surest mistakes, and words.
+"""All that stands on the page, as one JSON object.
 
-TensorFlow is imported where it is first needed, so that `--help` is immediate.
+TensorFlow is imported where it is first needed, so that a refusal is immediate.
 """
 
-import contextlib
 import dataclasses
-import json
 import os
 import statistics
 from typing import TYPE_CHECKING, Any
@@ -17,10 +15,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from model import results
+    from model.report import results
 
-SUFFIX = ".html"
-PAGE = f"report{SUFFIX}"
 # Of each epoch, as Keras names them.
 MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -54,7 +50,7 @@ def describe(
     metrics = _read_metrics(model_dir)
     made_of = _made_of(records_dir)
     with commands.quiet_imports():
-        from model import counts, results
+        from model.report import counts, results
 
     network, names = settings.network, _names(records_dir)
     counted = {name: counts.count(records_dir, manifest, name, network) for name in manifest.splits}
@@ -94,7 +90,7 @@ def _mistakes(
     names: list[str],
 ) -> list[dict[str, Any]]:
     """Returns the report's part on mistakes, with their texts if there is a source of them."""
-    from model import mistakes
+    from model.report import mistakes
 
     found = mistakes.find(data.labels, probabilities)
     texts = {}
@@ -107,7 +103,7 @@ def _influence(
     model: "keras.Model", settings: config.Config, data: "results.Reviews", names: list[str]
 ) -> dict[str, Any]:
     """Returns the report's part on words."""
-    from model import influence, results
+    from model.report import influence, results
 
     sample = data.tokens[: influence.REVIEWS]
     commands.say(f"trying the words of {len(sample):,} of them")
@@ -197,59 +193,3 @@ def _training(metrics: Metrics, timing: config.Timing | None) -> dict[str, Any]:
         "input_share": timing.input_seconds / median if known else None,
         "step_share": max(1 - timing.input_seconds / median, 0.0) if known else None,
     }
-
-
-def _check_output(path: str, *whole: str) -> None:
-    """Raises `BadInput` for a page that can't be written, or would be foreign to a folder."""
-    parent = os.path.dirname(folders.real(path))
-    if not path.endswith(SUFFIX):
-        raise commands.BadInput(f"--output {path}: name a file that ends in {SUFFIX}")
-    if not files.is_remote(path) and not os.path.isdir(parent):
-        raise commands.BadInput(f"--output {path}: there is no folder {parent}")
-    for folder in map(folders.real, whole):
-        if f"{parent}/".startswith(f"{folder}/"):
-            raise commands.BadInput(
-                f"--output {path}: {folder} would be damaged by a file more: name another folder"
-            )
-
-
-def write(path: str, text: str) -> None:
-    """Writes a file that is whole or not there."""
-    with folders.whole_file(path) as part:
-        try:
-            with open(part, "w", encoding="utf-8") as file:
-                file.write(text)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(part)
-            raise
-
-
-def main(argv: list[str]) -> None:
-    parser = commands.ArgumentParser(prog="model.report", description=__doc__.partition("\n")[0])
-    parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
-    parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
-    parser.add_argument(
-        "--input", metavar="DIR", help="the texts; by default where the records were made of them"
-    )
-    parser.add_argument(
-        "--output", metavar="FILE", help="by default report.html, beside the model's folder"
-    )
-    parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
-    args = parser.parse_args(argv)
-    folders.check_store(args.output or "", args.input or "")
-    if args.input is not None and not files.is_folder(args.input):
-        raise commands.BadInput(f"no input folder {args.input}: name the one with the texts")
-    output = args.output or os.path.join(os.path.dirname(folders.real(args.model_dir)), PAGE)
-    _check_output(output, args.records, args.model_dir)
-    report = describe(args.records, args.model_dir, input_dir=args.input, verify=not args.no_verify)
-    with commands.quiet_imports():
-        from model import page
-    text = page.render(report)
-    write(output.removesuffix(SUFFIX) + ".json", json.dumps(report, indent=2) + "\n")
-    write(output, text)
-    commands.say(f"wrote {output}")
-
-
-if __name__ == "__main__":
-    commands.run(main)

@@ -8,9 +8,9 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from model import charts
+from model.report import charts
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE = "page.html.jinja"
 MISSING = "none"
 
 

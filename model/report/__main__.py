@@ -1,0 +1,72 @@
+"""Writes a page about a model: its data, training, results, surest mistakes, and words.
+
+TensorFlow is imported once there is something to do, so that `--help` is immediate.
+"""
+
+import contextlib
+import json
+import os
+
+from model.report import describe
+from pipelines import commands, files, folders
+
+SUFFIX = ".html"
+PAGE = f"report{SUFFIX}"
+
+
+def _check_output(path: str, *whole: str) -> None:
+    """Raises `BadInput` for a page that can't be written, or would be foreign to a folder."""
+    parent = os.path.dirname(folders.real(path))
+    if not path.endswith(SUFFIX):
+        raise commands.BadInput(f"--output {path}: name a file that ends in {SUFFIX}")
+    if not files.is_remote(path) and not os.path.isdir(parent):
+        raise commands.BadInput(f"--output {path}: there is no folder {parent}")
+    for folder in map(folders.real, whole):
+        if f"{parent}/".startswith(f"{folder}/"):
+            raise commands.BadInput(
+                f"--output {path}: {folder} would be damaged by a file more: name another folder"
+            )
+
+
+def write(path: str, text: str) -> None:
+    """Writes a file that is whole or not there."""
+    with folders.whole_file(path) as part:
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(text)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(part)
+            raise
+
+
+def main(argv: list[str]) -> None:
+    parser = commands.ArgumentParser(prog="model.report", description=__doc__.partition("\n")[0])
+    parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
+    parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    parser.add_argument(
+        "--input", metavar="DIR", help="the texts; by default where the records were made of them"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="by default report.html, beside the model's folder"
+    )
+    parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
+    args = parser.parse_args(argv)
+    folders.check_store(args.output or "", args.input or "")
+    if args.input is not None and not files.is_folder(args.input):
+        raise commands.BadInput(f"no input folder {args.input}: name the one with the texts")
+    output = args.output or os.path.join(os.path.dirname(folders.real(args.model_dir)), PAGE)
+    _check_output(output, args.records, args.model_dir)
+    report = describe.describe(
+        args.records, args.model_dir, input_dir=args.input, verify=not args.no_verify
+    )
+    with commands.quiet_imports():
+        from model.report import page
+    text = page.render(report)
+    write(output.removesuffix(SUFFIX) + ".json", json.dumps(report, indent=2) + "\n")
+    write(output, text)
+    commands.say(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    commands.run(main)
