@@ -6,7 +6,9 @@ It imports neither TensorFlow nor Keras, so that `--help` and a refusal of bad i
 import dataclasses
 import os
 import re
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 from pipelines import commands, contract, files, folders
 
@@ -18,6 +20,8 @@ TIMING = "timing.json"  # in the logs: how long the training took
 CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
 
 DECAYS = ("none", "linear", "cosine")  # of the learning rate
+POOLINGS = ("last", "max_mean")
+MOST_NGRAM_BITS = 24
 CLASS_WEIGHTS = ("none", "balanced")
 
 # All that `model.train` puts into a model folder.
@@ -29,6 +33,9 @@ MODEL_FILES = "|".join(
 )
 
 
+NgramBits = Annotated[int, Interval(ge=0, le=MOST_NGRAM_BITS)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Network:
     """The shape of the network; each field is a flag of `model.train`, which says what it does."""
@@ -36,13 +43,18 @@ class Network:
     max_tokens: contract.Size
     max_len: contract.Size
     embedding_dim: contract.Size
+    embedding_tokens: contract.Count
+    embedding_dropout: contract.Share
     mask_padding: bool
     lstm_units: contract.Size
     lstm_layers: contract.Size
     bidirectional: bool
     dropout: contract.Share
     recurrent_dropout: contract.Share
-    dense_units: contract.Size
+    pooling: Literal[POOLINGS]
+    piece_len: contract.Count
+    ngram_bits: NgramBits
+    dense_units: contract.Count
     dense_dropout: contract.Share
 
 
@@ -58,6 +70,7 @@ class Training:
     bucket_by_length: bool
     epochs: int
     patience: int
+    choose_threshold: bool
     seed: int
 
 
@@ -70,6 +83,7 @@ class Config:
     classes: tuple[str, ...]
     vocabulary: contract.Vocabulary
     manifest_sha256: str  # of the records it was trained on
+    threshold: float = 0.5  # what the score of the second of two classes has to be above
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +136,24 @@ def read(model_dir: str, *, verify: bool = True) -> Config:
     if verify:
         folders.check_whole(model_dir, "train")
     return settings
+
+
+def check(network: Network, training: Training) -> None:
+    """Raises `BadInput` for flags that don't go together."""
+    pools = network.pooling != "last"
+    for name in ("embedding_tokens", "embedding_dropout", "piece_len", "ngram_bits"):
+        if getattr(network, name) and not pools:
+            raise commands.BadInput(f"--{name} needs --pooling max_mean")
+    if network.mask_padding and pools:
+        raise commands.BadInput("--mask_padding: --pooling max_mean leaves padding out by itself")
+    # Else it would see other padding in training than when it serves.
+    reads_padding = network.bidirectional and not network.piece_len if pools else True
+    if training.bucket_by_length and reads_padding and not network.mask_padding:
+        needs = "--piece_len" if pools else "--mask_padding or --pooling max_mean"
+        raise commands.BadInput(
+            f"--bucket_by_length: the network would see other padding than when it serves: give "
+            f"{needs}, too"
+        )
 
 
 def check_fits(manifest: contract.Manifest, network: Network) -> None:

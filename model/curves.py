@@ -52,18 +52,47 @@ def thin(*values: np.ndarray) -> list[list[float]]:
     return [np.round(each[kept], 5).tolist() for each in values]
 
 
-def calibration(scores: np.ndarray, happened: np.ndarray) -> tuple[list[dict[str, float]], float]:
-    """Compares probabilities with how often it happened.
+def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Returns the threshold above which most scores are of label 1, and below it of label 0.
+
+    Of several as good it's the one that is nearest to a half.
 
     Args:
-      scores: probabilities, <float>[n].
-      happened: whether it did, <bool>[n].
+      labels: 0 or 1, <int64>[n].
+      scores: <float32>[n].
+    """
+    order = np.argsort(scores)
+    ordered = scores[order].astype(np.float64)
+    # A half, between two scores that differ, below and above all.
+    between = (ordered[1:] + ordered[:-1])[np.diff(ordered) > 0] / 2
+    candidates = np.concatenate([[0.5, 0.0, 1.0], between])
+    below = np.searchsorted(ordered, candidates, side="right")  # how many aren't above
+    ones = np.append(0, np.cumsum(labels[order]))
+    correct = (below - ones[below]) + (ones[-1] - ones[below])
+    best = candidates[correct == correct.max()]
+    return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def calibration(
+    labels: np.ndarray, probabilities: np.ndarray
+) -> tuple[list[dict[str, float]], float]:
+    """Compares the probabilities of the second of two classes with how often it was that.
+
+    Of three or more classes, those of the likeliest.
+
+    Args:
+      labels: <int64>[n].
+      probabilities: of all classes, <float32>[n, num_classes].
 
     Returns:
       The bins of equal width that hold any: `least` and `most` score, `number` of rows, `mean`
       score and `observed` share. And the expected calibration error: how far the two are apart,
       on average over all rows.
     """
+    if probabilities.shape[1] == 2:
+        scores, happened = probabilities[:, 1], labels == 1
+    else:
+        scores, happened = probabilities.max(axis=1), labels == probabilities.argmax(axis=1)
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
     numbers = np.bincount(bins, minlength=BINS)
     sums = np.bincount(bins, scores, BINS), np.bincount(bins, happened, BINS)

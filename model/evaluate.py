@@ -13,7 +13,7 @@ import rich.markup
 import rich.progress
 import rich.table
 
-from model import config
+from model import config, curves
 from pipelines import commands, contract, files
 
 if TYPE_CHECKING:
@@ -30,10 +30,32 @@ class Evaluation:
     loss: float
     accuracy: float
     confusion_matrix: list[list[int]]  # examples, by true class and then by predicted class
+    calibration_error: float  # how far probabilities are from the shares that come true
 
 
-def evaluate(model: "keras.Model", rows: "input_pipeline.Rows", *, num_classes: int) -> Evaluation:
+def evaluate(
+    model: "keras.Model",
+    rows: "input_pipeline.Rows",
+    *,
+    num_classes: int,
+    threshold: float = 0.5,
+) -> Evaluation:
     """Tries a compiled model on rows of `input_pipeline.read_split`."""
+    labels, outputs = _outputs(model, rows)
+    return compare(model, labels, outputs, num_classes=num_classes, threshold=threshold)
+
+
+def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
+    """Returns the threshold of `lstm.predicted_classes` that gets most rows right.
+
+    Of several as good it's the one that is nearest to a half.
+    """
+    labels, outputs = _outputs(model, rows)
+    return curves.best_threshold(labels, outputs[:, 0])
+
+
+def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels <int64>[n] and what the network gives, <float32>[n, outputs]."""
     from model import input_pipeline
 
     batches = input_pipeline.batches(rows, BATCH_SIZE)
@@ -42,22 +64,35 @@ def evaluate(model: "keras.Model", rows: "input_pipeline.Rows", *, num_classes: 
         for tokens, labels in rich.progress.track(batches, "Evaluating")
     ]
     labels, outputs = (np.concatenate(parts) for parts in zip(*results, strict=True))
-    return compare(model, labels, outputs, num_classes=num_classes)
+    return labels, outputs
+
+
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Returns those of all classes, <float32>[n, num_classes], from what a network gives."""
+    if outputs.shape[1] > 1:
+        return outputs
+    return np.concatenate([1 - outputs, outputs], axis=1)
 
 
 def compare(
-    model: "keras.Model", labels: np.ndarray, outputs: np.ndarray, *, num_classes: int
+    model: "keras.Model",
+    labels: np.ndarray,
+    outputs: np.ndarray,
+    *,
+    num_classes: int,
+    threshold: float,
 ) -> Evaluation:
     """Compares what a compiled model gave for some rows with their labels, <int64>[n]."""
     from model import lstm
 
-    predicted = np.asarray(lstm.predicted_classes(outputs))
+    predicted = np.asarray(lstm.predicted_classes(outputs, threshold))
     confusion_matrix = np.zeros([num_classes, num_classes], np.int64)
     np.add.at(confusion_matrix, (labels, predicted), 1)
     return Evaluation(
         loss=float(model.loss(labels, outputs)),
         accuracy=float(np.mean(labels == predicted)),
         confusion_matrix=confusion_matrix.tolist(),
+        calibration_error=curves.calibration(labels, probabilities(outputs))[1],
     )
 
 
@@ -67,7 +102,10 @@ def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
     table = rich.table.Table("class", *(f"taken for {name}" for name in names))
     for name, counts in zip(names, evaluation.confusion_matrix, strict=True):
         table.add_row(name, *(f"{count:,}" for count in counts))
-    commands.say(f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}")
+    commands.say(
+        f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}, "
+        f"calibration error {evaluation.calibration_error:.4f}"
+    )
     rich.print(table)
 
 
@@ -126,7 +164,9 @@ def main(argv: list[str]) -> None:
         max_len=settings.network.max_len,
     )
     model = load_model(args.model_dir, settings)
-    evaluation = evaluate(model, rows, num_classes=len(settings.classes))
+    evaluation = evaluate(
+        model, rows, num_classes=len(settings.classes), threshold=settings.threshold
+    )
     contract.check_unchanged(args.records, manifest)
     show(evaluation, settings.classes)
 

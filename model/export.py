@@ -26,6 +26,7 @@ def export(
     *,
     network: Network,
     classes: tuple[str, ...],
+    threshold: float = 0.5,
 ) -> None:
     """Writes a SavedModel that cleans text as preprocessing did and holds its vocabulary.
 
@@ -42,6 +43,7 @@ def export(
       path: the folder to write.
       network: what `model` was built from.
       classes: their names, in the order of the labels.
+      threshold: as in `lstm.predicted_classes`.
     """
 
     signature = [tf.TensorSpec([None], tf.string, name=contract.TEXT)]
@@ -56,7 +58,9 @@ def export(
     def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = model(tokenize(text)[contract.TOKENS], training=False)
         names = {
-            "label": tf.gather(tf.constant(classes), lstm.predicted_classes(probabilities)),
+            "label": tf.gather(
+                tf.constant(classes), lstm.predicted_classes(probabilities, threshold)
+            ),
             # For each text anew, since TensorFlow Serving wants rows of all outputs.
             "classes": tf.tile([classes], [tf.size(text), 1]),
         }

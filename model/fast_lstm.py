@@ -20,14 +20,14 @@ def to_train(model: keras.Model, network: Network, training: Training) -> keras.
     """Returns what to call `fit` on, so that it trains `model`.
 
     It has the layers, the optimizer and the loss of `model`. On a GPU, where Keras takes cuDNN's
-    LSTM, and for a bidirectional network, which XLA makes slower, it is `model` itself.
+    LSTM, and for networks that XLA makes slower, bidirectional or pooled, it is `model` itself.
 
     Args:
       model: a compiled network of `lstm.build`.
       network: its shape.
       training: how it is trained: batches of rows of like length are of several widths.
     """
-    if network.bidirectional or tf.config.list_physical_devices("GPU"):
+    if network.bidirectional or network.pooling != "last" or tf.config.list_physical_devices("GPU"):
         return model
     width = None if training.bucket_by_length else network.max_len
     layers = [keras.Input([width], dtype="int32"), *model.layers]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from model import checkpoints, config, evaluate, input_pipeline, timing
+from model import checkpoints, config, evaluate, input_pipeline, n_grams, timing
 from pipelines import commands, contract, files, folders
 
 
@@ -66,7 +66,10 @@ def fit(
     ]
     try:
         weights = _class_weight(class_examples) if training.class_weights == "balanced" else None
-        _fit_from(saved.restore(), model, rows, training, weights, callbacks)
+        first_step = saved.restore()
+        if not first_step:
+            n_grams.adapt(model, input_pipeline.batches(rows[contract.TRAIN], evaluate.BATCH_SIZE))
+        _fit_from(first_step, model, rows, training, weights, callbacks)
         _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
     except commands.Failure:
         files.remove_tree(state_dir)  # it would only fail again

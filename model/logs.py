@@ -28,13 +28,12 @@ def write(
     """
     embedding = next(layer for layer in model.layers if hasattr(layer, "embeddings")).embeddings
     names = [*RESERVED, *(commands.one_line(os.fsdecode(token)) for token in vocabulary)]
-    names = names[: embedding.shape[0]]
     run_dir = os.path.join(logs_dir, RUN)
     with tf.summary.create_file_writer(run_dir).as_default(step=0):
         tf.summary.graph(_graph(model))
         tf.summary.histogram("tokens a review, cut at max_len", _lengths(rows))
         tf.summary.text("reviews as the network sees them", _texts(rows, names))
-    _write_embedding(run_dir, embedding, names)
+    _write_embedding(run_dir, embedding, names[: embedding.shape[0]])
 
 
 def _graph(model: keras.Model) -> tf.Graph:

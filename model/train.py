@@ -64,6 +64,13 @@ def train(
     folders.check_path(folders.real(model_dir))
     manifest = contract.read_manifest(records_dir, verify=verify)
     config.check_fits(manifest, network)
+    if training.choose_threshold and (
+        contract.VALIDATION not in manifest.splits or len(manifest.classes) != 2
+    ):
+        raise commands.BadInput(
+            "--choose_threshold needs two classes and a validation split: preprocess with "
+            "--validation 0.1, say"
+        )
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
     network = dataclasses.replace(network, max_tokens=max_tokens)
     with commands.quiet_imports():
@@ -96,7 +103,11 @@ def train(
             class_examples=train_split.class_examples,
             checkpoint_every=checkpoint_every,
         )
-        test = _evaluate(model, read, manifest)
+        if training.choose_threshold:
+            threshold = evaluate.best_threshold(model, rows[contract.VALIDATION])
+            commands.say(f"the second class is taken from a score of {threshold:.4f} on")
+            described = dataclasses.replace(described, threshold=threshold)
+        test = _evaluate(model, read, manifest, described.threshold)
         vocabulary = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
         logs.write(f"{state_dir}/{folders.LOGS}", model, rows[contract.TRAIN], vocabulary)
         contract.check_unchanged(records_dir, manifest)
@@ -117,13 +128,18 @@ def _build(described: config.Config, num_steps: int) -> "keras.Model":
 
 
 def _evaluate(
-    model: "keras.Model", read: Callable[[str], "input_pipeline.Rows"], manifest: contract.Manifest
+    model: "keras.Model",
+    read: Callable[[str], "input_pipeline.Rows"],
+    manifest: contract.Manifest,
+    threshold: float,
 ) -> dict[str, Any] | None:
     """Evaluates on the test split, if the dataset has one."""
     if contract.TEST not in manifest.splits:
         commands.say("the dataset has no test split to evaluate on")
         return None
-    evaluation = evaluate.evaluate(model, read(contract.TEST), num_classes=len(manifest.classes))
+    evaluation = evaluate.evaluate(
+        model, read(contract.TEST), num_classes=len(manifest.classes), threshold=threshold
+    )
     evaluate.show(evaluation, manifest.classes)
     return dataclasses.asdict(evaluation)
 
@@ -147,6 +163,7 @@ def _write(
         f"{folder}/{config.SERVING}",
         network=described.network,
         classes=described.classes,
+        threshold=described.threshold,
     )
     _write_json(f"{folder}/{config.METRICS}", metrics)
     _write_json(f"{folder}/{config.CONFIG}", dataclasses.asdict(described))
@@ -209,14 +226,33 @@ def _settings_parser() -> commands.ArgumentParser:
     add("--max_tokens", type=number(least=3), help="ids, with padding and OOV")
     add("--max_len", type=number(least=1), help="tokens a review is cut or padded to")
     add("--embedding_dim", type=number(least=1), help="numbers a token")
+    add(
+        "--embedding_tokens",
+        type=number(least=0),
+        help="ids that the embedding tells apart, the most frequent ones; 0: all",
+    )
+    add("--embedding_dropout", type=share, help="of the embedding's numbers, for a whole review")
     add("--mask_padding", **switch, help="the LSTM skips padding")
     add("--lstm_units", type=number(least=1), help="units a layer and direction")
     add("--lstm_layers", type=number(least=1), help="LSTMs on top of each other")
     add("--bidirectional", **switch, help="the LSTMs read both ways")
     add("--dropout", type=share, help="of each LSTM's inputs")
     add("--recurrent_dropout", type=share, help="of each LSTM's own state")
-    add("--dense_units", type=number(least=1), help="units behind the LSTMs")
-    add("--dense_dropout", type=share, help="of the dense layer's outputs")
+    add(
+        "--pooling",
+        choices=config.POOLINGS,
+        help="which outputs of the last LSTM count: the last, or the maximum and mean of all",
+    )
+    add(
+        "--piece_len", type=number(least=0), help="tokens a piece, all pieces read at once; 0: none"
+    )
+    add(
+        "--ngram_bits",
+        type=number(least=0, most=config.MOST_NGRAM_BITS),
+        help="of the number of scores of words and of pairs beside the LSTM; 0: none",
+    )
+    add("--dense_units", type=number(least=0), help="units behind the LSTMs; 0: no such layer")
+    add("--dense_dropout", type=share, help="of the outputs of that layer, or of the LSTMs")
 
     add = flags.add_argument_group("training").add_argument
     add("--learning_rate", type=number(float, least=1e-9, most=1), help="of Adam")
@@ -231,13 +267,18 @@ def _settings_parser() -> commands.ArgumentParser:
     add(
         "--bucket_by_length",
         **switch,
-        help="put reviews of like length into a batch, and cut it to them; needs --mask_padding",
+        help="put reviews of like length into a batch, and cut it to them",
     )
     add("--epochs", type=number(least=1), help="times to go through all reviews")
     add(
         "--patience",
         type=number(least=1),
         help="epochs to go on without a smaller validation loss, if there is a validation split",
+    )
+    add(
+        "--choose_threshold",
+        **switch,
+        help="take the score from which on it's the second class from the validation split",
     )
     add("--seed", type=number(least=0), help="of weights and shuffling")
     return flags
@@ -255,11 +296,7 @@ def settings(args: argparse.Namespace) -> tuple[config.Network, config.Training]
 def main(argv: list[str]) -> None:
     args = parse_args(argv)
     network, training = settings(args)
-    if training.bucket_by_length and not network.mask_padding:
-        raise commands.BadInput(
-            "--bucket_by_length: the network would see other padding than when it serves: "
-            "give --mask_padding, too"
-        )
+    config.check(network, training)
     train(
         args.records,
         args.model_dir,

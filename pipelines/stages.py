@@ -142,6 +142,7 @@ class Model:
     """What `model.train` made: the SavedModel, and the network rebuilt from its weights."""
 
     def __init__(self, model_dir: str, settings: config.Config):
+        self.threshold = settings.threshold
         self.size: Size = settings.network.max_tokens, settings.network.max_len
         self._network = evaluate.load_model(model_dir, settings)
         self._signatures = predict.load_signatures(model_dir)

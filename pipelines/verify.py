@@ -176,7 +176,9 @@ class Proof:
                 add("ids of the SavedModel", f"Keras {size}", expected, served)
                 network = self._model.network_scores(tokens)
                 add("scores of the SavedModel", "network", network, scores, SCORE_TOLERANCE)
-                likeliest = np.asarray(lstm.predicted_classes(network))[:, np.newaxis]
+                likeliest = np.asarray(lstm.predicted_classes(network, self._model.threshold))[
+                    :, np.newaxis
+                ]
                 named = np.array([[self._dataset.manifest.classes.index(name)] for name in names])
                 add("labels of the SavedModel", "network", likeliest, named)
 

@@ -8,7 +8,7 @@ import pytest
 import tiny_dataset
 from test_train import reviews
 
-from model import checkpoints, config, lstm, train
+from model import checkpoints, config, lstm, n_grams, train
 from pipelines import commands
 
 STEPS = 5  # an epoch: 40 reviews, 8 a batch
@@ -45,7 +45,6 @@ def result(model_dir):
 
     with h5py.File(model_dir / config.WEIGHTS) as file:
         file.visititems(add)
-    assert len(weights) == 8 + 17  # with the optimizer's
     return weights, json.loads((model_dir / config.METRICS).read_text())
 
 
@@ -83,6 +82,7 @@ def test_it_ends_with_the_weights_of_a_training_never_stopped(
     run(records, model_dir)
     weights, metrics = result(model_dir)
     expected_weights, expected = never_stopped
+    assert len(weights) == 8 + 17  # with the optimizer's
     assert weights == expected_weights
     assert metrics["best_epoch"] == expected["best_epoch"]
     assert metrics["test"] == expected["test"]
@@ -90,6 +90,20 @@ def test_it_ends_with_the_weights_of_a_training_never_stopped(
     for name, values in expected["history"].items():
         assert metrics["history"][name] == pytest.approx(values, rel=1e-6)
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_n_grams_go_on_as_they_were(records, tmp_path, monkeypatch):
+    flags = ["--pooling=max_mean", "--piece_len=2", "--ngram_bits=6", "--bucket_by_length"]
+    run(records, tmp_path / "never_stopped", *flags)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            run(records, tmp_path / "model", *flags)
+    monkeypatch.setattr(n_grams, "adapt", lambda *_: pytest.fail("they were fitted again"))
+    run(records, tmp_path / "model", *flags)
+    weights, _ = result(tmp_path / "model")
+    assert any("n_grams" in name for name in weights)
+    assert weights == result(tmp_path / "never_stopped")[0]
 
 
 def test_it_says_where_it_goes_on(records, tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import tiny_dataset
 
-from pipelines import commands, contract, files, folders
+from pipelines import commands, contract, files
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 3}', "{"])
@@ -31,16 +31,16 @@ def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
 def test_a_dataset_replaced_while_it_is_checked_is_no_mix_of_both(tmp_path, monkeypatch):
     tiny_dataset.write(tmp_path / "records", {"train": [("a", 0), ("b", 1)]})
     tiny_dataset.write(tmp_path / "next", {"train": [("a", 0), ("c", 1)]})
-    file_sha256 = files.sha256
+    sha256 = files.sha256
     moves = [("records", "old"), ("next", "records")]
 
     def replace_and_hash(path):
         while moves:
             source, target = moves.pop(0)
             os.rename(tmp_path / source, tmp_path / target)
-        return file_sha256(path)
+        return sha256(path)
 
-    monkeypatch.setattr(folders, "file_sha256", replace_and_hash)
+    monkeypatch.setattr(files, "sha256", replace_and_hash)
     with pytest.raises(commands.BadInput, match="isn't what it was when SHA256SUMS was written"):
         contract.read_manifest(str(tmp_path / "records"))
     assert contract.read_manifest(str(tmp_path / "records")).splits["train"].examples == 2

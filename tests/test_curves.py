@@ -39,12 +39,36 @@ def test_a_long_curve_keeps_its_ends():
 
 def test_calibration():
     scores = np.array([0.0, 0.05, 0.95, 1.0])
-    bins, error = curves.calibration(scores, np.array([False, True, True, True]))
+    probabilities = np.stack([1 - scores, scores], axis=1)
+    bins, error = curves.calibration(np.array([0, 1, 1, 1]), probabilities)
     assert bins == [
         {"least": 0, "most": 0.1, "number": 2, "mean": 0.025, "observed": 0.5},
         {"least": 0.9, "most": 1, "number": 2, "mean": 0.975, "observed": 1},
     ]
     assert error == pytest.approx((2 * 0.475 + 2 * 0.025) / 4)
+
+
+def test_calibration_of_more_classes_is_that_of_the_likeliest():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    bins, error = curves.calibration(np.array([0, 0]), probabilities)
+    assert [(each["mean"], each["observed"]) for each in bins] == [(0.5, 1), (0.8, 0)]
+    assert error == pytest.approx((0.5 + 0.8) / 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "expected"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4], 0.25),
+        ([0, 0, 1, 1], [0.1, 0.4, 0.6, 0.9], 0.5),
+        ([0, 1, 0, 1], [0.6, 0.7, 0.8, 0.9], 0.65),  # or 0.85, which gets as many right
+        ([1, 1], [0.25, 0.75], 0.0),
+        ([0, 0], [0.25, 0.75], 1.0),
+        ([0, 1, 1], [0.25, 0.25, 0.25], 0.0),
+    ],
+)
+def test_the_best_threshold_gets_most_right(labels, scores, expected):
+    found = curves.best_threshold(np.array(labels), np.array(scores, np.float32))
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_an_interval():
@@ -72,7 +96,8 @@ def test_the_surest_mistakes_come_first():
     labels = np.array([0, 1, 0, 1])
     second = np.array([0.6, 0.1, 0.2, 0.7])
     probabilities = np.stack([1 - second, second], axis=1)
-    assert mistakes.find(labels, probabilities).tolist() == [1, 0]
+    predicted = np.array([1, 0, 0, 1])
+    assert mistakes.find(labels, predicted, probabilities).tolist() == [1, 0]
 
 
 def test_influence_is_the_mean_change_of_the_log_odds():

@@ -40,7 +40,8 @@ class Store:
 
     def __init__(self, env):
         self.port = env["EMULATOR_PORT"]
-        self.env = {**os.environ, **env}
+        quiet = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+        self.env = {**quiet, **env}
 
     def run(self, command, *flags, code=0):
         done = subprocess.run(

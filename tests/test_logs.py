@@ -83,3 +83,11 @@ def test_the_embedding_has_the_tokens_for_names(shown):
     with h5py.File(model_dir / config.WEIGHTS) as weights:
         embedding = weights["layers/embedding/vars/0"][:]
     np.testing.assert_array_equal(values.reshape(embedding.shape), embedding)
+
+
+def test_a_network_that_tells_few_tokens_apart_shows_these(tmp_path):
+    tiny_dataset.write(tmp_path / "records", {"train": TEXTS})
+    flags = ["--records", str(tmp_path / "records"), "--model_dir", str(tmp_path / "model")]
+    train.main([*flags, *SMALL, "--pooling=max_mean", "--embedding_tokens=4"])
+    names = (tmp_path / "model" / "logs" / "data" / "tokens.tsv").read_text().splitlines()
+    assert names == TOKENS[:4]

@@ -11,12 +11,17 @@ TUTORIAL = Network(
     max_tokens=1000,
     max_len=100,
     embedding_dim=128,
+    embedding_tokens=0,
+    embedding_dropout=0.0,
     mask_padding=False,
     lstm_units=64,
     lstm_layers=1,
     bidirectional=False,
     dropout=0,
     recurrent_dropout=0,
+    pooling="last",
+    piece_len=0,
+    ngram_bits=0,
     dense_units=64,
     dense_dropout=0,
 )
@@ -32,6 +37,7 @@ TRAINING = Training(
     bucket_by_length=False,
     epochs=25,
     patience=1,
+    choose_threshold=False,
     seed=0,
 )
 TOKENS = np.array([[1, 2, 3, 0], [8, 7, 0, 0], [4, 0, 0, 0]], np.int32)

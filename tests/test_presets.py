@@ -42,8 +42,8 @@ def test_every_preset_that_comes_along_can_be_used(name):
         ("--max_len 0", "argument --max_len: must be at least 1"),
         ("--records x", "unrecognized arguments: --records x"),
         ("--epochs", "argument --epochs: expected one argument"),
-        ("--epochs '3", "can't be read (No closing quotation): name a file, or tutorial"),
-        (None, "can't be read (No such file or directory): name a file, or tutorial"),
+        ("--epochs '3", "can't be read (No closing quotation): name a file, or tuned or tutorial"),
+        (None, "can't be read (No such file or directory): name a file, or tuned or tutorial"),
     ],
 )
 def test_a_preset_that_cannot_be_used_is_refused(tmp_path, content, message):

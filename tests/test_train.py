@@ -69,6 +69,7 @@ def test_the_metrics_are_of_each_epoch_and_the_test_split(trained):
     assert metrics["test"]["accuracy"] == 1
     assert metrics["test"]["confusion_matrix"] == [[5, 0], [0, 4]]
     assert 0 < metrics["test"]["loss"] < 0.1
+    assert 0 < metrics["test"]["calibration_error"] < 0.1
 
 
 def test_epochs_and_input_are_timed(trained):
@@ -123,6 +124,7 @@ def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
         bucket_by_length=False,
         epochs=12,
         patience=3,
+        choose_threshold=False,
         seed=0,
     )
     assert settings.classes == ("neg", "pos")
@@ -244,7 +246,7 @@ def test_the_smallest_sizes_give_scores(tmp_path, capsys, flags):
 
 def test_buckets_without_a_mask_are_refused():
     flags = ["--records=x", "--model_dir=y", "--bucket_by_length"]
-    with pytest.raises(commands.BadInput, match="give --mask_padding, too"):
+    with pytest.raises(commands.BadInput, match="give --mask_padding or --pooling max_mean, too"):
         train.main(flags)
 
 
@@ -334,3 +336,26 @@ def test_balanced_classes_count_alike_however_many_reviews_they_have(
     train.main(["--records", records, "--model_dir", model_dir, *flags])
     [row] = predict.predictions(model_dir, [b"a"])
     assert row["score"] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_threshold_is_chosen_on_validation_and_served(tmp_path, capsys):
+    """Texts tell nothing, and most of train are of class 0, but all of validation are of 1."""
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    rows = [("a", 0)] * 30 + [("a", 1)] * 10
+    tiny_dataset.write(records, {"train": rows, "validation": [("a", 1)] * 4, "test": [("a", 1)]})
+    where = ["--records", records, "--model_dir", model_dir]
+    train.main([*where, *QUICK, "--choose_threshold"])
+    assert config.read(model_dir).threshold == 0
+    assert "the second class is taken from a score of 0.0000 on\n" in capsys.readouterr().out
+    [row] = predict.predictions(model_dir, [b"a"])
+    assert row["label"] == "pos"
+    assert row["score"] < 0.5
+    assert read_json(model_dir, "metrics.json")["test"]["accuracy"] == 1
+    evaluate.main(where)
+    assert "test accuracy 1.0000" in capsys.readouterr().out
+
+
+def test_without_a_validation_split_no_threshold_can_be_chosen(records, tmp_path):
+    where = ["--records", records, "--model_dir", str(tmp_path / "model")]
+    with pytest.raises(commands.BadInput, match="needs two classes and a validation split"):
+        train.main([*where, *QUICK, "--choose_threshold"])

@@ -8,12 +8,13 @@ import os
 import statistics
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from model import config, evaluate, predict
 from pipelines import commands, contract, files, folders, reviews
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from model.report import results
 
@@ -50,6 +51,7 @@ def describe(
     metrics = _read_metrics(model_dir)
     made_of = _made_of(records_dir)
     with commands.quiet_imports():
+        from model import lstm
         from model.report import counts, results
 
     network, names = settings.network, _names(records_dir)
@@ -58,8 +60,15 @@ def describe(
     data = results.read(records_dir, manifest, split, network)
     commands.say(f"scoring {len(data.keys):,} reviews of {split}")
     outputs = results.outputs(model, data.tokens)
-    evaluation = evaluate.compare(model, data.labels, outputs, num_classes=len(settings.classes))
-    probabilities = results.probabilities(outputs)
+    evaluation = evaluate.compare(
+        model,
+        data.labels,
+        outputs,
+        num_classes=len(settings.classes),
+        threshold=settings.threshold,
+    )
+    probabilities = evaluate.probabilities(outputs)
+    predicted = np.asarray(lstm.predicted_classes(outputs, settings.threshold))
     texts = None
     if folder := input_dir or made_of:
         texts = reviews.Source(folder, manifest.flags.pattern, manifest.flags.encoding)
@@ -73,8 +82,8 @@ def describe(
         "flags": _flags(settings),
         "data": counts.describe(manifest, counted, network),
         "training": _training(metrics, config.read_timing(os.path.join(model_dir, folders.LOGS))),
-        "result": results.describe(evaluation, data, probabilities, settings.classes),
-        "mistakes": _mistakes(model_dir, settings, data, probabilities, texts, names),
+        "result": results.describe(evaluation, data, probabilities, predicted, settings.classes),
+        "mistakes": _mistakes(model_dir, settings, data, predicted, probabilities, texts, names),
         "influence": _influence(model, settings, data, names),
     }
     contract.check_unchanged(records_dir, manifest)
@@ -85,18 +94,19 @@ def _mistakes(
     model_dir: str,
     settings: config.Config,
     data: "results.Reviews",
-    probabilities: "np.ndarray",
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
     source: reviews.Source | None,
     names: list[str],
 ) -> list[dict[str, Any]]:
     """Returns the report's part on mistakes, with their texts if there is a source of them."""
     from model.report import mistakes
 
-    found = mistakes.find(data.labels, probabilities)
+    found = mistakes.find(data.labels, predicted, probabilities)
     texts = {}
     if source is not None:
         texts = mistakes.read_texts(source, data, found, predict.load_signatures(model_dir))
-    return mistakes.describe(found, data, probabilities, _shown(settings), texts, names)
+    return mistakes.describe(found, data, predicted, probabilities, _shown(settings), texts, names)
 
 
 def _influence(
@@ -108,7 +118,7 @@ def _influence(
     sample = data.tokens[: influence.REVIEWS]
     commands.say(f"trying the words of {len(sample):,} of them")
     found = influence.influence(
-        lambda tokens: results.probabilities(results.outputs(model, tokens)), sample
+        lambda tokens: evaluate.probabilities(results.outputs(model, tokens)), sample
     )
     return {
         "reviews": len(sample),

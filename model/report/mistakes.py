@@ -14,20 +14,22 @@ SHOWN = 10
 LONGEST = 600  # characters of a text that are shown
 
 
-def find(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def find(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Returns the positions of the reviews taken for another class, the surest first.
 
     Args:
       labels: <int64>[n].
+      predicted: the class that each is taken for, <int64>[n].
       probabilities: of all classes, <float32>[n, num_classes].
     """
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")[:SHOWN]]
+    wrong = np.flatnonzero(predicted != labels)
+    return wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")[:SHOWN]]
 
 
 def describe(
     found: np.ndarray,
     data: results.Reviews,
+    predicted: np.ndarray,
     probabilities: np.ndarray,
     classes: list[str],
     texts: dict[int, str],
@@ -38,6 +40,7 @@ def describe(
     Args:
       found: positions, from `find`.
       data: the reviews.
+      predicted: the class that each is taken for, <int64>[n].
       probabilities: of all classes, <float32>[n, num_classes].
       classes: their names, in the order of the labels.
       texts: of reviews by their positions, from `read_texts`.
@@ -47,13 +50,12 @@ def describe(
     for n in found.tolist():
         text = texts.get(n)
         shown = _tokens(data.tokens[n], names) if text is None else visible(text)
-        predicted = int(probabilities[n].argmax())
         rows.append(
             {
                 "key": commands.one_line(os.fsdecode(data.keys[n])),
                 "class": classes[data.labels[n]],
-                "predicted": classes[predicted],
-                "score": round(float(probabilities[n, predicted]), 6),
+                "predicted": classes[predicted[n]],
+                "score": round(float(probabilities[n, predicted[n]]), 6),
                 "tokens": int(data.lengths[n]),
                 "is_text": text is not None,
                 "text": shown[:LONGEST] + "…" * (len(shown) > LONGEST),

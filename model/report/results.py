@@ -60,17 +60,11 @@ def outputs(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Returns those of all classes, <float32>[n, num_classes], from what the network gives."""
-    if outputs.shape[1] > 1:
-        return outputs
-    return np.concatenate([1 - outputs, outputs], axis=1)
-
-
 def describe(
     evaluation: evaluate.Evaluation,
     reviews: Reviews,
     probabilities: np.ndarray,
+    predicted: np.ndarray,
     classes: tuple[str, ...],
 ) -> dict[str, Any]:
     """Returns the result's part of the report.
@@ -79,14 +73,12 @@ def describe(
       evaluation: of the split.
       reviews: of the split.
       probabilities: of all classes, <float32>[n, num_classes].
+      predicted: the class that each is taken for, <int64>[n].
       classes: their names, in the order of the labels.
     """
-    correct = reviews.labels == probabilities.argmax(axis=1)
+    correct = reviews.labels == predicted
     low, high = curves.interval(evaluation.accuracy, len(correct))
-    if len(classes) == 2:
-        bins, error = curves.calibration(probabilities[:, 1], reviews.labels == 1)
-    else:
-        bins, error = curves.calibration(probabilities.max(axis=1), correct)
+    bins, error = curves.calibration(reviews.labels, probabilities)
     return {
         "examples": len(correct),
         "accuracy": evaluation.accuracy,
