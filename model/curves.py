@@ -62,10 +62,12 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
       scores: <float32>[n].
     """
     order = np.argsort(scores)
-    ordered = scores[order].astype(np.float64)
-    # A half, between two scores that differ, below and above all.
-    between = (ordered[1:] + ordered[:-1])[np.diff(ordered) > 0] / 2
-    candidates = np.concatenate([[0.5, 0.0, 1.0], between])
+    ordered = scores[order]
+    # A half, below and above all, and between two scores that differ, rounded as scores are.
+    lower, upper = (part[np.diff(ordered) > 0] for part in (ordered[:-1], ordered[1:]))
+    middle = (lower + upper) / 2
+    between = np.where(middle < upper, middle, lower)
+    candidates = np.concatenate([np.array([0.5, 0.0, 1.0], scores.dtype), between])
     below = np.searchsorted(ordered, candidates, side="right")  # how many aren't above
     ones = np.append(0, np.cumsum(labels[order]))
     correct = (below - ones[below]) + (ones[-1] - ones[below])

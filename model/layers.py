@@ -20,15 +20,21 @@ class Frequent(keras.layers.Layer):
 class Pieces(keras.layers.Layer):
     """Cuts reviews into pieces that are read at once, for so many steps fewer.
 
-    A batch <float32>[batch_size, length, size] becomes <float32>[pieces, piece_len, size]; the last
-    piece of a row is padded. A method of Johnson and Zhang (2016).
+    A method of Johnson and Zhang (2016).
     """
 
     def __init__(self, piece_len: int):
         super().__init__()
         self._piece_len = piece_len
 
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, inputs: keras.KerasTensor, tokens: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns <float32>[pieces, piece_len, size], with zeros for padding, however far it goes.
+
+        Args:
+          inputs: what stands for the tokens, <float32>[batch_size, length, size].
+          tokens: <int32>[batch_size, length].
+        """
+        inputs = ops.where((tokens != contract.PADDING_ID)[:, :, None], inputs, 0.0)
         missing = -ops.shape(inputs)[1] % self._piece_len
         padded = ops.pad(inputs, [[0, 0], [0, missing], [0, 0]])
         return ops.reshape(padded, [-1, self._piece_len, inputs.shape[-1]])

@@ -5,6 +5,7 @@ import keras
 from model import layers as own
 from model import n_grams
 from model.config import Network, Training
+from pipelines import contract
 
 
 def build(network: Network, num_classes: int) -> keras.Model:
@@ -34,13 +35,14 @@ def _pooled(network: Network, outputs: int, to_probabilities: str) -> keras.Mode
     """Returns a network that takes all outputs of its LSTM, not only the last one."""
     tokens = keras.Input([None], dtype="int32", name="tokens")
     known = min(network.embedding_tokens or network.max_tokens, network.max_tokens)
+    known = max(known, contract.NUM_RESERVED)
     embedded = keras.layers.Embedding(known, network.embedding_dim)(own.Frequent(known)(tokens))
     read = keras.layers.SpatialDropout1D(network.embedding_dropout)(embedded)
     if network.ngram_bits:
         scores, ngram_logits = n_grams.NGrams(outputs, network.ngram_bits)(tokens)
         read = keras.layers.Concatenate()([read, scores])
     if network.piece_len:
-        read = own.Pieces(network.piece_len)(read)
+        read = own.Pieces(network.piece_len)(read, tokens)
     for layer in _lstms(network, last_returns_sequences=True):
         read = layer(read)
     pooled = own.Pool()(read, tokens)

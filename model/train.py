@@ -105,7 +105,7 @@ def train(
         )
         if training.choose_threshold:
             threshold = evaluate.best_threshold(model, rows[contract.VALIDATION])
-            commands.say(f"the second class is taken from a score of {threshold:.4f} on")
+            commands.say(f"the second class is taken above a score of {threshold:.4f}")
             described = dataclasses.replace(described, threshold=threshold)
         test = _evaluate(model, read, manifest, described.threshold)
         vocabulary = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
@@ -261,7 +261,8 @@ def _settings_parser() -> commands.ArgumentParser:
     add(
         "--class_weights",
         choices=config.CLASS_WEIGHTS,
-        help="balanced: every class counts alike, however many reviews it has",
+        help="balanced: every class counts alike, however many reviews it has (but not in the "
+        "fitting of --ngram_bits)",
     )
     add("--batch_size", type=number(least=1), help="reviews a step")
     add(
@@ -278,7 +279,7 @@ def _settings_parser() -> commands.ArgumentParser:
     add(
         "--choose_threshold",
         **switch,
-        help="take the score from which on it's the second class from the validation split",
+        help="take the score above which it's the second class from the validation split",
     )
     add("--seed", type=number(least=0), help="of weights and shuffling")
     return flags

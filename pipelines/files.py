@@ -4,12 +4,12 @@ There a folder is but the start of names: it isn't made, nor can it be renamed i
 is by TensorFlow, which is loaded for such paths alone.
 """
 
+import collections
 import contextlib
 import dataclasses
 import errno
 import functools
 import hashlib
-import itertools
 import os
 import re
 import shutil
@@ -25,7 +25,6 @@ U = TypeVar("U")
 
 REMOTE = re.compile("gs://[^/]+(/|$)")
 REQUESTS = 32  # at once: nearly all the time of a small file is waiting
-AHEAD = 8 * REQUESTS
 PIECE = 1 << 20  # bytes read at once
 
 
@@ -54,7 +53,9 @@ def is_remote(path: str) -> bool:
 
 def absolute(path: str) -> str:
     """Returns a path without a slash at its end, alike from any working folder."""
-    return path.rstrip("/") if is_remote(path) else os.path.abspath(path)
+    if is_remote(path):
+        return path.rstrip("/") if REMOTE.match(path) else path
+    return os.path.abspath(path)
 
 
 def is_folder(path: str) -> bool:
@@ -194,10 +195,15 @@ def map_many(work: Callable[[T], U], items: Iterable[T], *, remote: bool) -> Ite
     if not remote:
         yield from map(work, items)
         return
-    items = iter(items)
+    _tensorflow()  # not by many threads at once
+    coming: collections.deque[futures.Future[U]] = collections.deque()
     with futures.ThreadPoolExecutor(REQUESTS) as threads:
-        while some := list(itertools.islice(items, AHEAD)):  # not all: they have to be in memory
-            yield from threads.map(work, some)
+        for item in items:
+            coming.append(threads.submit(work, item))
+            if len(coming) == REQUESTS:  # not all: they have to be in memory
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 @functools.cache

@@ -223,7 +223,8 @@ def _whole_remote(path: str, holds: str, marker: str) -> Iterator[str]:
         raise commands.BadInput(f"{path} is a bucket: name a folder in it, as {path}/folder")
     waiting = beside(path, "new")
     with _refused(path):
-        _check_names(path, files.names(path), holds, marker)
+        # Without the marker, too: a run may have been stopped while it replaced the folder.
+        _refuse_foreign(path, files.names(path), holds)
         if files.names(waiting):
             commands.say(f"{waiting} is of another run: if none is under way, remove it")
     new = f"{waiting}/{uuid.uuid4().hex}"
@@ -386,13 +387,15 @@ def _check_replaceable(path: str, holds: str, marker: str) -> None:
         raise commands.BadInput(
             f"{path} is a mount point, which can't be replaced: name a folder inside it"
         )
-    _check_names(path, files.names(path), holds, marker)
-
-
-def _check_names(path: str, names: list[str], holds: str, marker: str) -> None:
-    foreign = [name for name in names if not re.fullmatch(holds, name)]
+    names = files.names(path)
+    _refuse_foreign(path, names, holds)
     if names and marker not in names:
-        foreign = foreign or names
+        _refuse_foreign(path, names, "")
+
+
+def _refuse_foreign(path: str, names: list[str], holds: str) -> None:
+    """Raises `BadInput` if any of the names isn't one that `holds` matches."""
+    foreign = [name for name in names if not re.fullmatch(holds, name)]
     if foreign:
         raise commands.BadInput(
             f"{path} holds {foreign[0]}, which would be lost: name a new or an empty folder"

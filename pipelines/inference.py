@@ -166,7 +166,9 @@ def list_files(source: reviews.Source, *, is_glob: bool) -> Iterator[bytes]:
 
 
 def _glob_remote(source: reviews.Source) -> Iterator[bytes]:
-    for path in files.glob(f"{source.input_dir}/{source.pattern}"):
+    paths = files.glob(f"{source.input_dir}/{source.pattern}")
+    are_files = files.map_many(files.is_file, paths, remote=True)
+    for path in itertools.compress(paths, are_files):
         key = path.removeprefix(f"{source.input_dir}/")
         if not any(part.startswith(".") for part in key.split("/")):
             yield os.fsencode(key)

@@ -215,6 +215,7 @@ def test_records_that_are_not_there_are_one_line(tmp_path, command, manifest, me
     [
         ["pipelines.preprocess", "--input=x", "--output=s3://x/y"],
         ["pipelines.preprocess", "--input=gs:///x", "--output=x"],
+        ["pipelines.preprocess", "--input=x", "--output=gs://"],
         ["pipelines.score", "--input=s3://x", "--output=x", "--model_dir=x"],
         ["model.train", "--records=x", "--model_dir=hdfs://x"],
         ["pipelines.verify", "--input=x", "--records=s3://x"],

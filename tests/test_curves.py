@@ -64,6 +64,7 @@ def test_calibration_of_more_classes_is_that_of_the_likeliest():
         ([1, 1], [0.25, 0.75], 0.0),
         ([0, 0], [0.25, 0.75], 1.0),
         ([0, 1, 1], [0.25, 0.25, 0.25], 0.0),
+        ([0, 1], [0.99999994, 1.0], 0.99999994),  # nothing lies between
     ],
 )
 def test_the_best_threshold_gets_most_right(labels, scores, expected):

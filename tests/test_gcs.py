@@ -135,12 +135,13 @@ def test_a_report_is_written_there(store, made):
 
 
 def test_a_pattern_is_scored(store, made):
-    flags = ["--input", f"{INPUT}/test/*/1.txt", "--output", f"{SCORES}2", "--model_dir", MODEL]
-    assert f"wrote 2 scores to {SCORES}2" in store.run("pipelines.score", *flags)
+    flags = ["--input", f"{INPUT}/train/neg/*", "--output", f"{SCORES}2", "--model_dir", MODEL]
+    assert f"wrote 5 scores to {SCORES}2" in store.run("pipelines.score", *flags)
 
 
 def test_a_dataset_is_replaced_and_stays_if_the_next_fails(store, made):
     flags = ["--input", INPUT, "--output", f"gs://{BUCKET}/again"]
+    store.write("again/train-00007-of-00009.tfrecord", b"of a run that was stopped")
     store.run("pipelines.preprocess", *flags, "--num_shards=2")
     store.run("pipelines.preprocess", *flags)
     before = {name: store.read(name) for name in store.names("again/")}

@@ -346,7 +346,7 @@ def test_a_threshold_is_chosen_on_validation_and_served(tmp_path, capsys):
     where = ["--records", records, "--model_dir", model_dir]
     train.main([*where, *QUICK, "--choose_threshold"])
     assert config.read(model_dir).threshold == 0
-    assert "the second class is taken from a score of 0.0000 on\n" in capsys.readouterr().out
+    assert "the second class is taken above a score of 0.0000\n" in capsys.readouterr().out
     [row] = predict.predictions(model_dir, [b"a"])
     assert row["label"] == "pos"
     assert row["score"] < 0.5
