@@ -354,7 +354,7 @@ def test_class_names_are_no_markup(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "train: 1 [red]a, 1 b[, 1 c\\[d]\n" in printed
     assert printed.count("1 [red]a") == printed.count("1 b[") == 2  # before, and in the table
-    evaluate.show(evaluate.Evaluation(0, 0, [[0] * 3] * 3), classes)
+    evaluate.show(evaluate.Evaluation(0, 0, [[0] * 3] * 3, 0), classes)
     table = capsys.readouterr().out
     assert all(table.count(name) == 2 for name in ("[red]a", "b[", "c\\[d]"))
 
