@@ -89,18 +89,17 @@ def train(
         state_dir = folders.beside(model_dir, config.CHECKPOINTS)
         if not resume:
             files.remove_tree(state_dir)
-        train_split = manifest.splits[contract.TRAIN]
-        steps_per_epoch = -(-train_split.examples // training.batch_size)
-        model = _build(described, steps_per_epoch * training.epochs)
         splits = [s for s in (contract.TRAIN, contract.VALIDATION) if s in manifest.splits]
         rows = {split: read(split, cache=cache) for split in splits}
+        steps_per_epoch = input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size)
+        model = _build(described, steps_per_epoch * training.epochs)
         trained = fast_lstm.to_train(model, network, training)
         history = fit.fit(
             trained,
             rows,
             described,
             state_dir,
-            class_examples=train_split.class_examples,
+            class_examples=manifest.splits[contract.TRAIN].class_examples,
             checkpoint_every=checkpoint_every,
         )
         if training.choose_threshold:

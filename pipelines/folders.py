@@ -168,7 +168,12 @@ def whole_file(path: str) -> Iterator[str]:
             files.copy(part, path)
         return
     part = os.path.join(folder, f".{uuid.uuid4().hex}-{name}")
-    yield part
+    try:
+        yield part
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(part)
+        raise
     os.replace(part, path)
 
 

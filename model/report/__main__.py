@@ -3,7 +3,6 @@
 TensorFlow is imported once there is something to do, so that `--help` is immediate.
 """
 
-import contextlib
 import json
 import os
 
@@ -31,13 +30,7 @@ def _check_output(path: str, *whole: str) -> None:
 def write(path: str, text: str) -> None:
     """Writes a file that is whole or not there."""
     with folders.whole_file(path) as part:
-        try:
-            with open(part, "w", encoding="utf-8") as file:
-                file.write(text)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(part)
-            raise
+        files.write_text(part, text)
 
 
 def main(argv: list[str]) -> None:

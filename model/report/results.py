@@ -78,7 +78,7 @@ def describe(
     """
     correct = reviews.labels == predicted
     low, high = curves.interval(evaluation.accuracy, len(correct))
-    bins, error = curves.calibration(reviews.labels, probabilities)
+    bins, _ = curves.calibration(reviews.labels, probabilities)
     return {
         "examples": len(correct),
         "accuracy": evaluation.accuracy,
@@ -89,7 +89,7 @@ def describe(
         "classes": _by_class(np.array(evaluation.confusion_matrix), classes),
         "curves": _curves(reviews.labels, probabilities, classes),
         "calibration": bins,
-        "calibration_error": error,
+        "calibration_error": evaluation.calibration_error,
         "lengths": curves.by_length(reviews.lengths, correct),
     }
 
