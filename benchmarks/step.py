@@ -13,11 +13,11 @@ with commands.quiet_imports():
     import keras
     import tensorflow as tf
 
-    from model import config, fast_lstm, lstm, train
+    from model import config, fast_lstm, flags, lstm, train
 
 REVIEWS_PER_CLASS = 2_500  # of the first two classes of train, so that five rounds take a minute
 
-NETWORK, TRAINING = train.settings(train.parse_args(["--records=", "--model_dir="]))
+NETWORK, TRAINING = flags.settings(train.parse_args(["--records=", "--model_dir="]))
 
 
 def contenders(

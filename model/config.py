@@ -156,6 +156,26 @@ def check(network: Network, training: Training) -> None:
         )
 
 
+def describe(manifest: contract.Manifest, network: Network, training: Training) -> Config:
+    """Returns the settings of a model for a dataset; it has no more tokens than the vocabulary.
+
+    Raises:
+      BadInput: if the dataset was cut below the size of the network, or has nothing to choose a
+        threshold by.
+    """
+    check_fits(manifest, network)
+    if training.choose_threshold and (
+        contract.VALIDATION not in manifest.splits or len(manifest.classes) != 2
+    ):
+        raise commands.BadInput(
+            "--choose_threshold needs two classes and a validation split: preprocess with "
+            "--validation 0.1, say"
+        )
+    max_tokens = min(network.max_tokens, manifest.vocabulary.size)
+    network = dataclasses.replace(network, max_tokens=max_tokens)
+    return Config(network, training, manifest.classes, manifest.vocabulary, manifest.sha256)
+
+
 def check_fits(manifest: contract.Manifest, network: Network) -> None:
     """Raises `BadInput` if the records were cut below what the network takes.
 

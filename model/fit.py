@@ -1,45 +1,78 @@
 """The training itself: steps, epochs, when to stop, and what to do if it was stopped."""
 
+import dataclasses
 import math
 import os
 import sys
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from model import checkpoints, config, evaluate, input_pipeline, n_grams, timing
+from model import (
+    checkpoints,
+    config,
+    evaluate,
+    fast_lstm,
+    input_pipeline,
+    lstm,
+    n_grams,
+    timing,
+)
 from pipelines import commands, contract, files, folders
 
 
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A training that came to its end.
+
+    Attributes:
+      model: the network, with the weights of the best epoch.
+      rows: those of train and, if there are any, of validation.
+      history: each epoch's loss and accuracy, by their names in Keras.
+      best_epoch: counted from 1: the last one, or that of the least validation loss.
+    """
+
+    model: keras.Model
+    rows: dict[str, input_pipeline.Rows]
+    history: dict[str, list[float]]
+    best_epoch: int
+
+
 def fit(
-    model: keras.Model,
-    rows: dict[str, input_pipeline.Rows],
+    records_dir: str,
+    manifest: contract.Manifest,
     described: config.Config,
     state_dir: str,
     *,
-    class_examples: dict[str, int],
-    checkpoint_every: int,
-) -> dict[str, Any]:
+    cache: str = "memory",
+    checkpoint_every: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Fitted:
     """Trains on all rows of train each epoch, or goes on where an earlier run was stopped.
 
     Args:
-      model: the compiled network.
-      rows: of train and, if it's to decide when to stop, of validation.
-      described: what is trained, and how.
+      records_dir: the dataset's folder.
+      manifest: what the folder holds.
+      described: what is trained, and how, as `config.describe` returns it.
       state_dir: where the checkpoints and the logs lie.
-      class_examples: how many reviews of train each class has.
+      cache: as in `input_pipeline.read_split`.
       checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
-
-    Returns:
-      `history`, the epochs' loss and accuracy, and `best_epoch`, counted from 1: the one whose
-      weights the model has now.
+      callbacks: more of Keras' callbacks.
 
     Raises:
       BadInput: if another training was stopped here.
       Failure: if the loss isn't finite.
     """
     training = described.training
+    keras.utils.set_random_seed(training.seed)
+    rows = _read(records_dir, manifest, described.network, cache)
+    steps_per_epoch = input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size)
+    model = lstm.build(described.network, len(described.classes))
+    lstm.compile_model(model, training, steps_per_epoch * training.epochs)
+    model.summary()
+    trained = fast_lstm.to_train(model, described.network, training)
+    commands.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     stopper = keras.callbacks.EarlyStopping(
         "val_loss", patience=training.patience, restore_best_weights=True
     )
@@ -47,14 +80,13 @@ def fit(
     files.make_folder(logs_dir)
     saved = checkpoints.Checkpoints(
         state_dir,
-        model,
+        trained,
         stopper,
         described=described,
-        steps_per_epoch=input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size),
+        steps_per_epoch=steps_per_epoch,
         every=checkpoint_every,
     )
     timed = timing.Stopwatch(logs_dir)
-    commands.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     callbacks = [
         keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: _check_finite(logs["loss"])
@@ -62,14 +94,16 @@ def fit(
         keras.callbacks.TensorBoard(logs_dir),
         *([stopper] if contract.VALIDATION in rows else []),
         timed,
+        *callbacks,
         saved,
     ]
+    class_examples = manifest.splits[contract.TRAIN].class_examples
+    class_weight = _class_weight(class_examples) if training.class_weights == "balanced" else None
     try:
-        weights = _class_weight(class_examples) if training.class_weights == "balanced" else None
         first_step = saved.restore()
         if not first_step:
             n_grams.adapt(model, input_pipeline.batches(rows[contract.TRAIN], evaluate.BATCH_SIZE))
-        _fit_from(first_step, model, rows, training, weights, callbacks)
+        _fit_from(first_step, trained, rows, training, class_weight, callbacks)
         _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
     except commands.Failure:
         files.remove_tree(state_dir)  # it would only fail again
@@ -81,7 +115,18 @@ def fit(
         commands.say(
             f"the weights of epoch {best_epoch} are kept: its validation loss is the least"
         )
-    return {"history": saved.history, "best_epoch": best_epoch}
+    return Fitted(model, rows, saved.history, best_epoch)
+
+
+def _read(
+    records_dir: str, manifest: contract.Manifest, network: config.Network, cache: str
+) -> dict[str, input_pipeline.Rows]:
+    size = {"max_tokens": network.max_tokens, "max_len": network.max_len}
+    return {
+        split: input_pipeline.read_split(records_dir, manifest, split, **size, cache=cache)
+        for split in (contract.TRAIN, contract.VALIDATION)
+        if split in manifest.splits
+    }
 
 
 def _fit_from(

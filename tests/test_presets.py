@@ -4,14 +4,14 @@ import pytest
 import tiny_dataset
 from test_train import SMALL, read_json
 
-from model import presets, train
+from model import flags, presets, train
 from pipelines import commands
 
 PATHS = ["--records=r", "--model_dir=m"]
 
 
-def parse(*flags):
-    return train.settings(train.parse_args([*PATHS, *flags]))
+def parse(*given):
+    return flags.settings(train.parse_args([*PATHS, *given]))
 
 
 def test_without_a_preset_the_network_is_the_tutorials():
