@@ -26,7 +26,7 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train evaluate report score predict verify inspect bench test \
+.PHONY: help setup lock data sample preprocess train tune evaluate report score predict verify inspect bench test \
   tensorboard audit soak lint clean
 
 help:  ## List the targets.
@@ -54,7 +54,7 @@ $(STAMP): requirements.lock setup.py
 
 lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions it allows.
 	$(VENV)/bin/uv pip compile --upgrade --universal --generate-hashes --no-header \
-	  --python-version 3.11 --extra dev --extra report --quiet setup.py -o requirements.lock
+	  --python-version 3.11 --extra dev --extra report --extra tune --quiet setup.py -o requirements.lock
 
 data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file.tar.gz takes a local file.
 	@$(RUN) pipelines.dataset --output data/aclImdb $(if $(ARCHIVE),--archive "$$ARCHIVE") $(ARGS)
@@ -92,6 +92,16 @@ endif
 
 train: records  ## RECORDS -> a model in MODEL_DIR, preprocessing first if need be; PRESET=tuned.
 	@$(RUN) model.train $(if $(PRESET),--preset "$$PRESET") --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
+
+# Trials are judged on a validation split: unless RECORDS are named, they get records that have one.
+TUNE := $(if $(filter file,$(origin OUTPUT)),out/$(NAME)/tune,$(OUTPUT))
+TRIED := $(if $(filter file,$(origin RECORDS)),$(TUNE)/records,$(RECORDS))
+export TUNE TRIED
+
+tune: input  ## Search for the best settings; ARGS="--over lstm_units=32,64 dropout=0..0.5 --trials 20".
+	@$(if $(filter file,$(origin RECORDS)),$(RUN) pipelines.preprocess --if_needed --validation 0.2 \
+	  --input "$$INPUT" --output "$$TRIED" --runner "$(RUNNER)",:)
+	@$(RUN) model.tune $(if $(PRESET),--preset "$$PRESET") --records "$$TRIED" --output "$$TUNE" $(ARGS)
 
 evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
 	@$(RUN) model.evaluate --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)

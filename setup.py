@@ -31,6 +31,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]==2.21.*"],
         # Extra, so that Beam's workers, which install this package, go without.
         "report": ["jinja2>=3.1", "matplotlib>=3.10"],
+        "tune": ["optuna==5.0.*"],
         "dev": ["build", "hypothesis>=6", "playwright", "pytest>=8", "ruff", "uv"],
     },
 )

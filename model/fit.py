@@ -47,6 +47,7 @@ def fit(
     *,
     cache: str = "memory",
     checkpoint_every: int = 0,
+    show_network: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Fitted:
     """Trains on all rows of train each epoch, or goes on where an earlier run was stopped.
@@ -58,6 +59,7 @@ def fit(
       state_dir: where the checkpoints and the logs lie.
       cache: as in `input_pipeline.read_split`.
       checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
+      show_network: print the layers of the network.
       callbacks: more of Keras' callbacks.
 
     Raises:
@@ -70,7 +72,8 @@ def fit(
     steps_per_epoch = input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size)
     model = lstm.build(described.network, len(described.classes))
     lstm.compile_model(model, training, steps_per_epoch * training.epochs)
-    model.summary()
+    if show_network:
+        model.summary()
     trained = fast_lstm.to_train(model, described.network, training)
     commands.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     stopper = keras.callbacks.EarlyStopping(

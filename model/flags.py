@@ -46,6 +46,17 @@ def settings(args: argparse.Namespace) -> tuple[config.Network, config.Training]
     return network, training
 
 
+def preset(network: config.Network, training: config.Training) -> str:
+    """Returns the content of a preset file that gives just these settings."""
+    lines = []
+    for name, value in {**vars(network), **vars(training)}.items():
+        if isinstance(value, bool):
+            lines.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            lines.append(f"--{name} {value}")
+    return "\n".join(lines) + "\n"
+
+
 def _add_preset(flags: commands.ArgumentParser) -> None:
     names = ", ".join(presets.names())
     flags.add_argument(

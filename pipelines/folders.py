@@ -357,6 +357,32 @@ def _refused(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def kept_folder(path: str, *, holds: str) -> Iterator[None]:
+    """Makes a folder that run after run adds to, or takes it up; no other run may meanwhile.
+
+    Args:
+      path: the folder, on this machine.
+      holds: a regular expression that matches the name of each file or folder that may be there.
+
+    Raises:
+      BadInput: if it can't be written, another run is at it, or it holds something else.
+    """
+    check_local(path)
+    with contextlib.ExitStack() as stack:
+        with _refused(path):
+            os.makedirs(path, exist_ok=True)
+            stack.enter_context(_locked(path))
+        for name in os.listdir(path):
+            if not re.fullmatch(holds, name):
+                raise commands.BadInput(
+                    f"{path} holds {name}, which is of something else: name a new or an empty "
+                    "folder"
+                )
+        with _disk_errors_told(path):
+            yield
+
+
+@contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
     """Holds the lock on making a folder; it ends with the process, however that ends.
 

@@ -1,0 +1,98 @@
+"""What each change from the tutorial's network to the tuned one gives, on the validation split.
+
+    python -m benchmarks.changes --records DIR
+
+A trial that is done isn't done again: a run that was stopped goes on.
+"""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+import tempfile
+
+from benchmarks import run
+from model import config, flags
+from pipelines import commands, contract
+
+RESULTS = pathlib.Path(__file__).with_suffix(".json")
+
+# As the tuned preset has it, but for scores, dropout, and the number of tokens.
+PIECES = """--max_len 1000 --piece_len 50 --pooling max_mean --embedding_dim 16 --lstm_units 32
+  --dense_units 0 --bucket_by_length --batch_size 64 --learning_rate 0.004 --decay cosine
+  --epochs 6"""
+DROPOUT = "--embedding_dropout 0.2 --dense_dropout 0.3"
+
+# Flags by what they change. The first ones add up; the others are the tuned preset but for one.
+CHANGES = {
+    "the tutorial's network": "",
+    "whole reviews, 50 tokens at a time; all outputs count": PIECES,
+    "and 20,000 tokens": f"{PIECES} --max_tokens 20000",
+    "and dropout": f"{PIECES} --max_tokens 20000 {DROPOUT}",
+    "and scores of words and pairs: tuned": "--preset tuned",
+    "tuned, but no word is embedded": "--preset tuned --embedding_tokens 2",
+    "tuned, but every word is embedded": "--preset tuned --embedding_tokens 0",
+    "tuned, but the learning rate stays": "--preset tuned --decay none",
+}
+
+
+def main(argv: list[str]) -> None:
+    parser = commands.ArgumentParser(
+        prog="benchmarks.changes",
+        description="Tries the changes that make the tuned preset, each with several seeds.",
+    )
+    add = parser.add_argument
+    add("--records", required=True, metavar="DIR", help="of preprocess --validation 0.2")
+    add("--seeds", type=commands.number(least=1), default=3, help="trainings of each")
+    add("--output", type=pathlib.Path, default=RESULTS, metavar="FILE", help="the file to write")
+    args = parser.parse_args(argv)
+    manifest = contract.read_manifest(args.records)
+    try:
+        results = json.loads(args.output.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        results = {"manifest_sha256": manifest.sha256, "machine": run.machine(), "trials": {}}
+    if results["manifest_sha256"] != manifest.sha256:
+        raise commands.BadInput(f"{args.output} is of other records: name another --output")
+    for seed in range(args.seeds):
+        for name, changed in CHANGES.items():
+            trials = results["trials"].setdefault(name, {})
+            if str(seed) not in trials:
+                print(f"seed {seed}: {name}", flush=True)
+                described = _described(manifest, f"{changed} --seed {seed}".split())
+                trials[str(seed)] = _try(args.records, manifest, described)
+                args.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(table(results))
+
+
+def _described(manifest: contract.Manifest, given: list[str]) -> config.Config:
+    parser = commands.ArgumentParser(prog="benchmarks.changes")
+    return config.describe(manifest, *flags.settings(flags.parse_args(parser, given)))
+
+
+def _try(records_dir: str, manifest: contract.Manifest, described: config.Config) -> dict:
+    with commands.quiet_imports():
+        from model import trial
+
+    trial.check(manifest)
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = trial.run(records_dir, manifest, described, f"{folder}/trial")
+    return dataclasses.asdict(outcome)
+
+
+def table(results: dict) -> str:
+    """Returns the results as Markdown: means over the seeds, and the least and greatest."""
+    lines = ["| network | accuracy | least to most | loss | epoch |", "|---|--:|--:|--:|--:|"]
+    for name, trials in results["trials"].items():
+        outcomes = list(trials.values())
+        columns = ("val_accuracy", "val_loss", "best_epoch")
+        accuracy, loss, epoch = ([outcome[key] for outcome in outcomes] for key in columns)
+        lines.append(
+            f"| {name} | {statistics.mean(accuracy):.4f} "
+            f"| {min(accuracy):.4f} to {max(accuracy):.4f} | {statistics.mean(loss):.4f} "
+            f"| {', '.join(map(str, epoch))} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    commands.run(main)
