@@ -5,8 +5,8 @@ import pytest
 from tiny_tree import write
 
 import pipelines.preprocess
-from benchmarks import cost, feed, plain_tft, preprocess, run, score, step
-from model import train
+from benchmarks import changes, cost, feed, plain_tft, preprocess, run, score, step
+from model import flags, train
 from pipelines import commands, reviews
 
 # One line a review, and no two reviews alike.
@@ -142,15 +142,15 @@ def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("given", "message"),
     [
         (["--only=speed"], "--only speed: the parts are scale, preprocess, score, feed"),
         (["--input=nowhere"], "no input folder nowhere"),
     ],
 )
-def test_bad_input_is_refused(tmp_path, flags, message):
+def test_bad_input_is_refused(tmp_path, given, message):
     with pytest.raises(commands.BadInput, match=message):
-        run.main([*flags, "--output", str(tmp_path / "results.json")])
+        run.main([*given, "--output", str(tmp_path / "results.json")])
     assert not list(tmp_path.iterdir())
 
 
@@ -163,11 +163,11 @@ def test_scores_that_differ_are_not_compared():
 
 
 def test_keras_gives_the_scores_of_this_project(datasets, tmp_path):
-    flags = ["--records", str(datasets / "ours"), "--model_dir", str(tmp_path / "model")]
-    train.main([*flags, "--epochs=1", "--lstm_units=2"])
-    texts = ["--input", str(datasets / "in"), *flags[2:]]
+    folders = ["--records", str(datasets / "ours"), "--model_dir", str(tmp_path / "model")]
+    train.main([*folders, "--epochs=1", "--lstm_units=2"])
+    texts = ["--input", str(datasets / "in"), *folders[2:]]
     ours, _ = score.run(["pipelines.score", *texts], str(tmp_path))
-    theirs, _ = score.run(["benchmarks.keras_predict", *texts, *flags[:2]], str(tmp_path))
+    theirs, _ = score.run(["benchmarks.keras_predict", *texts, *folders[:2]], str(tmp_path))
     assert score.check_same(ours, theirs) == 7
 
 
@@ -193,3 +193,42 @@ def test_a_folder_too_small_for_the_fit_is_refused(tmp_path):
     write(tmp_path, TREE)
     with pytest.raises(commands.BadInput, match="has 4 reviews of train: the fit needs 10,000"):
         cost.main(["--input", str(tmp_path)])
+
+
+def test_changes_are_tried_with_every_seed_once_and_their_means_are_told(
+    datasets, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(changes, "CHANGES", {"as it was": "", "two ways": "--bidirectional"})
+    tried = []
+
+    def outcome(records_dir, manifest, described):
+        seed, both = described.training.seed, described.network.bidirectional
+        tried.append((both, seed))
+        return {
+            "val_accuracy": 0.7 + both / 10 + seed / 50,
+            "val_loss": 0.5,
+            "best_epoch": 2 + seed,
+        }
+
+    monkeypatch.setattr(changes, "_try", outcome)
+    given = ["--records", str(datasets / "ours"), "--output", str(tmp_path / "changes.json")]
+    changes.main([*given, "--seeds=1"])
+    changes.main([*given, "--seeds=3"])
+    assert tried == [(both, seed) for seed in range(3) for both in (False, True)]
+    *_, first, second = capsys.readouterr().out.splitlines()
+    assert first == "| as it was | 0.7200 | 0.7000 to 0.7400 | 0.5000 | 2, 3, 4 |"
+    assert second == "| two ways | 0.8200 | 0.8000 to 0.8400 | 0.5000 | 2, 3, 4 |"
+
+
+def test_changes_of_other_records_are_not_mixed(datasets, tmp_path):
+    (tmp_path / "changes.json").write_text('{"manifest_sha256": "0", "trials": {}}')
+    given = ["--records", str(datasets / "ours"), "--output", str(tmp_path / "changes.json")]
+    with pytest.raises(commands.BadInput, match="is of other records"):
+        changes.main(given)
+
+
+@pytest.mark.parametrize("given", changes.CHANGES.values())
+def test_every_change_is_one_of_flags_that_go_together(given):
+    parser = commands.ArgumentParser(prog="test")
+    network, _ = flags.settings(flags.parse_args(parser, given.split()))
+    assert network.max_tokens in (1000, 20000)

@@ -31,6 +31,12 @@ def test_flags_win_over_a_file_and_a_file_over_the_tutorial(tmp_path):
     assert parse("--preset", str(mine))[1].epochs == 3
 
 
+def test_settings_written_as_a_preset_are_read_again(tmp_path):
+    settings = parse("--preset=tuned", "--bidirectional", "--learning_rate=1e-05", "--epochs=9")
+    (tmp_path / "mine.txt").write_text(flags.preset(*settings))
+    assert parse(f"--preset={tmp_path / 'mine.txt'}") == settings
+
+
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_that_comes_along_can_be_used(name):
     assert train.parse_args([*PATHS, "--preset", name]).preset == name
