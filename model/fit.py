@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from model import (
     checkpoints,
@@ -17,6 +18,7 @@ from model import (
     input_pipeline,
     lstm,
     n_grams,
+    replicas,
     timing,
 )
 from pipelines import commands, contract, files, folders
@@ -47,6 +49,7 @@ def fit(
     *,
     cache: str = "memory",
     checkpoint_every: int = 0,
+    gpus: int = 1,
     show_network: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Fitted:
@@ -59,22 +62,28 @@ def fit(
       state_dir: where the checkpoints and the logs lie.
       cache: as in `input_pipeline.read_split`.
       checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
+      gpus: how many of the machine's GPUs share each batch.
       show_network: print the layers of the network.
       callbacks: more of Keras' callbacks.
 
     Raises:
-      BadInput: if another training was stopped here.
+      BadInput: if another training was stopped here, or there are fewer GPUs.
       Failure: if the loss isn't finite.
     """
+    replicas.check_alone()
     training = described.training
     keras.utils.set_random_seed(training.seed)
     rows = _read(records_dir, manifest, described.network, cache)
     steps_per_epoch = input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size)
+    num_steps = steps_per_epoch * training.epochs
     model = lstm.build(described.network, len(described.classes))
-    lstm.compile_model(model, training, steps_per_epoch * training.epochs)
+    lstm.compile_model(model, training, num_steps)
     if show_network:
         model.summary()
-    trained = fast_lstm.to_train(model, described.network, training)
+    if gpus == 1:
+        trained = fast_lstm.to_train(model, described.network, training)
+    else:
+        trained = replicas.to_train(described, num_steps, gpus)
     commands.say(", ".join(f"{split}: {of.number:,} reviews" for split, of in rows.items()))
     stopper = keras.callbacks.EarlyStopping(
         "val_loss", patience=training.patience, restore_best_weights=True
@@ -100,13 +109,16 @@ def fit(
         *callbacks,
         saved,
     ]
-    class_examples = manifest.splits[contract.TRAIN].class_examples
-    class_weight = _class_weight(class_examples) if training.class_weights == "balanced" else None
+    weights = None
+    if training.class_weights == "balanced":
+        weights = _class_weights(manifest.splits[contract.TRAIN].class_examples)
     try:
         first_step = saved.restore()
         if not first_step:
             n_grams.adapt(model, input_pipeline.batches(rows[contract.TRAIN], evaluate.BATCH_SIZE))
-        _fit_from(first_step, trained, rows, training, class_weight, callbacks)
+            trained.set_weights(model.get_weights())  # on several GPUs it has its own
+        _fit_from(first_step, trained, rows, training, weights, callbacks)
+        model.set_weights(trained.get_weights())
         _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
     except commands.Failure:
         files.remove_tree(state_dir)  # it would only fail again
@@ -137,39 +149,40 @@ def _fit_from(
     model: keras.Model,
     rows: dict[str, input_pipeline.Rows],
     training: config.Training,
-    class_weight: dict[int, float] | None,
+    class_weights: list[float] | None,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
     steps_per_epoch = input_pipeline.num_batches(rows[contract.TRAIN], training.batch_size)
+    batches = input_pipeline.shuffled_batches(
+        rows[contract.TRAIN],
+        training.batch_size,
+        seed=training.seed,
+        first_step=first_step,
+        by_length=training.bucket_by_length,
+    )
+    if class_weights:
+        batches = batches.map(lambda *rows: (*rows, tf.gather(class_weights, rows[1])))
     validation_batches = None
     if contract.VALIDATION in rows:
-        validation_batches = input_pipeline.batches(rows[contract.VALIDATION], evaluate.BATCH_SIZE)
+        validation_batches = replicas.share_out(
+            input_pipeline.batches(rows[contract.VALIDATION], evaluate.BATCH_SIZE), model
+        )
     model.fit(
-        input_pipeline.shuffled_batches(
-            rows[contract.TRAIN],
-            training.batch_size,
-            seed=training.seed,
-            first_step=first_step,
-            by_length=training.bucket_by_length,
-        ),
+        replicas.share_out(batches, model),
         initial_epoch=first_step // steps_per_epoch,
         epochs=training.epochs,
         steps_per_epoch=steps_per_epoch,
         validation_data=validation_batches,
         shuffle=False,  # the rows are
-        class_weight=class_weight,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
     )
 
 
-def _class_weight(class_examples: dict[str, int]) -> dict[int, float]:
+def _class_weights(class_examples: dict[str, int]) -> list[float]:
     """Returns what a review of each label counts, so that all classes do alike; 1 on average."""
     total, num_classes = sum(class_examples.values()), len(class_examples)
-    return {
-        label: total / (num_classes * number)
-        for label, number in enumerate(class_examples.values())
-    }
+    return [total / (num_classes * number) for number in class_examples.values()]
 
 
 def _check_finite(value: float) -> None:

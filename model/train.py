@@ -32,6 +32,7 @@ def train(
     training: config.Training,
     cache: str,
     checkpoint_every: int = 0,
+    gpus: int = 1,
     resume: bool = True,
     verify: bool = True,
 ) -> None:
@@ -47,12 +48,13 @@ def train(
       training: how to train it.
       cache: as in `input_pipeline.read_split`.
       checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
+      gpus: how many of the machine's GPUs share each batch.
       resume: go on with a training that was stopped.
       verify: whether all files of the dataset must be as they were written.
 
     Raises:
-      BadInput: if there is no whole dataset, it was cut below the size of the network, or another
-        training was stopped here.
+      BadInput: if there is no whole dataset, it was cut below the size of the network, another
+        training was stopped here, or there are fewer GPUs.
       Failure: if the loss isn't finite.
     """
     folders.check_path(folders.real(model_dir))
@@ -73,6 +75,7 @@ def train(
             state_dir,
             cache=cache,
             checkpoint_every=checkpoint_every,
+            gpus=gpus,
         )
         model, rows = fitted.model, fitted.rows
         if training.choose_threshold:
@@ -162,6 +165,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         metavar="STEPS",
         help="how often to save what a stopped training goes on from; 0: at the end of each epoch",
     )
+    add("--gpus", type=commands.number(least=1), default=1, help="how many share each batch")
     add("--no_resume", dest="resume", action="store_false", help="start anew, whatever was stopped")
     add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
     add("--no_verify", action="store_true", help=commands.NO_VERIFY)
@@ -178,6 +182,7 @@ def main(argv: list[str]) -> None:
         training=training,
         cache=args.cache,
         checkpoint_every=args.checkpoint_every,
+        gpus=args.gpus,
         resume=args.resume,
         verify=not args.no_verify,
     )

@@ -1,0 +1,93 @@
+"""Training on several GPUs of a machine: each has a replica of the network and a share of a batch.
+
+Keras and TensorFlow's MirroredStrategy do it. What they leave to do: all shares of a batch have to
+be of one size, since each replica takes the mean of its own; and it's the gradient of the whole
+batch that is to be clipped.
+"""
+
+import keras
+import tensorflow as tf
+
+from model import config, lstm
+from pipelines import commands
+
+
+def to_train(described: config.Config, num_steps: int, gpus: int) -> keras.Model:
+    """Returns a network to call `fit` on with batches of `share_out`.
+
+    Args:
+      described: what is trained, and how.
+      num_steps: of the whole training.
+      gpus: how many replicas there are to be.
+
+    Raises:
+      BadInput: if the machine has fewer GPUs.
+    """
+    found = devices()
+    if gpus > len(found):
+        raise commands.BadInput(f"--gpus {gpus}: TensorFlow finds {len(found)} on this machine")
+    # Gradients are few, and mostly rows of the embedding: they don't need collective operations,
+    # which, moreover, fail on CPUs if such rows differ in number.
+    strategy = tf.distribute.MirroredStrategy(found[:gpus], tf.distribute.ReductionToOneDevice())
+    with strategy.scope():
+        model = lstm.build(described.network, len(described.classes))
+        lstm.compile_model(model, described.training, num_steps)
+        adam = _Adam.from_config(model.optimizer.get_config())
+        adam.build(model.trainable_variables)
+        model.compile(adam, model.loss, metrics=["accuracy"])
+    return model
+
+
+def check_alone() -> None:
+    """Raises `BadInput` if TF_CONFIG would have several machines train."""
+    cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+    workers = sum(cluster.num_tasks(job) for job in cluster.jobs if job in ("chief", "worker"))
+    if workers > 1:
+        raise commands.BadInput(
+            f"TF_CONFIG names {workers} workers, but Keras can't train on several: unset it"
+        )
+
+
+def devices() -> list[str]:
+    """Returns the names of the machine's GPUs."""
+    return [device.name for device in tf.config.list_logical_devices("GPU")]
+
+
+def share_out(batches: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:
+    """Makes all batches come out even for a network's replicas, if it has several.
+
+    Where rows lack, some are taken twice, and count once; but Keras' metrics count them twice.
+
+    Args:
+      batches: of (tokens <int32>[batch_size, length], labels <int64>[batch_size]) and, perhaps,
+        weights <float32>[batch_size].
+      model: the network.
+
+    Returns:
+      Such batches, with weights. The mean of the replicas' weighted means is that of a batch.
+    """
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if replicas == 1:
+        return batches
+
+    def fill(tokens: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | float = 1.0):
+        number = tf.size(labels)
+        places = tf.range(-(-number // replicas) * replicas)
+        scale = tf.cast(tf.size(places) / number, tf.float32)
+        counted = tf.where(places < number, scale, 0.0)
+        rows = places % number
+        weights = tf.gather(tf.broadcast_to(weights, [number]), rows)
+        return tf.gather(tokens, rows), tf.gather(labels, rows), weights * counted
+
+    return batches.map(fill)
+
+
+class _Adam(keras.optimizers.Adam):
+    """Clips gradients once they are summed."""
+
+    def _clip_gradients(self, grads: list) -> list:
+        return grads
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: list) -> list:
+        grads, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
+        return list(zip(super()._clip_gradients(grads), variables, strict=True))
