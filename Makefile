@@ -142,8 +142,9 @@ BENCH_INPUT := $(or $(filter-out file,$(origin INPUT)),$(filter data/aclImdb,$(I
 bench: $(STAMP)  ## Time INPUT, or a large sample, side by side with what one would otherwise run.
 	@$(RUN) benchmarks.run $(if $(BENCH_INPUT),--input "$$INPUT") $(ARGS)
 
-test: $(STAMP)  ## Run all tests.
-	@$(RUN) pytest $(ARGS)
+# A file's tests stay together: they share what takes long to make.
+test: $(STAMP)  ## Run all tests, on up to eight cores.
+	@$(RUN) pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 # A package that the service doesn't know is an error: nothing passes unlooked at.
 AUDIT := $(VENV)/bin/uv tool run --quiet pip-audit@2.10.1 --requirement requirements.lock \
