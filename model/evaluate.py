@@ -8,13 +8,9 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rich
-import rich.markup
-import rich.progress
-import rich.table
 
 from model import config, curves
-from pipelines import commands, contract, files
+from pipelines import commands, contract, files, terminal
 
 if TYPE_CHECKING:
     import keras
@@ -59,10 +55,9 @@ def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndar
     from model import input_pipeline
 
     batches = input_pipeline.batches(rows, BATCH_SIZE)
-    results = [
-        (labels, model.predict_on_batch(tokens))
-        for tokens, labels in rich.progress.track(batches, "Evaluating")
-    ]
+    total = input_pipeline.num_batches(rows, BATCH_SIZE)
+    with terminal.tracked(batches, "evaluating", total) as shown:
+        results = [(labels, model.predict_on_batch(tokens)) for tokens, labels in shown]
     labels, outputs = (np.concatenate(parts) for parts in zip(*results, strict=True))
     return labels, outputs
 
@@ -98,15 +93,17 @@ def compare(
 
 def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
     """Prints an evaluation."""
-    names = [rich.markup.escape(commands.one_line(name)) for name in classes]
-    table = rich.table.Table("class", *(f"taken for {name}" for name in names))
-    for name, counts in zip(names, evaluation.confusion_matrix, strict=True):
-        table.add_row(name, *(f"{count:,}" for count in counts))
+    terminal.show(
+        ("class", *(f"taken for {name}" for name in classes)),
+        (
+            (name, *counts)
+            for name, counts in zip(classes, evaluation.confusion_matrix, strict=True)
+        ),
+    )
     commands.say(
         f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}, "
         f"calibration error {evaluation.calibration_error:.4f}"
     )
-    rich.print(table)
 
 
 def load_model(model_dir: str, settings: config.Config) -> "keras.Model":

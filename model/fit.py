@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import sys
 from collections.abc import Sequence
 
 import keras
@@ -21,7 +20,7 @@ from model import (
     replicas,
     timing,
 )
-from pipelines import commands, contract, files, folders
+from pipelines import commands, contract, files, folders, terminal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +174,7 @@ def _fit_from(
         validation_data=validation_batches,
         shuffle=False,  # the rows are
         callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
+        verbose=1 if terminal.in_colours() else 2,  # a bar of Keras' colours, or a line an epoch
     )
 
 

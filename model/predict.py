@@ -1,5 +1,6 @@
 """Scores texts with a trained model, from its SavedModel alone."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model import config
-from pipelines import commands
+from pipelines import commands, terminal
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -67,20 +68,42 @@ def show(
     as_json: bool = False,
     verify: bool = True,
     batch_size: int = BATCH_SIZE,
-) -> None:
+) -> dict[str, int]:
     """Prints a line for each text: a JSON object, or score, label, text.
 
     With three or more classes the score is that of the label.
+
+    Returns:
+      How many texts got each label.
     """
     classes = config.read(model_dir, verify=verify).classes
+    counts = dict.fromkeys(classes, 0)
     width = max(len(commands.one_line(name)) for name in classes)
     for row in predictions(model_dir, texts, batch_size):
+        counts[row["label"]] += 1
         if as_json:
             commands.say(_to_json(row))
             continue
         score = row["score"] if "score" in row else max(row["scores"])
         label = commands.one_line(row["label"])
         commands.say(f"{score:.4f}  {label:<{width}}  {row['text']}")
+    return counts
+
+
+def _typed() -> Iterator[bytes]:
+    """Yields each line as it's typed, but for empty ones, until Ctrl-D."""
+    prompt = ""
+    if sys.stdout.isatty():  # else it would stand among the scores
+        prompt = "> "
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401, by which `input` has arrows edit the line
+    sys.stdin.reconfigure(errors="surrogateescape")
+    with contextlib.suppress(EOFError):
+        while True:
+            if text := input(prompt):
+                yield os.fsencode(text)
+    if prompt:
+        commands.say("")  # ends the prompt's line
 
 
 def _to_json(row: dict[str, Any]) -> str:
@@ -103,14 +126,16 @@ def main(argv: list[str]) -> None:
         texts = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
         if sys.stdin.isatty():  # who types wants to see each score at once
             sys.stderr.write("type a text and press Enter; end with Ctrl-D\n")
-            batch_size = 1
-    show(
+            texts, batch_size = _typed(), 1
+    counts = show(
         args.model_dir,
         texts,
         as_json=args.json,
         verify=not args.no_verify,
         batch_size=batch_size,
     )
+    if sys.stdout.isatty() and sum(counts.values()) > 1:  # a pipe gets a line a text, no more
+        terminal.show(("label", "texts"), counts.items())
 
 
 if __name__ == "__main__":

@@ -86,11 +86,17 @@ def train(
         vocabulary = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
         logs.write(f"{state_dir}/{folders.LOGS}", model, rows[contract.TRAIN], vocabulary)
         contract.check_unchanged(records_dir, manifest)
-        metrics = {"history": fitted.history, "best_epoch": fitted.best_epoch, "test": test}
+        metrics = {
+            "history": fitted.history,
+            "best_epoch": fitted.best_epoch,
+            "test": dataclasses.asdict(test) if test else None,
+        }
         _write(new, model, transform, described, metrics)
         files.rename(f"{state_dir}/{folders.LOGS}", f"{new}/{folders.LOGS}")
         folders.write_sums(new)
     files.remove_tree(state_dir)
+    if test:
+        evaluate.show(test, manifest.classes)
     commands.say(f"wrote {model_dir}")
 
 
@@ -99,7 +105,7 @@ def _evaluate(
     records_dir: str,
     manifest: contract.Manifest,
     described: config.Config,
-) -> dict[str, Any] | None:
+) -> evaluate.Evaluation | None:
     """Evaluates on the test split, if the dataset has one."""
     from model import input_pipeline
 
@@ -113,11 +119,9 @@ def _evaluate(
         max_tokens=described.network.max_tokens,
         max_len=described.network.max_len,
     )
-    evaluation = evaluate.evaluate(
+    return evaluate.evaluate(
         model, rows, num_classes=len(manifest.classes), threshold=described.threshold
     )
-    evaluate.show(evaluation, manifest.classes)
-    return dataclasses.asdict(evaluation)
 
 
 def _write(

@@ -13,12 +13,8 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-import rich
-import rich.box
-import rich.table
-
 from model import config, flags, space
-from pipelines import commands, contract, files, folders
+from pipelines import commands, contract, files, folders, terminal
 
 if TYPE_CHECKING:
     import optuna
@@ -62,7 +58,8 @@ def search(searched: space.Space, records_dir: str, output: str, *, trials: int)
         for number in range(len(_done(study)) + 1, most + 1):
             study.sampler = _sampler(searched, number)
             folder = os.path.join(output, TRIALS, f"{number:03}")
-            rich.print(f"\n[bold]trial {number} of {most}[/bold]")
+            commands.say("")
+            commands.say(f"trial {number} of {most}")
             study.optimize(functools.partial(_try, searched, records_dir, folder), n_trials=1)
             _write(output, searched, study)
         _show(output, searched, study)
@@ -192,17 +189,13 @@ def _write(output: str, searched: space.Space, study: "optuna.Study") -> None:
 def _show(output: str, searched: space.Space, study: "optuna.Study") -> None:
     """Prints the best trials, and where the rest stands."""
     rows = _rows(searched, study)
-    table = rich.table.Table(box=rich.box.SIMPLE)
-    for name in ("trial", "val_loss", "val_accuracy", "epoch"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("settings")
+    shown = []
     for row in rows[:SHOWN]:
         result = (row["val_loss"], *(row[name] for name in OUTCOME[:2]))
-        shown = ("stopped" if value is None else _shown(value) for value in result)
-        table.add_row(
-            str(row["trial"]), *shown, _named({name: row[name] for name in searched.over})
-        )
-    rich.print(table)
+        settings = _named({name: row[name] for name in searched.over})
+        told = ("stopped" if value is None else _shown(value) for value in result)
+        shown.append((str(row["trial"]), settings, *told))
+    terminal.show(("trial", "settings", "val_loss", "val_accuracy", "epoch"), shown, words=2)
     commands.say(f"all {len(rows)} trials: {os.path.join(output, TABLE)}")
     commands.say(f"the best one's settings: {os.path.join(output, BEST)}, for PRESET or --preset")
 

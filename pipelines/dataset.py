@@ -1,5 +1,6 @@
 """Downloads the IMDb reviews, or takes a local archive, and unpacks it: `make data`."""
 
+import contextlib
 import dataclasses
 import gzip
 import http.client
@@ -9,10 +10,9 @@ import shutil
 import tarfile
 import urllib.request
 import zlib
+from typing import IO
 
-from rich import progress
-
-from pipelines import commands, contract, files, folders
+from pipelines import commands, contract, files, folders, terminal
 
 TIMEOUT_S = 30  # for the connection and for each read, not for the whole download
 # Text packs to a third or a tenth. Small archives may be of a few files that repeat themselves.
@@ -78,12 +78,11 @@ def _download(archive: Archive, partial: str) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
-            missing = archive.size - start if resumed else archive.size
             with (
-                progress.wrap_file(response, missing, description="Downloading") as body,
                 open(partial, "ab" if resumed else "wb") as file,
+                _show("downloading", file, archive.size),
             ):
-                shutil.copyfileobj(body, file)
+                shutil.copyfileobj(response, file)
         size = os.path.getsize(partial)
         if size < archive.size:
             raise ConnectionError(f"it ended after {size} of {archive.size} bytes")
@@ -93,6 +92,11 @@ def _download(archive: Archive, partial: str) -> bool:
             "to resume, or get the file elsewhere and run `make data ARCHIVE=path/to/file.tar.gz`"
         ) from None
     return resumed
+
+
+def _show(what: str, file: IO[bytes], size: int) -> contextlib.AbstractContextManager[None]:
+    """Shows how far into a file of so many bytes its reader or writer is."""
+    return terminal.progress(lambda: (what, file.tell(), size), of_bytes=True)
 
 
 def unpack(path: str, output: str) -> int:
@@ -126,12 +130,14 @@ def unpack(path: str, output: str) -> int:
 
 
 def _extract(path: str, folder: str) -> None:
+    size = os.path.getsize(path)
     try:
         with (
-            progress.open(path, "rb", description="Unpacking") as file,
+            open(path, "rb") as file,
+            _show("unpacking", file, size),
             tarfile.open(fileobj=file, tarinfo=_Header) as tar,
         ):
-            tar.extractall(folder, filter=_Limited(os.path.getsize(path)))
+            tar.extractall(folder, filter=_Limited(size))
     except (
         tarfile.TarError,
         gzip.BadGzipFile,
@@ -223,7 +229,11 @@ def main(argv: list[str]) -> None:
     if not args.archive:
         fetch(IMDB, archive)
     commands.say(f"{archive}: SHA-256 {files.sha256(archive)}")
-    commands.say(f"{args.output}: {unpack(archive, output):,} files")
+    number = unpack(archive, output)
+    from pipelines import summary  # here, since it takes a while
+
+    summary.show_files(output)
+    commands.say(f"{args.output}: {number:,} files")
 
 
 if __name__ == "__main__":

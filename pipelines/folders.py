@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 
-from pipelines import commands, files
+from pipelines import commands, files, terminal
 
 # In datasets and models alike.
 SUMS = "SHA256SUMS"  # of all files of the folder, in the form of coreutils' sha256sum
@@ -104,19 +104,30 @@ def find_damage(folder: str) -> str | None:
     path = os.path.join(folder, SUMS)
     try:
         sums, found = _parse_sums(files.read_text(path)), set(_files(folder))
-        for name in sorted(sums.keys() | found):
-            path = os.path.join(folder, name)
-            if name not in sums:
-                return f"{path} doesn't stand in {SUMS} (if it's your own, move it elsewhere)"
-            if name not in found or not files.is_file(path):
-                return f"{path} is missing, but stands in {SUMS}"
-            if files.sha256(path) != sums[name]:
-                return f"{path} isn't what it was when {SUMS} was written"
+        with _show_hashing(folder, found):
+            for name in sorted(sums.keys() | found):
+                path = os.path.join(folder, name)
+                if name not in sums:
+                    return f"{path} doesn't stand in {SUMS} (if it's your own, move it elsewhere)"
+                if name not in found or not files.is_file(path):
+                    return f"{path} is missing, but stands in {SUMS}"
+                if files.sha256(path) != sums[name]:
+                    return f"{path} isn't what it was when {SUMS} was written"
     except FileNotFoundError:
         return f"{path} is missing"
     except (OSError, ValueError) as error:
         return f"{path} can't be read ({error})"
     return None
+
+
+def _show_hashing(folder: str, names: set[str]) -> contextlib.AbstractContextManager[None]:
+    """Shows how many bytes have been hashed, of how many if that needs no questions to a store."""
+    paths = [] if files.is_remote(folder) else [os.path.join(folder, name) for name in names]
+    total = sum(os.lstat(path).st_size for path in paths) or None
+    before = files.SEEN["hashed"]
+    return terminal.progress(
+        lambda: ("comparing SHA-256", files.SEEN["hashed"] - before, total), of_bytes=True
+    )
 
 
 def _parse_sums(text: str) -> dict[str, str]:

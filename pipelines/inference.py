@@ -27,6 +27,7 @@ SCORES = "scores"
 SUMMARY = "scores.json"  # the number of texts, the shards, and what scored them; written last
 
 Row = dict[str, Any]  # `label`, and `score` or `scores`, as the SavedModel gives them
+Written = tuple[contract.Shard, dict[str, int]]  # and how many texts got each label
 Batch = tuple[int, list[bytes]]  # a shard, and keys of texts that go into it
 
 
@@ -49,6 +50,7 @@ class SavedModel(base.ModelHandler[list[bytes], list[Row], tf.Module]):
     ) -> list[list[Row]]:
         """Returns a `Row` for each text of each batch."""
         serve = model.signatures["serving_default"]
+        reviews.SEEN["scored"] += sum(map(len, batch))
         return [
             [{k: v for k, v in row.items() if k != "classes"} for row in predict.rows(serve, texts)]
             for texts in batch
@@ -63,6 +65,7 @@ class Summary:
     """What was scored; `classes` are in the order of `scores`."""
 
     texts: int
+    labels: dict[str, int]  # how many texts got each
     classes: tuple[str, ...]
     model_sha256: str  # of the model's `SHA256SUMS`
     shards: tuple[contract.Shard, ...]
@@ -119,9 +122,7 @@ class Plan:
             in_part, their_texts = zip(*part, strict=True)
             yield (index, list(in_part)), list(their_texts)
 
-    def write(
-        self, shard: tuple[shards.ShardId, Iterable[list[tuple[bytes, Row]]]]
-    ) -> contract.Shard:
+    def write(self, shard: tuple[shards.ShardId, Iterable[list[tuple[bytes, Row]]]]) -> Written:
         """Writes one shard, by key."""
         (_, index), lists = shard
         rows = [
@@ -135,7 +136,8 @@ class Plan:
             else:
                 with open(part, "w", encoding="utf-8") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
-            return contract.Shard.of(part, name, len(rows))
+            labels = collections.Counter(row["label"] for row in rows)
+            return contract.Shard.of(part, name, len(rows)), dict(labels)
 
     def _schema(self) -> pa.Schema:
         if len(self.classes) == 2:
@@ -144,11 +146,12 @@ class Plan:
             scores = ("scores", pa.list_(pa.float64()))
         return pa.schema([(contract.KEY, pa.string()), scores, ("label", pa.string())])
 
-    def write_summary(self, written: Iterable[contract.Shard]) -> None:
+    def write_summary(self, written: list[Written]) -> None:
         """Writes what was written, once all of it is."""
-        in_order = tuple(sorted(written, key=operator.attrgetter("file")))
+        in_order = tuple(sorted((shard for shard, _ in written), key=operator.attrgetter("file")))
         total = sum(shard.examples for shard in in_order)
-        summary = Summary(total, self.classes, self.model_sha256, in_order)
+        labels = {name: sum(counts.get(name, 0) for _, counts in written) for name in self.classes}
+        summary = Summary(total, labels, self.classes, self.model_sha256, in_order)
         text = json.dumps(dataclasses.asdict(summary), indent=2)
         files.write_text(os.path.join(self.output_dir, SUMMARY), f"{text}\n")
 
@@ -187,7 +190,7 @@ def _glob(source: reviews.Source) -> Iterator[bytes]:
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds all stages."""
-    # (shard, keys) -> (Batch, texts) -> (Batch, Rows) -> (ShardId, lists of (key, Row)) -> Shard
+    # (shard, keys) -> (Batch, texts) -> (Batch, Rows) -> (ShardId, lists of (key, Row)) -> Written
     _ = (
         pipeline
         | "Start" >> beam.Create([None])

@@ -4,7 +4,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from pipelines import commands, contract
+from pipelines import commands, contract, terminal
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -25,13 +25,21 @@ def main(argv: list[str]) -> None:
     tokens = ["[PAD]", "[OOV]", *(token.decode() for token in vocabulary)]
     compression = contract.COMPRESSIONS[manifest.flags.compression]
     records = tf.data.TFRecordDataset(paths, compression).as_numpy_iterator()
+    shown = 0
     try:
         for record in itertools.islice(records, args.count):
+            if shown:
+                commands.say("")
             _show(tf.train.Example.FromString(record), tokens, manifest.classes)
+            shown += 1
     except tf.errors.OpError as error:
         raise commands.BadInput(
             f"{args.records} is damaged: {error.message}; run `make preprocess` again"
         ) from None
+    examples = manifest.splits[args.split].examples
+    terminal.show(
+        ("split", "shown", "examples", "shards"), [(args.split, shown, examples, len(paths))]
+    )
 
 
 def _show(example: "tf.train.Example", tokens: list[str], classes: tuple[str, ...]) -> None:
@@ -44,7 +52,6 @@ def _show(example: "tf.train.Example", tokens: list[str], classes: tuple[str, ..
     commands.say(f"label   {label}")
     commands.say(f"tokens  {len(ids):,}, of which {num_oov:,} OOV")
     commands.say(" ".join(tokens[i] for i in ids))
-    commands.say("")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,8 @@ def _is_up_to_date(args: argparse.Namespace, flags: contract.Flags) -> bool:
 def _is_made_of(made: contract.Manifest, args: argparse.Namespace) -> bool:
     """Tells whether a dataset was made of the files that the folder holds now."""
     try:
-        tree = reviews.survey(_source(args.input, made.flags), made.flags.classes)
+        with summary.show_listing():
+            tree = reviews.survey(_source(args.input, made.flags), made.flags.classes)
     except commands.BadInput:
         return False
     # What is left out shapes no record, so it is no need to make them again.
@@ -143,7 +144,10 @@ def _is_made_of(made: contract.Manifest, args: argparse.Namespace) -> bool:
     few_bad = made.bad_files <= MOST_BAD[args.on_bad_file] * tree.num_reviews
     # Much faster to tell than the fingerprint.
     same_number = tree.num_reviews == made.input.files + made.bad_files
-    return same_left_out and few_bad and same_number and tree.fingerprint() == made.input
+    if not (same_left_out and few_bad and same_number):
+        return False
+    with summary.show_listing("reading files", tree.num_reviews):
+        return tree.fingerprint() == made.input
 
 
 def _differing(made: contract.Flags, flags: contract.Flags) -> str:

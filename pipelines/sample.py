@@ -5,6 +5,7 @@ seed and the review's number. So the same flags give the same bytes, a larger sa
 smaller one, and any process may write any block of it.
 """
 
+import collections
 import concurrent.futures
 import functools
 import json
@@ -16,9 +17,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-from rich import progress
-
-from pipelines import commands, contract, folders
+from pipelines import commands, contract, folders, terminal
 
 NEG, POS = CLASSES = ("neg", "pos")
 LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
@@ -201,8 +200,8 @@ def write(output: str, *, count: int, seed: int) -> None:
         written = pool.map(functools.partial(_write_block, folder, seed), blocks)
         with open(os.path.join(folder, MARKER), "w", encoding="utf-8") as file:
             json.dump({"count": count, "seed": seed}, file)
-        for _ in progress.track(written, "Writing reviews", total=len(blocks)):
-            pass
+        with terminal.tracked(written, "writing blocks of reviews", len(blocks)) as shown:
+            collections.deque(shown, maxlen=0)
 
 
 def main(argv: list[str]) -> None:
@@ -225,6 +224,9 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     folders.check_local(args.output)
     write(args.output, count=args.count, seed=args.seed)
+    from pipelines import summary  # here, since every process of the pool would load it
+
+    summary.show_files(args.output)
     commands.say(f"{args.output}: {args.count:,} reviews")
 
 

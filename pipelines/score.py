@@ -9,7 +9,7 @@ import os
 import time
 
 from model import config
-from pipelines import commands, contract, files, folders, reviews
+from pipelines import commands, contract, files, folders, reviews, summary, terminal
 
 FORMATS = {"jsonl": "JSON lines", "parquet": "Parquet"}
 FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|scores\.json|{folders.SUMS}"
@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
     with commands.quiet_imports():
         from pipelines import inference, runners, shards
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
-    num_texts = sum(1 for _ in inference.list_files(source, is_glob=is_glob))
+    with summary.show_listing():
+        num_texts = sum(1 for _ in inference.list_files(source, is_glob=is_glob))
     if not num_texts:
         raise commands.BadInput(f"{args.input} has no {source.pattern}: name a folder or a pattern")
     with folders.whole_folder(args.output, holds=FILES, marker=folders.SUMS) as output_dir:
@@ -40,15 +41,17 @@ def main(argv: list[str]) -> None:
             num_shards=args.num_shards or shards.default_num_shards(num_texts),
             suffix=args.format,
         )
-        runners.run(lambda pipeline, _: inference.build(pipeline, plan), options)
+        with terminal.progress(lambda: ("scoring texts", reviews.SEEN["scored"], num_texts)):
+            runners.run(lambda pipeline, _: inference.build(pipeline, plan), options)
         if _model_sha256(model_dir) != plan.model_sha256:
             raise commands.Failure(f"{args.model_dir} was replaced while it scored: run again")
         path = os.path.join(output_dir, inference.SUMMARY)
-        summary = contract.parse_json(inference.Summary, files.read_text(path))
-        if summary.texts != num_texts:
+        scored = contract.parse_json(inference.Summary, files.read_text(path))
+        if scored.texts != num_texts:
             raise commands.Failure(f"{args.input} changed while it was being read: run again")
-        folders.write_sums(output_dir, {shard.file: shard.sha256 for shard in summary.shards})
+        folders.write_sums(output_dir, {shard.file: shard.sha256 for shard in scored.shards})
     seconds = time.time() - started
+    terminal.show(("label", "texts"), scored.labels.items())
     commands.say(f"wrote {num_texts:,} scores to {args.output} in {seconds:.1f} s")
 
 

@@ -15,13 +15,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rich
-import rich.box
-import rich.progress
-import rich.table
 
 from model import config, evaluate
-from pipelines import commands, contract, reviews, wordlists
+from pipelines import commands, contract, reviews, summary, terminal, wordlists
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -136,8 +132,9 @@ class Proof:
             fed = [self._dataset.fed(split, size) for size in self._sizes]
             batches = zip(self._dataset.batches(split), *fed, strict=True)
             total = self._dataset.num_batches(split)
-            for batch, *rows in rich.progress.track(batches, f"Comparing {split}", total):
-                self._compare_batch(batch, dict(zip(self._sizes, rows, strict=True)))
+            with terminal.tracked(batches, f"comparing {split}", total) as shown:
+                for batch, *rows in shown:
+                    self._compare_batch(batch, dict(zip(self._sizes, rows, strict=True)))
         return list(self._tallies.values())
 
     def _compare_batch(
@@ -194,13 +191,11 @@ def _keep(ids: np.ndarray, max_tokens: int) -> np.ndarray:
 
 def show(tallies: list[Tally]) -> None:
     """Prints what was compared."""
-    table = rich.table.Table("compared", "with", box=rich.box.SIMPLE)
-    for name in ("reviews", "values", "differ"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for tally in tallies:
-        counts = (tally.reviews, tally.values, tally.differing)
-        table.add_row(tally.what, tally.reference, *(f"{count:,}" for count in counts))
-    rich.print(table)
+    terminal.show(
+        ("compared", "with", "reviews", "values", "differ"),
+        ((t.what, t.reference, t.reviews, t.values, t.differing) for t in tallies),
+        words=2,
+    )
     for tally in tallies:
         if tally.tolerance:
             commands.say(f"{tally.what}: greatest difference {tally.greatest:.1g}")
@@ -256,16 +251,17 @@ def _adapt(
     total = dataset.num_batches(contract.TRAIN)
     for max_tokens in dict.fromkeys(max_tokens for max_tokens, _ in sizes):
         batches = dataset.batches(contract.TRAIN)
-        tracked = rich.progress.track(batches, f"Adapting Keras {max_tokens}", total)
-        keys = (batch[contract.KEY].numpy() for batch in tracked)
-        reference.adapt(max_tokens, (dataset.read(each)[1] for each in keys))
+        with terminal.tracked(batches, f"adapting Keras {max_tokens}", total) as shown:
+            keys = (batch[contract.KEY].numpy() for batch in shown)
+            reference.adapt(max_tokens, (dataset.read(each)[1] for each in keys))
 
 
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     manifest = contract.read_manifest(args.records)
     source = reviews.Source(args.input, manifest.flags.pattern, manifest.flags.encoding)
-    tree = reviews.survey(source, list(manifest.classes))
+    with summary.show_listing():
+        tree = reviews.survey(source, list(manifest.classes))
     settings = config.read(args.model_dir) if args.model_dir else None
     if settings:
         evaluate.check_same_classes(settings, manifest)
@@ -274,7 +270,8 @@ def main(argv: list[str]) -> None:
         from pipelines import stages
     tokenizer = read_tokenizer(args, manifest)
     dataset = stages.Dataset(source, args.records, manifest)
-    check_keys(dataset.expected_keys(tree), dataset.keys())
+    with summary.show_listing("reading files", tree.num_reviews):
+        check_keys(dataset.expected_keys(tree), dataset.keys())
     model = stages.Model(args.model_dir, settings) if settings else None
     sizes = _sizes(args, manifest.flags.max_tokens, model)
     reference = stages.Reference(tokenizer, manifest.flags.max_len)
@@ -282,7 +279,9 @@ def main(argv: list[str]) -> None:
     tallies = Proof(dataset, reference, sizes, model).compare()
     show(tallies)
     check(tallies)
-    if tree.fingerprint() != manifest.input:
+    with summary.show_listing("reading files", tree.num_reviews):
+        fingerprint = tree.fingerprint()
+    if fingerprint != manifest.input:
         raise commands.Failure(
             f"the files of {args.input} have changed since, in bytes that make no difference to ids"
         )

@@ -5,9 +5,10 @@ TensorFlow is imported once there is something to do, so that `--help` is immedi
 
 import json
 import os
+from typing import Any
 
 from model.report import describe
-from pipelines import commands, files, folders
+from pipelines import commands, files, folders, terminal
 
 SUFFIX = ".html"
 PAGE = f"report{SUFFIX}"
@@ -31,6 +32,23 @@ def write(path: str, text: str) -> None:
     """Writes a file that is whole or not there."""
     with folders.whole_file(path) as part:
         files.write_text(part, text)
+
+
+def _show(split: str, result: dict[str, Any]) -> None:
+    """Prints how well each class is told, and all of them."""
+    measures = ("precision", "recall", "f1")
+    terminal.show(
+        ("class", "reviews", *measures),
+        (
+            (of["name"], of["examples"], *(_share(of[measure]) for measure in measures))
+            for of in result["classes"]
+        ),
+    )
+    commands.say(f"accuracy {result['accuracy']:.4f} on the {result['examples']:,} of {split}")
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
 
 
 def main(argv: list[str]) -> None:
@@ -58,6 +76,7 @@ def main(argv: list[str]) -> None:
     text = page.render(report)
     write(output.removesuffix(SUFFIX) + ".json", json.dumps(report, indent=2) + "\n")
     write(output, text)
+    _show(report["split"], report["result"])
     commands.say(f"wrote {output}")
 
 

@@ -60,10 +60,10 @@ def _made(seed: int, part: str = "") -> pathlib.Path:
 
 
 def _print(main: Callable[[list[str]], None], *args: str) -> str:
-    """Runs a command and returns what it prints, but for the progress bar, which tells the time."""
+    """Runs a command and returns what it prints."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         main(list(args))
-    return "\n".join(line for line in printed.getvalue().splitlines() if "Evaluating" not in line)
+    return printed.getvalue()
 
 
 def _use(root: pathlib.Path) -> str:

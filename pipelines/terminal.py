@@ -1,0 +1,131 @@
+"""What a command shows at a terminal: progress while it works, and a table at its end.
+
+Rich is imported where it is first needed, so that `--help` and workers do without.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from pipelines import commands
+
+if TYPE_CHECKING:
+    import rich.progress
+    import rich.text
+
+T = TypeVar("T")
+
+SECONDS_BEFORE = 0.3  # what takes less time shows no bar, which would but flicker
+SECONDS_BETWEEN = 0.1
+UNLIMITED = 100_000  # columns: who reads a file or a pipe wants lines whole
+
+Done = tuple[str, int, int | None]  # what is being done, how far it is, and of how much if known
+
+
+def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: int = 1) -> None:
+    """Prints a table, in colours at a terminal unless `NO_COLOR` is set.
+
+    Args:
+      columns: their names.
+      rows: the cells; whole numbers get commas, and texts are escaped.
+      words: how many columns, from the left, hold words; the others hold numbers.
+    """
+    from rich import box, console, table
+
+    shown = table.Table(box=box.SIMPLE, header_style="bold")
+    for position, name in enumerate(columns):
+        style, justify = ("cyan", "left") if position < words else ("green", "right")
+        shown.add_column(_cell(name), style=style, justify=justify, overflow="fold")
+    for row in rows:
+        shown.add_row(*map(_cell, row))
+    to = console.Console(width=None if sys.stdout.isatty() else UNLIMITED)
+    with to.capture() as captured:
+        to.print(shown)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def in_colours() -> bool:
+    """Tells whether what is printed may have colours."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _cell(value: object) -> "rich.text.Text":
+    from rich import text
+
+    return text.Text(f"{value:,}" if isinstance(value, int) else commands.one_line(value))
+
+
+@contextlib.contextmanager
+def progress(look: Callable[[], Done], *, of_bytes: bool = False) -> Iterator[None]:
+    """Shows what `look` returns, time and again, while the block runs; nothing but at a terminal.
+
+    Args:
+      look: is called in a thread of its own, so that the work itself isn't slowed.
+      of_bytes: whether bytes are counted.
+    """
+    if not sys.stdout.isatty():
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_watch, args=(look, of_bytes, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _watch(look: Callable[[], Done], of_bytes: bool, ended: threading.Event) -> None:
+    if ended.wait(SECONDS_BEFORE):
+        return
+    bar = _bar(of_bytes)
+    task = bar.add_task("", total=None)
+
+    def update() -> None:
+        description, completed, total = look()
+        bar.update(task, description=description, completed=completed, total=total)
+
+    update()
+    with bar:
+        while not ended.wait(SECONDS_BETWEEN):
+            update()
+            bar.refresh()
+
+
+def _bar(of_bytes: bool) -> "rich.progress.Progress":
+    from rich import console, progress
+
+    class Console(console.Console):
+        def show_cursor(self, show: bool = True) -> bool:
+            return False  # it stays: a run that is killed would leave the terminal without it
+
+    return progress.Progress(
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.DownloadColumn() if of_bytes else progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        console=Console(),
+        auto_refresh=False,
+        transient=True,
+        redirect_stderr=sys.stderr.isatty(),  # else it would go where standard output goes
+    )
+
+
+@contextlib.contextmanager
+def tracked(items: Iterable[T], description: str, total: int) -> Iterator[Iterator[T]]:
+    """Yields the items, and shows how many have been taken while the block runs."""
+    taken = 0
+
+    def counted() -> Iterator[T]:
+        nonlocal taken
+        for item in items:
+            yield item
+            taken += 1
+
+    with progress(lambda: (description, taken, total)):
+        yield counted()

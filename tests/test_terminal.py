@@ -1,0 +1,239 @@
+"""What commands show at a terminal, and what of it a pipe gets."""
+
+import fcntl
+import hashlib
+import http.server
+import os
+import pathlib
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+
+import pytest
+import test_dataset
+import tiny_dataset
+import tiny_tree
+
+from pipelines import files
+
+ROOT = pathlib.Path(__file__).parent.parent
+COLUMNS = 100
+BOLD, CYAN, GREEN = "1", "36", "32"
+HIDDEN_CURSOR = "\x1b[?25l"
+ESCAPE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
+# Of the variables that change what a terminal gets, those alone that a test sets.
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TF_CPP_MIN_LOG_LEVEL")
+} | {"TERM": "xterm"}
+
+
+class Terminal:
+    """A command at a terminal of `COLUMNS` columns; `shown` is all that it has written so far."""
+
+    def __init__(self, *command, **environment):
+        self._here, there = pty.openpty()
+        fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            **dict.fromkeys(("stdin", "stdout", "stderr"), there),
+            cwd=ROOT,
+            env=ENVIRONMENT | environment,
+            start_new_session=True,
+        )
+        os.close(there)
+        self.shown = ""
+
+    def read_to(self, text):
+        """Reads until `text` comes; returns what came before and with it, since the last time."""
+        start = len(self.shown)
+        while text not in self.shown[start:]:
+            self.shown += os.read(self._here, 4096).decode()
+        return self.shown[start:]
+
+    def read_all(self):
+        """Waits for the command's end; returns its exit code."""
+        try:
+            while piece := os.read(self._here, 4096):
+                self.shown += piece.decode()
+        except OSError:  # so Linux tells that nobody has the terminal open any more
+            os.close(self._here)
+        return self.process.wait(timeout=60)
+
+    def type(self, text):
+        os.write(self._here, text.encode())
+
+
+def in_pipe(*command, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=ENVIRONMENT | environment,
+    )
+
+
+def slowed(module, slow):
+    """Returns a program that runs a command, with bars at once and 0.3 s after a call of `slow`."""
+    where, _, name = slow.rpartition(".")
+    program = f"""
+import time
+from pipelines import commands, terminal
+import {where} as where
+import {module} as command
+real = where.{name}
+def slow(*args, **kwargs):
+    result = real(*args, **kwargs)
+    time.sleep(0.3)
+    return result
+where.{name} = slow
+terminal.SECONDS_BEFORE = 0
+commands.run(command.main)
+"""
+    return "-c", program
+
+
+def bars(shown):
+    """Returns what bars said: what is done, and how far."""
+    lines = re.split(r"[\r\n]+", ESCAPE.sub("", shown))
+    found = (re.fullmatch(r"\S? +(.+?) [━╸╺]+ +(\S+( \S+)?) \S+\s*", line) for line in lines)
+    return {(match[1], match[2]) for match in found if match}
+
+
+@pytest.fixture
+def unpack(tmp_path):
+    """A command that ends at once, and makes a table."""
+    members = [("train/pos[red]/0.txt", b"x"), ("train/neg\x1b/0.txt", b"x"), ("README", b"x")]
+    archive = test_dataset.write_tar(
+        tmp_path / "a.tar", [test_dataset.file_member(*member) for member in members]
+    )
+    return ["-m", "pipelines.dataset", "--output", tmp_path / "out", "--archive", archive]
+
+
+TABLE = """
+  split   class      files
+ ──────────────────────────
+  train   neg\\x1b        1
+  train   pos[red]       1
+
+"""
+
+
+def told(unpack):
+    """Returns the lines around the table."""
+    sha256 = f"{unpack[-1]}: SHA-256 {files.sha256(unpack[-1])}\n"
+    return sha256, f"{unpack[3]}: 3 files\n"
+
+
+def test_a_pipe_gets_a_plain_table_and_no_bar(unpack):
+    done = in_pipe(*unpack)
+    before, after = told(unpack)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == before + TABLE + after
+
+
+def cell(style, text):
+    return "".join(f"\x1b[{style}m{part}\x1b[0m" for part in (" ", text, " "))
+
+
+def test_a_terminal_gets_a_table_in_colours(unpack):
+    terminal = Terminal(*unpack)
+    assert terminal.read_all() == 0
+    before, after = told(unpack)
+    header = [cell(BOLD, name) for name in ("split", "class   ", "files")]
+    table = [
+        "",
+        " ".join(["", *header]),
+        " ──────────────────────────",
+        " ".join(["", cell(CYAN, "train"), cell(CYAN, "neg\\x1b "), cell(GREEN, "    1")]),
+        " ".join(["", cell(CYAN, "train"), cell(CYAN, "pos[red]"), cell(GREEN, "    1")]),
+        "\n",
+    ]
+    assert terminal.shown == (before + "\n".join(table) + after).replace("\n", "\r\n")
+
+
+def test_no_color_leaves_a_terminal_no_colours(unpack):
+    terminal = Terminal(*unpack, NO_COLOR="1")
+    assert terminal.read_all() == 0
+    before, after = told(unpack)
+    assert {style for style, kind in ESCAPE.findall(terminal.shown) if kind == "m"} == {"0", BOLD}
+    lines = ESCAPE.sub("", terminal.shown).splitlines()
+    assert "".join(f"{line.rstrip()}\n" for line in lines) == before + TABLE + after
+
+
+def test_a_table_is_whole_in_a_pipe_and_at_a_narrow_terminal():
+    name = "a_very_long_name_of_a_class" * 9
+    program = (
+        "from pipelines import terminal\n"
+        f"terminal.show(('class', 'reviews', 'share'), [({name!r}, 1234567, '0.50%')])"
+    )
+    assert in_pipe("-c", program).stdout.splitlines()[3] == f"  {name}   1,234,567   0.50%"
+    terminal = Terminal("-c", program, NO_COLOR="1")
+    assert terminal.read_all() == 0
+    lines = ESCAPE.sub("", terminal.shown).splitlines()
+    assert max(map(len, lines)) <= COLUMNS
+    assert "".join(line[:79].strip() for line in lines[3:]) == name
+    assert lines[3].split()[1:] == ["1,234,567", "0.50%"]
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), test_dataset.Handler) as server:
+        server.ranges, server.honours_range, server.sends = [], True, None
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/reviews.tar.gz"
+        server.shutdown()
+
+
+def of_listing(folder, _):
+    """Refused once it has listed train, before Beam is loaded."""
+    files = {f"in/train/{name}/{n}.txt": "x" for name in ("neg", "pos") for n in range(2)}
+    tiny_tree.write(folder, files)
+    os.makedirs(folder / "in/test/neg")
+    os.makedirs(folder / "in/test/pos")
+    command = slowed("pipelines.preprocess", "pipelines.reviews._is_file")
+    return 2, [*command, "--input", folder / "in", "--output", folder / "out"]
+
+
+def of_download(folder, url):
+    """Refused when it's there, since it is no archive."""
+    command, program = slowed("pipelines.dataset", "shutil.copyfileobj")
+    sha256 = hashlib.sha256(test_dataset.BODY).hexdigest()
+    archive = f"command.IMDB = command.Archive({url!r}, {len(test_dataset.BODY)}, {sha256!r})"
+    return 2, [command, program.replace("real =", f"{archive}\nreal ="), "--output", folder / "out"]
+
+
+def of_unpacking(folder, _):
+    archive = test_dataset.write_reviews(folder / "a.tar", mode="w")
+    command = slowed("pipelines.dataset", "pipelines.dataset._plain_data")
+    return 0, [*command, "--output", folder / "out", "--archive", archive]
+
+
+def of_verification(folder, _):
+    """Refused once the records are verified, since there is no model."""
+    tiny_dataset.write(folder / "records", {"train": [("bad", 0), ("good", 1)]})
+    command = slowed("model.evaluate", "pipelines.files.sha256")
+    return 2, [*command, "--records", folder / "records", "--model_dir", folder / "model"]
+
+
+@pytest.mark.parametrize(
+    ("make", "bar"),
+    [
+        (of_listing, ("listing files", "3/?")),
+        (of_download, ("downloading", "256.0/256.0 kB")),
+        (of_unpacking, ("unpacking", "2.6/10.2 kB")),
+        (of_verification, ("comparing SHA-256", "30.1/30.2 kB")),
+    ],
+)
+def test_what_takes_a_while_shows_a_bar_at_a_terminal_alone(tmp_path, server, make, bar):
+    code, command = make(tmp_path, server)
+    terminal = Terminal(*command)
+    assert terminal.read_all() == code
+    assert bar in bars(terminal.shown)
+    assert HIDDEN_CURSOR not in terminal.shown
