@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -17,12 +18,16 @@ import pytest
 import test_dataset
 import tiny_dataset
 import tiny_tree
+from test_train import QUICK, reviews
 
+from model import train
 from pipelines import files
 
 ROOT = pathlib.Path(__file__).parent.parent
+SPLITS = ("train", "test")
 COLUMNS = 100
 BOLD, CYAN, GREEN = "1", "36", "32"
+ERASED = "\x1b[1A\x1b[2K"
 HIDDEN_CURSOR = "\x1b[?25l"
 ESCAPE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 # Of the variables that change what a terminal gets, those alone that a test sets.
@@ -132,7 +137,8 @@ def told(unpack):
 
 
 def test_a_pipe_gets_a_plain_table_and_no_bar(unpack):
-    done = in_pipe(*unpack)
+    slow = slowed("pipelines.dataset", "pipelines.dataset._plain_data")
+    done = in_pipe(*slow, *unpack[2:])
     before, after = told(unpack)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == before + TABLE + after
@@ -237,3 +243,94 @@ def test_what_takes_a_while_shows_a_bar_at_a_terminal_alone(tmp_path, server, ma
     assert terminal.read_all() == code
     assert bar in bars(terminal.shown)
     assert HIDDEN_CURSOR not in terminal.shown
+
+
+@pytest.fixture(scope="module")
+def preprocessed(tmp_path_factory):
+    """What preprocessing showed at a terminal, and the folder of its input and its records."""
+    folder = tmp_path_factory.mktemp("data")
+    texts = {f"in/{split}/{name}/0.txt": "a film" for split in SPLITS for name in ("neg", "pos")}
+    tiny_tree.write(folder, texts)
+    command = ["--input", folder / "in", "--output", folder / "records", "--num_shards=1"]
+    terminal = Terminal("-m", "pipelines.preprocess", *command)
+    assert terminal.read_all() == 0
+    return terminal.shown, folder
+
+
+def test_preprocessing_shows_bars_and_then_a_table(preprocessed):
+    shown, folder = preprocessed
+    assert ("reading files", "0/4") in bars(shown)
+    assert HIDDEN_CURSOR not in shown
+    lines = [line.rstrip() for line in ESCAPE.sub("", shown).split("\r\n")]
+    assert lines[-8:-2] == [
+        "",
+        "  split   reviews   examples   tokens     OOV   median   shards",
+        " ───────────────────────────────────────────────────────────────",
+        "  train         2          2        4   0.00%        2        1",
+        "  test          2          2        4   0.00%        2        1",
+        "",
+    ]
+    assert lines[-2].startswith(f"wrote {folder / 'records'} in ")
+
+
+def test_a_bar_leaves_no_trace_when_a_command_is_stopped(preprocessed, tmp_path):
+    _, folder = preprocessed
+    command = ["--input", folder / "in", "--output", tmp_path / "out"]
+    terminal = Terminal("-m", "pipelines.preprocess", *command)
+    terminal.read_to("reading files")
+    os.killpg(terminal.process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
+    assert terminal.read_all() == 130
+    assert terminal.shown.endswith(f"{ERASED}stopped\r\n")
+    assert HIDDEN_CURSOR not in terminal.shown
+
+
+def test_verify_shows_how_far_it_has_compared(preprocessed):
+    _, folder = preprocessed
+    command = slowed("pipelines.verify", "pipelines.verify._column")
+    terminal = Terminal(*command, "--input", folder / "in", "--records", folder / "records")
+    assert terminal.read_all() == 0
+    assert {("comparing train", "0/1"), ("comparing test", "0/1")} <= bars(terminal.shown)
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny_dataset.write(folder / "records", {"train": reviews(("bad", "good"), 40)})
+    flags = ["--records", str(folder / "records"), "--model_dir", str(folder / "model")]
+    train.main([*flags, *QUICK])
+    return folder / "model"
+
+
+def test_lines_are_scored_as_they_are_typed_and_can_be_edited(model_dir):
+    terminal = Terminal("-m", "model.predict", "--model_dir", model_dir, NO_COLOR="1")
+    terminal.read_to("\r\n> ")
+    assert "type a text and press Enter; end with Ctrl-D\r\n" in terminal.shown
+    for typed, text in [
+        ("good film\n", "good film"),
+        ("bad filX\bm\n", "bad film"),
+        ("ood\x01g\n", "good"),  # Ctrl-A goes to the beginning of the line
+        ("\n\x1b[A film\n", "good film"),  # an empty line is no text; up is the line before
+    ]:
+        terminal.type(typed)
+        answer = ESCAPE.sub("", terminal.read_to(f"  {text}\r\n> ")).splitlines()[-2]
+        assert re.fullmatch(rf"[01]\.\d{{4}}  {'neg' if 'bad' in text else 'pos'}  {text}", answer)
+    terminal.type("\x04")
+    assert terminal.read_all() == 0
+    lines = [line.rstrip() for line in ESCAPE.sub("", terminal.shown).splitlines()]
+    assert lines[-6:] == [
+        "",
+        "  label   texts",
+        " ───────────────",
+        "  neg         1",
+        "  pos         3",
+        "",
+    ]
+
+
+def test_a_pipe_of_lines_gets_neither_prompts_nor_a_table(model_dir, tmp_path):
+    command = [sys.executable, "-m", "model.predict", "--model_dir", model_dir]
+    done = subprocess.run(
+        command, input="good\nbad\n", capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT
+    )
+    assert re.fullmatch(r"[01]\.\d{4}  pos  good\n[01]\.\d{4}  neg  bad\n", done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
