@@ -26,6 +26,9 @@ BATCH_SIZE = 256  # texts that the network scores at once
 SCORES = "scores"
 SUMMARY = "scores.json"  # the number of texts, the shards, and what scored them; written last
 
+# Texts that this process has scored, for who waits; other processes count for themselves.
+SEEN: collections.Counter[str] = collections.Counter()
+
 Row = dict[str, Any]  # `label`, and `score` or `scores`, as the SavedModel gives them
 Written = tuple[contract.Shard, dict[str, int]]  # and how many texts got each label
 Batch = tuple[int, list[bytes]]  # a shard, and keys of texts that go into it
@@ -50,7 +53,7 @@ class SavedModel(base.ModelHandler[list[bytes], list[Row], tf.Module]):
     ) -> list[list[Row]]:
         """Returns a `Row` for each text of each batch."""
         serve = model.signatures["serving_default"]
-        reviews.SEEN["scored"] += sum(map(len, batch))
+        SEEN["scored"] += sum(map(len, batch))
         return [
             [{k: v for k, v in row.items() if k != "classes"} for row in predict.rows(serve, texts)]
             for texts in batch

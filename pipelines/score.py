@@ -9,7 +9,7 @@ import os
 import time
 
 from model import config
-from pipelines import commands, contract, files, folders, reviews, summary, terminal
+from pipelines import commands, contract, files, folders, reviews, terminal
 
 FORMATS = {"jsonl": "JSON lines", "parquet": "Parquet"}
 FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|scores\.json|{folders.SUMS}"
@@ -26,8 +26,9 @@ def main(argv: list[str]) -> None:
     with commands.quiet_imports():
         from pipelines import inference, runners, shards
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
-    with summary.show_listing():
-        num_texts = sum(1 for _ in inference.list_files(source, is_glob=is_glob))
+    texts = inference.list_files(source, is_glob=is_glob)
+    with terminal.tracked(texts, "listing files") as shown:
+        num_texts = sum(1 for _ in shown)
     if not num_texts:
         raise commands.BadInput(f"{args.input} has no {source.pattern}: name a folder or a pattern")
     with folders.whole_folder(args.output, holds=FILES, marker=folders.SUMS) as output_dir:
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
             num_shards=args.num_shards or shards.default_num_shards(num_texts),
             suffix=args.format,
         )
-        with terminal.progress(lambda: ("scoring texts", reviews.SEEN["scored"], num_texts)):
+        with terminal.progress(lambda: ("scoring texts", inference.SEEN["scored"], num_texts)):
             runners.run(lambda pipeline, _: inference.build(pipeline, plan), options)
         if _model_sha256(model_dir) != plan.model_sha256:
             raise commands.Failure(f"{args.model_dir} was replaced while it scored: run again")

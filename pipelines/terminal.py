@@ -5,6 +5,7 @@ Rich is imported where it is first needed, so that `--help` and workers do witho
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,7 +71,7 @@ def progress(look: Callable[[], Done], *, of_bytes: bool = False) -> Iterator[No
         yield
         return
     ended = threading.Event()
-    thread = threading.Thread(target=_watch, args=(look, of_bytes, ended), daemon=True)
+    thread = threading.Thread(target=_watch, args=(look, ended, of_bytes), daemon=True)
     thread.start()
     try:
         yield
@@ -79,7 +80,10 @@ def progress(look: Callable[[], Done], *, of_bytes: bool = False) -> Iterator[No
         thread.join()
 
 
-def _watch(look: Callable[[], Done], of_bytes: bool, ended: threading.Event) -> None:
+def _watch(look: Callable[[], Done], ended: threading.Event, of_bytes: bool) -> None:
+    """Shows a bar until the work has ended."""
+    # They are for the main thread, which may have them wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, commands.STOPPING)
     if ended.wait(SECONDS_BEFORE):
         return
     bar = _bar(of_bytes)
@@ -89,11 +93,12 @@ def _watch(look: Callable[[], Done], of_bytes: bool, ended: threading.Event) -> 
         description, completed, total = look()
         bar.update(task, description=description, completed=completed, total=total)
 
-    update()
-    with bar:
-        while not ended.wait(SECONDS_BETWEEN):
-            update()
-            bar.refresh()
+    with contextlib.suppress(OSError):  # work goes on without a bar, say of a folder that vanished
+        update()
+        with bar:
+            while not ended.wait(SECONDS_BETWEEN):
+                update()
+                bar.refresh()
 
 
 def _bar(of_bytes: bool) -> "rich.progress.Progress":
@@ -117,7 +122,9 @@ def _bar(of_bytes: bool) -> "rich.progress.Progress":
 
 
 @contextlib.contextmanager
-def tracked(items: Iterable[T], description: str, total: int) -> Iterator[Iterator[T]]:
+def tracked(
+    items: Iterable[T], description: str, total: int | None = None
+) -> Iterator[Iterator[T]]:
     """Yields the items, and shows how many have been taken while the block runs."""
     taken = 0
 

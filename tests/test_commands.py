@@ -86,6 +86,15 @@ def test_all_that_is_printed_is_escaped():
         assert path.name == "commands.py" or "print" not in names, path
 
 
+def test_tables_and_bars_are_made_in_one_place():
+    for path in [*(ROOT / "model").rglob("*.py"), *(ROOT / "pipelines").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [getattr(node, "module", None) or name.name for name in node.names]
+                named = any(module.split(".")[0] == "rich" for module in modules)
+                assert path.name == "terminal.py" or not named, path
+
+
 def test_names_are_printed_without_what_a_terminal_would_obey(tmp_path):
     folder = tmp_path / "[bold]caf\udce9\x1b[31m\x9b\u202e\n"
     (folder / "x").mkdir(parents=True)

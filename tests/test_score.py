@@ -1,5 +1,6 @@
 """`pipelines.score`: any number of files in, shards of scores out."""
 
+import collections
 import json
 import os
 
@@ -94,6 +95,8 @@ def test_shards_and_batches_leave_order_and_rows_alone(texts, model_dir, monkeyp
     assert [] in keys
     summary = json.loads((output / "scores.json").read_text())
     assert (summary["texts"], summary["classes"]) == (4, ["neg", "pos"])
+    labels = collections.Counter(row["label"] for row in rows)
+    assert summary["labels"] == {name: labels[name] for name in ("neg", "pos")}
     assert [(shard["file"], shard["examples"]) for shard in summary["shards"]] == [
         (name, len(part)) for name, part in zip(names, keys, strict=True)
     ]

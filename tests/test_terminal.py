@@ -284,6 +284,28 @@ def test_a_bar_leaves_no_trace_when_a_command_is_stopped(preprocessed, tmp_path)
     assert HIDDEN_CURSOR not in terminal.shown
 
 
+def test_a_signal_waits_until_libraries_are_loaded_while_a_bar_is_shown():
+    program = """
+import os, time
+from pipelines import commands, terminal
+terminal.SECONDS_BEFORE = 0
+def main(argv):
+    with terminal.progress(lambda: ("working", 1, 2)):
+        time.sleep(0.3)
+        with commands.quiet_imports():
+            os.kill(os.getpid(), 2)
+            time.sleep(0.1)
+            print("loaded")
+        print("not reached")
+commands.run(main)
+"""
+    terminal = Terminal("-c", program)
+    assert terminal.read_all() == 130
+    assert ("working", "1/2") in bars(terminal.shown)
+    assert "loaded\r\n" in terminal.shown
+    assert "not reached" not in terminal.shown
+
+
 def test_verify_shows_how_far_it_has_compared(preprocessed):
     _, folder = preprocessed
     command = slowed("pipelines.verify", "pipelines.verify._column")
