@@ -1,5 +1,6 @@
 """What commands show at a terminal, and what of it a pipe gets."""
 
+import codecs
 import fcntl
 import hashlib
 import http.server
@@ -52,20 +53,21 @@ class Terminal:
             start_new_session=True,
         )
         os.close(there)
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self.shown = ""
 
     def read_to(self, text):
         """Reads until `text` comes; returns what came before and with it, since the last time."""
         start = len(self.shown)
         while text not in self.shown[start:]:
-            self.shown += os.read(self._here, 4096).decode()
+            self.shown += self._decode(os.read(self._here, 4096))
         return self.shown[start:]
 
     def read_all(self):
         """Waits for the command's end; returns its exit code."""
         try:
             while piece := os.read(self._here, 4096):
-                self.shown += piece.decode()
+                self.shown += self._decode(piece)
         except OSError:  # so Linux tells that nobody has the terminal open any more
             os.close(self._here)
         return self.process.wait(timeout=60)
@@ -321,6 +323,14 @@ def model_dir(tmp_path_factory):
     flags = ["--records", str(folder / "records"), "--model_dir", str(folder / "model")]
     train.main([*flags, *QUICK])
     return folder / "model"
+
+
+def test_no_color_leaves_training_no_colours(model_dir, tmp_path):
+    flags = ["--records", model_dir.parent / "records", "--model_dir", tmp_path / "model", *QUICK]
+    terminal = Terminal("-m", "model.train", *flags, "--epochs=1", NO_COLOR="1")
+    assert terminal.read_all() == 0
+    assert "5/5 - " in terminal.shown  # a line, and no bar
+    assert {style for style, kind in ESCAPE.findall(terminal.shown) if kind == "m"} == {"0", BOLD}
 
 
 def test_lines_are_scored_as_they_are_typed_and_can_be_edited(model_dir):
