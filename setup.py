@@ -32,6 +32,14 @@ setup(
         # Extra, so that Beam's workers, which install this package, go without.
         "report": ["jinja2>=3.1", "matplotlib>=3.10"],
         "tune": ["optuna==5.0.*"],
-        "dev": ["build", "hypothesis>=6", "playwright", "pytest>=8", "pytest-xdist>=3", "ruff", "uv"],
+        "dev": [
+            "build",
+            "hypothesis>=6",
+            "playwright",
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "ruff",
+            "uv",
+        ],
     },
 )
