@@ -55,7 +55,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._epoch = 0
         self._first_step = 0  # of this epoch: those before it aren't done again
         self.history: dict[str, list[float]] = {}
-        self._best = [tf.Variable(weights) for weights in model.get_weights()]
+        self._best = [tf.Variable(weight.numpy()) for weight in model.weights if weight.trainable]
         self._state = tf.Variable("", dtype=tf.string)
         self._checkpoint = tf.train.Checkpoint(
             variables=[v.value for v in (*model.variables, *model.optimizer.variables)],
@@ -108,7 +108,11 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._resumed and self._resumed["stopper"]:
             vars(self._stopper).update(self._resumed["stopper"])
-            self._stopper.best_weights = [variable.numpy() for variable in self._best]
+            best = iter(self._best)
+            self._stopper.best_weights = [
+                (next(best) if weight.trainable else weight).numpy()
+                for weight in self.model.weights
+            ]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
@@ -137,8 +141,10 @@ class Checkpoints(keras.callbacks.Callback):
         stopper = self._stopper
         kept = stopper.best_weights is not None
         if kept:
-            for variable, weights in zip(self._best, stopper.best_weights, strict=True):
-                variable.assign(weights)
+            weights = zip(self.model.weights, stopper.best_weights, strict=True)
+            best = [value for weight, value in weights if weight.trainable]
+            for variable, value in zip(self._best, best, strict=True):
+                variable.assign(value)
         names = ("wait", "best", "best_epoch")
         state = {
             "described": self._described,

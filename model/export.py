@@ -69,7 +69,6 @@ def export(
         return {**names, "scores": probabilities}
 
     archive = keras.export.ExportArchive()
-    archive.track(model)
     archive.track(transform)  # owns the vocabulary's table
     archive.add_endpoint("serving_default", score, signature)
     archive.add_endpoint("tokenize", tokenize)

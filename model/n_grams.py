@@ -1,6 +1,6 @@
 """What words and pairs of words tell by themselves, as NB-SVM (Wang and Manning, 2012) has it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ class NGrams(keras.layers.Layer):
     fits the scores, and training leaves them alone. To be of use to layers that are trained on the
     same reviews, they are fitted several times: reviews are in folds, by the sum of their ids, and
     in training a review is scored by what all folds but its own have told, else it would be known
-    by heart. Otherwise it's scored by the mean.
+    by heart. Otherwise it's scored by the mean, which is all that files of weights hold.
 
     Args:
       outputs: 1 for two classes, else their number.
@@ -37,8 +37,15 @@ class NGrams(keras.layers.Layer):
         self._none = 2**bits  # stands for what isn't there
 
     def build(self, _: tuple[int | None, ...]) -> None:
-        shape = [(FOLDS + 1) * self._none, self._outputs]  # the mean comes last
-        self.scores = self.add_weight(shape=shape, initializer="zeros", name="scores")
+        scores, folds = [self._none, self._outputs], [FOLDS * self._none, self._outputs]
+        self.scores = self.add_weight(shape=scores, initializer="zeros", name="scores")
+        self.fold_scores = self.add_weight(shape=folds, initializer="zeros", name="fold_scores")
+
+    def save_own_variables(self, store: dict[str, np.ndarray]) -> None:
+        store["scores"] = self.scores.numpy()
+
+    def load_own_variables(self, store: Mapping[str, np.ndarray]) -> None:
+        self.scores.assign(store["scores"])
 
     def call(
         self, tokens: keras.KerasTensor, training: bool | None = None
@@ -50,10 +57,11 @@ class NGrams(keras.layers.Layer):
           2 * outputs], and the logits, <float32>[batch_size, outputs].
         """
         words, pairs = self._buckets(tokens)
-        table = _fold(tokens)[:, None] if training else FOLDS
+        table = self.fold_scores if training else self.scores
+        start = _fold(tokens)[:, None] * self._none if training else 0
 
         def scores(buckets: keras.KerasTensor) -> keras.KerasTensor:
-            found = ops.take(self.scores, buckets % self._none + table * self._none, axis=0)
+            found = ops.take(table, start + buckets % self._none, axis=0)
             return ops.where(buckets[:, :, None] < self._none, found, 0.0)
 
         buckets, counts = self._distinct(words, pairs)
@@ -73,7 +81,8 @@ class NGrams(keras.layers.Layer):
             data = buckets[np.repeat(others, sizes)], sizes[others]
             fitted = [_nb_svm(*data, labels[others] == n, self._none) for n in classes]
             tables.append(np.stack(fitted, axis=1))
-        self.scores.assign(np.concatenate([*tables, np.mean(tables, axis=0)]))
+        self.scores.assign(np.mean(tables, axis=0))
+        self.fold_scores.assign(np.concatenate(tables))
 
     def _counted(self, tokens: keras.KerasTensor) -> tuple[np.ndarray, np.ndarray]:
         """Returns the buckets of all reviews, one after the other, and how many each has."""

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -68,6 +69,18 @@ def test_the_signature_is_text_to_score_and_label(tmp_path):
         "classes": (2, tf.string),
         "score": (1, tf.float32),
     }
+
+
+def test_scores_that_only_training_reads_are_left_out(tmp_path):
+    tiny_dataset.write(tmp_path / "records", REVIEWS)
+    network = dataclasses.replace(NETWORK, pooling="max_mean", ngram_bits=5, dropout=0)
+    transform = export.load_transform(str(tmp_path / "records"))
+    served = str(tmp_path / "serving")
+    names = ("neg", "pos")
+    export.export(lstm.build(network, 2), transform, served, network=network, classes=names)
+    shapes = [shape for _, shape in tf.train.list_variables(f"{served}/variables/variables")]
+    assert [2**5, 1] in shapes
+    assert max(shape[0] for shape in shapes if shape) == 2**5
 
 
 def test_the_signature_tokenize_is_text_to_tokens(tmp_path):
