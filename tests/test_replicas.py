@@ -20,7 +20,7 @@ import json, sys
 import keras, numpy as np, tensorflow as tf
 [cpu] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
-from model import config, fit, flags, replicas, train
+from model import config, fit, flags, input_pipeline, replicas, train
 from pipelines import contract
 
 replicas.devices = lambda: [f"CPU:{n}" for n in range(3)]
@@ -67,6 +67,14 @@ for name, state, steps, argv in runs:
     weights, losses = flat(fitted.model.get_weights()), fitted.history["loss"]
     steps = steps - watch.left
     np.savez(name, weights=weights, replicas=watch.replicas, losses=losses, steps=steps)
+
+# How Keras hands batches out.
+model = replicas.to_train(described, 1, 3)
+strategy = model.distribute_strategy
+batches = input_pipeline.shuffled_batches(fitted.rows["train"], 8, seed=0, by_length=True)
+shared = iter(strategy.experimental_distribute_dataset(replicas.share_out(batches, model)))
+each = [strategy.experimental_local_results(next(shared)[1]) for _ in range(6)]
+np.savez("shares", sizes=[[len(labels) for labels in of] for of in each])
 """
 TUTORIAL = [*QUICK, "--epochs=8", "--patience=8"]
 TUNED = [
@@ -94,7 +102,8 @@ def trained(tmp_path_factory):
     command = [sys.executable, "-c", SCRIPT, "records", json.dumps(runs)]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert not result.returncode, result.stderr
-    return {name: dict(np.load(folder / f"{name}.npz")) for name, *_ in runs if name}
+    names = [*(name for name, *_ in runs if name), "shares"]
+    return {name: dict(np.load(folder / f"{name}.npz")) for name in names}
 
 
 @pytest.mark.parametrize("name", ["tutorial on 2", "tutorial on 3", "tuned on 3 and 2"])
@@ -119,6 +128,10 @@ def test_an_epoch_has_as_many_steps_on_any_number_of_gpus_and_the_loss_falls(tra
 
 def test_a_training_goes_on_with_another_number_of_gpus(trained):
     assert trained["tuned on 3 and 2"]["steps"] == 3 * STEPS - (2 * STEPS + 2)
+
+
+def test_each_gpu_gets_its_share_of_a_batch_alone(trained):
+    assert trained["shares"]["sizes"].tolist() == [*[[3, 3, 3]] * 5, [1, 1, 1]]
 
 
 def test_shares_come_out_even_and_every_row_counts_once():
