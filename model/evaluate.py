@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Larger than in training, for speed: the result doesn't depend on it.
 BATCH_SIZE = 512
+MOST_COLUMNS = 10  # of a confusion matrix that is printed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,17 +94,27 @@ def compare(
 
 def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
     """Prints an evaluation."""
-    terminal.show(
-        ("class", *(f"taken for {name}" for name in classes)),
-        (
-            (name, *counts)
-            for name, counts in zip(classes, evaluation.confusion_matrix, strict=True)
-        ),
-    )
+    matrix = evaluation.confusion_matrix
+    if len(classes) <= MOST_COLUMNS:
+        columns = ("class", *(f"taken for {name}" for name in classes))
+        rows = [(name, *counts) for name, counts in zip(classes, matrix, strict=True)]
+        terminal.show(columns, rows)
+    else:
+        rows = [
+            (name, _taken_for(counts, label, classes), sum(counts), counts[label])
+            for label, (name, counts) in enumerate(zip(classes, matrix, strict=True))
+        ]
+        terminal.show(("class", "most often taken for", "reviews", "found"), rows, words=2)
     commands.say(
         f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}, "
         f"calibration error {evaluation.calibration_error:.4f}"
     )
+
+
+def _taken_for(counts: list[int], label: int, classes: tuple[str, ...]) -> str:
+    """Returns the other class that reviews of one are taken for most often."""
+    number, other = max((n, -of) for of, n in enumerate(counts) if of != label)
+    return classes[-other] if number else "none"
 
 
 def load_model(model_dir: str, settings: config.Config) -> "keras.Model":

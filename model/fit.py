@@ -66,10 +66,9 @@ def fit(
       callbacks: more of Keras' callbacks.
 
     Raises:
-      BadInput: if another training was stopped here, or there are fewer GPUs.
+      BadInput: if another training was stopped here.
       Failure: if the loss isn't finite.
     """
-    replicas.check_alone()
     training = described.training
     keras.utils.set_random_seed(training.seed)
     rows = _read(records_dir, manifest, described.network, cache)
@@ -163,8 +162,12 @@ def _fit_from(
         batches = batches.map(lambda *rows: (*rows, tf.gather(class_weights, rows[1])))
     validation_batches = None
     if contract.VALIDATION in rows:
+        validation = rows[contract.VALIDATION]
+        whole, rest = divmod(validation.number, evaluate.BATCH_SIZE)
         validation_batches = replicas.share_out(
-            input_pipeline.batches(rows[contract.VALIDATION], evaluate.BATCH_SIZE), model
+            input_pipeline.batches(validation, evaluate.BATCH_SIZE),
+            model,
+            sizes=[*[evaluate.BATCH_SIZE] * whole, rest],
         )
     model.fit(
         replicas.share_out(batches, model),

@@ -98,12 +98,15 @@ def _typed() -> Iterator[bytes]:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401, by which `input` has arrows edit the line
     sys.stdin.reconfigure(errors="surrogateescape")
-    with contextlib.suppress(EOFError):
+    try:
         while True:
             if text := input(prompt):
                 yield os.fsencode(text)
-    if prompt:
-        commands.say("")  # ends the prompt's line
+    except EOFError:
+        pass
+    finally:
+        if prompt:
+            commands.say("")  # ends the prompt's line
 
 
 def _to_json(row: dict[str, Any]) -> str:

@@ -5,6 +5,8 @@ be of one size, since each replica takes the mean of its own; and it's the gradi
 batch that is to be clipped.
 """
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -20,28 +22,32 @@ def to_train(described: config.Config, num_steps: int, gpus: int) -> keras.Model
       num_steps: of the whole training.
       gpus: how many replicas there are to be.
 
-    Raises:
-      BadInput: if the machine has fewer GPUs.
     """
-    found = devices()
-    if gpus > len(found):
-        raise commands.BadInput(f"--gpus {gpus}: TensorFlow finds {len(found)} on this machine")
     # Gradients are few, and mostly rows of the embedding: they don't need collective operations,
     # which, moreover, fail on CPUs if such rows differ in number.
-    strategy = tf.distribute.MirroredStrategy(found[:gpus], tf.distribute.ReductionToOneDevice())
+    strategy = tf.distribute.MirroredStrategy(
+        devices()[:gpus], tf.distribute.ReductionToOneDevice()
+    )
     with strategy.scope():
         model = lstm.build(described.network, len(described.classes))
         lstm.compile_model(model, described.training, num_steps)
         adam = _Adam.from_config(model.optimizer.get_config())
         adam.build(model.trainable_variables)
-        model.compile(adam, model.loss, metrics=["accuracy"])
+        model.compile(adam, model.loss, weighted_metrics=["accuracy"])
     return model
 
 
-def check_alone() -> None:
-    """Raises `BadInput` if TF_CONFIG would have several machines train."""
-    cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
-    workers = sum(cluster.num_tasks(job) for job in cluster.jobs if job in ("chief", "worker"))
+def check(gpus: int) -> None:
+    """Raises `BadInput` if there are fewer GPUs, or TF_CONFIG would have several machines train."""
+    found = len(devices())
+    if gpus > 1 and gpus > found:
+        raise commands.BadInput(f"--gpus {gpus}: TensorFlow finds {found} on this machine")
+    try:
+        cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+        training = ("chief", "master", "worker")
+        workers = sum(cluster.num_tasks(job) for job in cluster.jobs if job in training)
+    except (TypeError, ValueError) as error:
+        raise commands.BadInput(f"TF_CONFIG can't be read ({error}): unset it") from None
     if workers > 1:
         raise commands.BadInput(
             f"TF_CONFIG names {workers} workers, but Keras can't train on several: unset it"
@@ -53,27 +59,33 @@ def devices() -> list[str]:
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
-def share_out(batches: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:
+def share_out(
+    batches: tf.data.Dataset, model: keras.Model, *, sizes: Sequence[int] = ()
+) -> tf.data.Dataset:
     """Makes all batches come out even for a network's replicas, if it has several.
 
-    Where rows lack, some are taken twice, and count once; but Keras' metrics count them twice.
+    Where rows lack, some are taken twice, and count once: the mean of the replicas' means is that
+    of a batch. But over several batches Keras counts what it was given.
 
     Args:
       batches: of (tokens <int32>[batch_size, length], labels <int64>[batch_size]) and, perhaps,
         weights <float32>[batch_size].
       model: the network.
+      sizes: of all batches, if it's the mean over them, not each, that is to be right.
 
     Returns:
-      Such batches, with weights. The mean of the replicas' weighted means is that of a batch.
+      Such batches, with weights.
     """
     replicas = model.distribute_strategy.num_replicas_in_sync
     if replicas == 1:
         return batches
+    filled = [-(-size // replicas) * replicas for size in sizes]
 
     def fill(tokens: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | float = 1.0):
         number = tf.size(labels)
         places = tf.range(-(-number // replicas) * replicas)
-        scale = tf.cast(tf.size(places) / number, tf.float32)
+        scale = sum(filled) / sum(sizes) if sizes else tf.size(places) / number
+        scale = tf.cast(scale, tf.float32)
         counted = tf.where(places < number, scale, 0.0)
         rows = places % number
         weights = tf.gather(tf.broadcast_to(weights, [number]), rows)

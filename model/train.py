@@ -61,8 +61,9 @@ def train(
     manifest = contract.read_manifest(records_dir, verify=verify)
     described = config.describe(manifest, network, training)
     with commands.quiet_imports():
-        from model import export, fit, logs
+        from model import export, fit, logs, replicas
 
+    replicas.check(gpus)
     transform = export.load_transform(records_dir)
     with folders.whole_folder(model_dir, holds=config.MODEL_FILES, marker=config.CONFIG) as new:
         state_dir = folders.beside(model_dir, config.CHECKPOINTS)
@@ -169,7 +170,12 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         metavar="STEPS",
         help="how often to save what a stopped training goes on from; 0: at the end of each epoch",
     )
-    add("--gpus", type=commands.number(least=1), default=1, help="how many share each batch")
+    add(
+        "--gpus",
+        type=commands.number(least=1),
+        default=1,
+        help="how many of the machine's GPUs share each batch",
+    )
     add("--no_resume", dest="resume", action="store_false", help="start anew, whatever was stopped")
     add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
     add("--no_verify", action="store_true", help=commands.NO_VERIFY)

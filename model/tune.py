@@ -47,8 +47,9 @@ def search(searched: space.Space, records_dir: str, output: str, *, trials: int)
     with commands.quiet_imports():
         import optuna
 
-        from model import trial
+        from model import replicas, trial
 
+    replicas.check(1)
     trial.check(searched.manifest)
     searched.check()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -123,11 +123,13 @@ def find_damage(folder: str) -> str | None:
 def _show_hashing(folder: str, names: set[str]) -> contextlib.AbstractContextManager[None]:
     """Shows how many bytes have been hashed, of how many if that needs no questions to a store."""
     paths = [] if files.is_remote(folder) else [os.path.join(folder, name) for name in names]
-    total = sum(os.lstat(path).st_size for path in paths) or None
     before = files.SEEN["hashed"]
-    return terminal.progress(
-        lambda: ("comparing SHA-256", files.SEEN["hashed"] - before, total), of_bytes=True
-    )
+
+    def look() -> terminal.Done:
+        total = sum(os.lstat(path).st_size for path in paths) or None
+        return "comparing SHA-256", files.SEEN["hashed"] - before, total
+
+    return terminal.progress(look, of_bytes=True)
 
 
 def _parse_sums(text: str) -> dict[str, str]:

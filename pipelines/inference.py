@@ -53,11 +53,12 @@ class SavedModel(base.ModelHandler[list[bytes], list[Row], tf.Module]):
     ) -> list[list[Row]]:
         """Returns a `Row` for each text of each batch."""
         serve = model.signatures["serving_default"]
-        SEEN["scored"] += sum(map(len, batch))
-        return [
+        scored = [
             [{k: v for k, v in row.items() if k != "classes"} for row in predict.rows(serve, texts)]
             for texts in batch
         ]
+        SEEN["scored"] += sum(map(len, batch))
+        return scored
 
     def get_num_bytes(self, batch: Sequence[list[bytes]]) -> int:
         return sum(len(text) for texts in batch for text in texts)

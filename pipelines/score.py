@@ -4,6 +4,8 @@ TensorFlow and Beam are imported once there is something to do, so that a refusa
 """
 
 import argparse
+import collections
+import contextlib
 import glob
 import os
 import time
@@ -42,7 +44,7 @@ def main(argv: list[str]) -> None:
             num_shards=args.num_shards or shards.default_num_shards(num_texts),
             suffix=args.format,
         )
-        with terminal.progress(lambda: ("scoring texts", inference.SEEN["scored"], num_texts)):
+        with _show_scoring(inference.SEEN, num_texts):
             runners.run(lambda pipeline, _: inference.build(pipeline, plan), options)
         if _model_sha256(model_dir) != plan.model_sha256:
             raise commands.Failure(f"{args.model_dir} was replaced while it scored: run again")
@@ -54,6 +56,17 @@ def main(argv: list[str]) -> None:
     seconds = time.time() - started
     terminal.show(("label", "texts"), scored.labels.items())
     commands.say(f"wrote {num_texts:,} scores to {args.output} in {seconds:.1f} s")
+
+
+def _show_scoring(
+    seen: collections.Counter[str], num_texts: int
+) -> contextlib.AbstractContextManager[None]:
+    """Shows how many texts have been scored, and of how many, if it's done in this process."""
+
+    def look() -> terminal.Done:
+        return "scoring texts", seen["scored"], num_texts if seen["scored"] else None
+
+    return terminal.progress(look)
 
 
 def _model_sha256(model_dir: str) -> str:

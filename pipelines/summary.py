@@ -30,7 +30,7 @@ def show_progress(
         read = reviews.SEEN["read"] - before
         return "counting words" if read == num_reviews else "reading files", read, num_reviews
 
-    return terminal.progress(look)
+    return terminal.progress(look, seconds=2.0 if files.is_remote(output_dir) else 0.1)
 
 
 def show_files(folder: str) -> None:
@@ -38,9 +38,10 @@ def show_files(folder: str) -> None:
     rows = []
     for split in contract.SPLITS:
         path = os.path.join(folder, split)
-        for name in sorted(files.names(path)):
-            if os.path.isdir(os.path.join(path, name)):
-                rows.append((split, name, sum(1 for _ in files.scan(os.path.join(path, name)))))
+        for name in sorted(files.names(path)) if os.path.isdir(path) else ():
+            if os.path.isdir(class_dir := os.path.join(path, name)):
+                number = sum(len(inside) for *_, inside in os.walk(class_dir))
+                rows.append((split, name, number))
     terminal.show(("split", "class", "files"), rows, words=2)
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SECONDS_BEFORE = 0.3  # what takes less time shows no bar, which would but flicker
-SECONDS_BETWEEN = 0.1
+LEAST_WORDS = 8  # columns of a table that words are folded into, at least
+BETWEEN = 3  # columns between the columns of a table
 UNLIMITED = 100_000  # columns: who reads a file or a pipe wants lines whole
 
 Done = tuple[str, int, int | None]  # what is being done, how far it is, and of how much if known
@@ -37,12 +38,19 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: int
     from rich import box, console, table
 
     shown = table.Table(box=box.SIMPLE, header_style="bold")
-    for position, name in enumerate(columns):
-        style, justify = ("cyan", "left") if position < words else ("green", "right")
-        shown.add_column(_cell(name), style=style, justify=justify, overflow="fold")
-    for row in rows:
-        shown.add_row(*map(_cell, row))
-    to = console.Console(width=None if sys.stdout.isatty() else UNLIMITED)
+    cells = [[_cell(value) for value in row] for row in (columns, *rows)]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    for position, (name, width) in enumerate(zip(cells[0], widths, strict=True)):
+        if position < words:
+            shown.add_column(name, style="cyan", overflow="fold")
+        else:
+            shown.add_column(name, style="green", justify="right", min_width=width, no_wrap=True)
+    for row in cells[1:]:
+        shown.add_row(*row)
+    to = console.Console()
+    least = [min(width, LEAST_WORDS) for width in widths[:words]] + widths[words:]
+    if not sys.stdout.isatty() or sum(least) + BETWEEN * len(least) > to.width:
+        to.width = UNLIMITED
     with to.capture() as captured:
         to.print(shown)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
@@ -50,7 +58,11 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: int
 
 def in_colours() -> bool:
     """Tells whether what is printed may have colours."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return _takes_bars() and not os.environ.get("NO_COLOR")
+
+
+def _takes_bars() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def _cell(value: object) -> "rich.text.Text":
@@ -60,27 +72,36 @@ def _cell(value: object) -> "rich.text.Text":
 
 
 @contextlib.contextmanager
-def progress(look: Callable[[], Done], *, of_bytes: bool = False) -> Iterator[None]:
+def progress(
+    look: Callable[[], Done], *, of_bytes: bool = False, seconds: float = 0.1
+) -> Iterator[None]:
     """Shows what `look` returns, time and again, while the block runs; nothing but at a terminal.
 
     Args:
       look: is called in a thread of its own, so that the work itself isn't slowed.
       of_bytes: whether bytes are counted.
+      seconds: from one look to the next.
     """
-    if not sys.stdout.isatty():
+    if not _takes_bars():
         yield
         return
     ended = threading.Event()
-    thread = threading.Thread(target=_watch, args=(look, ended, of_bytes), daemon=True)
-    thread.start()
+    arguments = look, ended, of_bytes, seconds
+    thread = threading.Thread(target=_watch, args=arguments, daemon=True)
     try:
+        thread.start()
         yield
     finally:
         ended.set()
-        thread.join()
+        try:
+            thread.join()
+        finally:  # after a signal, too
+            thread.join()
 
 
-def _watch(look: Callable[[], Done], ended: threading.Event, of_bytes: bool) -> None:
+def _watch(
+    look: Callable[[], Done], ended: threading.Event, of_bytes: bool, seconds: float
+) -> None:
     """Shows a bar until the work has ended."""
     # They are for the main thread, which may have them wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, commands.STOPPING)
@@ -90,13 +111,14 @@ def _watch(look: Callable[[], Done], ended: threading.Event, of_bytes: bool) -> 
     task = bar.add_task("", total=None)
 
     def update() -> None:
-        description, completed, total = look()
-        bar.update(task, description=description, completed=completed, total=total)
+        with contextlib.suppress(OSError):  # say of a store that doesn't answer
+            description, completed, total = look()
+            bar.update(task, description=description, completed=completed, total=total)
 
-    with contextlib.suppress(OSError):  # work goes on without a bar, say of a folder that vanished
+    with contextlib.suppress(OSError, UnicodeError):  # work goes on without a bar
         update()
         with bar:
-            while not ended.wait(SECONDS_BETWEEN):
+            while not ended.wait(seconds):
                 update()
                 bar.refresh()
 
@@ -114,7 +136,7 @@ def _bar(of_bytes: bool) -> "rich.progress.Progress":
         progress.BarColumn(),
         progress.DownloadColumn() if of_bytes else progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
-        console=Console(),
+        console=Console(soft_wrap=True),  # what is printed meanwhile stays whole
         auto_refresh=False,
         transient=True,
         redirect_stderr=sys.stderr.isatty(),  # else it would go where standard output goes

@@ -255,6 +255,18 @@ def test_command_prints_the_hash_and_the_number_of_files_once(tmp_path):
     assert again.stdout == f"{output} is there already: delete it to unpack again\n"
 
 
+def test_command_counts_files_of_nested_folders_and_takes_a_split_that_is_a_file(tmp_path):
+    names = ("train/neg/0.txt", "train/neg/deep/1.txt", "train/pos/0.txt", "test")
+    archive = write_tar(tmp_path / "a.tar.gz", [file_member(name) for name in names])
+    done = command("--output", tmp_path / "out", "--archive", archive)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split() for line in done.stdout.splitlines() if "train" in line] == [
+        ["train", "neg", "2"],
+        ["train", "pos", "1"],
+    ]
+    assert done.stdout.endswith(f"{tmp_path / 'out'}: 4 files\n")
+
+
 def test_command_refuses_a_missing_archive_in_one_line(tmp_path):
     done = command("--output", tmp_path / "out", "--archive", tmp_path / "none.tar")
     assert done.returncode == 2

@@ -358,6 +358,16 @@ def test_class_names_are_no_markup(tmp_path, capsys):
     assert all(table.count(name) == 2 for name in ("[red]a", "b[", "c\\[d]"))
 
 
+def test_of_many_classes_no_whole_confusion_matrix_is_printed(capsys):
+    matrix = [[0] * 11 for _ in range(11)]
+    matrix[0][:3], matrix[1][1] = [5, 1, 2], 4
+    evaluate.show(evaluate.Evaluation(0, 0, matrix, 0), tuple("abcdefghijk"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split("  ") == ["", "class", " most often taken for", " reviews", " found"]
+    assert [line.split() for line in lines[3:5]] == [["a", "c", "8", "5"], ["b", "none", "4", "4"]]
+    assert len(lines) == 3 + 11 + 2
+
+
 def test_inspect_prints_records_as_text(tiny):
     folder, _ = tiny
     done = command("pipelines.inspect_records", "--records", folder / "out", "--split", "test")

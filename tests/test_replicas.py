@@ -1,6 +1,7 @@
 """Training on several GPUs. Logical CPUs stand in for them, in a process of their own."""
 
 import json
+import pathlib
 import subprocess
 import sys
 import types
@@ -11,8 +12,8 @@ import tensorflow as tf
 import tiny_dataset
 from test_train import QUICK, reviews
 
-from model import replicas, train
-from pipelines import commands
+from model import config, replicas, train
+from pipelines import commands, folders
 
 # Trains in turn as each name says, and saves what came out: all weights, and those of each replica.
 SCRIPT = """
@@ -20,9 +21,10 @@ import json, sys
 import keras, numpy as np, tensorflow as tf
 [cpu] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
-from model import config, fit, flags, input_pipeline, replicas, train
+from model import config, evaluate, fit, flags, input_pipeline, replicas, train
 from pipelines import contract
 
+evaluate.BATCH_SIZE = 4
 replicas.devices = lambda: [f"CPU:{n}" for n in range(3)]
 records, runs = sys.argv[1], json.loads(sys.argv[2])
 
@@ -64,9 +66,8 @@ for name, state, steps, argv in runs:
         )
     except KeyboardInterrupt:
         continue
-    weights, losses = flat(fitted.model.get_weights()), fitted.history["loss"]
-    steps = steps - watch.left
-    np.savez(name, weights=weights, replicas=watch.replicas, losses=losses, steps=steps)
+    weights, steps = flat(fitted.model.get_weights()), steps - watch.left
+    np.savez(name, weights=weights, replicas=watch.replicas, steps=steps, **fitted.history)
 
 # How Keras hands batches out.
 model = replicas.to_train(described, 1, 3)
@@ -112,6 +113,14 @@ def test_gpus_that_share_each_batch_give_the_weights_of_one(trained, name):
     np.testing.assert_allclose(trained[name]["weights"], one["weights"], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["tutorial on 2", "tutorial on 3", "tuned on 3 and 2"])
+def test_validation_counts_every_row_once(trained, name):
+    """It's of five rows, in batches of four and one."""
+    one = trained[f"{name.split()[0]} on 1"]
+    for metric in ("val_loss", "val_accuracy"):
+        np.testing.assert_allclose(trained[name][metric], one[metric], atol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "replicas"), [("tutorial on 2", 2), ("tutorial on 3", 3)])
 def test_all_replicas_have_the_same_weights(trained, name, replicas):
     each = trained[name]["replicas"]
@@ -122,7 +131,7 @@ def test_all_replicas_have_the_same_weights(trained, name, replicas):
 @pytest.mark.parametrize("name", ["tutorial on 1", "tutorial on 2", "tutorial on 3"])
 def test_an_epoch_has_as_many_steps_on_any_number_of_gpus_and_the_loss_falls(trained, name):
     assert trained[name]["steps"] == 8 * STEPS
-    losses = trained[name]["losses"]
+    losses = trained[name]["loss"]
     assert losses[-1] < losses[0] / 2
 
 
@@ -146,20 +155,22 @@ def test_shares_come_out_even_and_every_row_counts_once():
     np.testing.assert_allclose(weights, [4, 8, 12, 0])
 
 
-def test_more_gpus_than_there_are_get_a_clear_error(tmp_path):
+def test_more_gpus_than_there_are_get_a_clear_error_and_nothing_changes(tmp_path):
     tiny_dataset.write(tmp_path / "records", {"train": reviews(("bad", "good"), 4)})
     where = ["--records", str(tmp_path / "records"), "--model_dir", str(tmp_path / "model")]
+    stopped = pathlib.Path(folders.beside(str(tmp_path / "model"), config.CHECKPOINTS))
+    stopped.mkdir()
     there = len(tf.config.list_logical_devices("GPU"))
     message = f"--gpus {there + 2}: TensorFlow finds {there} on this machine"
     with pytest.raises(commands.BadInput, match=message):
-        train.main([*where, *QUICK, f"--gpus={there + 2}"])
-    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+        train.main([*where, *QUICK, "--no_resume", f"--gpus={there + 2}"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["records", stopped.name])
 
 
 def test_several_workers_are_refused(tmp_path, monkeypatch):
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
-    config = {"cluster": cluster, "task": {"type": "chief", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    tf_config = {"cluster": cluster, "task": {"type": "chief", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(tf_config))
     tiny_dataset.write(tmp_path / "records", {"train": reviews(("bad", "good"), 4)})
     where = ["--records", str(tmp_path / "records"), "--model_dir", str(tmp_path / "model")]
     with pytest.raises(commands.BadInput, match="TF_CONFIG names 3 workers"):
@@ -168,6 +179,13 @@ def test_several_workers_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_single_worker_may_train(monkeypatch):
-    config = {"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    assert replicas.check_alone() is None
+    tf_config = {"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(tf_config))
+    assert replicas.check(1) is None
+
+
+@pytest.mark.parametrize("text", ["x", '{"cluster": 3}'])
+def test_a_tf_config_that_makes_no_sense_is_refused(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(commands.BadInput, match="TF_CONFIG can't be read"):
+        replicas.check(1)
