@@ -30,6 +30,7 @@ CHANGES = {
     "and 20,000 tokens": f"{PIECES} --max_tokens 20000",
     "and dropout": f"{PIECES} --max_tokens 20000 {DROPOUT}",
     "and scores of words and pairs: tuned": "--preset tuned",
+    "tuned, but a quarter as many scores": "--preset tuned --ngram_bits 20",
     "tuned, but no word is embedded": "--preset tuned --embedding_tokens 2",
     "tuned, but every word is embedded": "--preset tuned --embedding_tokens 0",
     "tuned, but the learning rate stays": "--preset tuned --decay none",
@@ -81,7 +82,7 @@ def _try(records_dir: str, manifest: contract.Manifest, described: config.Config
 
 def table(results: dict) -> str:
     """Returns the results as Markdown: means over the seeds, and the least and greatest."""
-    lines = ["| network | accuracy | least to most | loss | epoch |", "|---|--:|--:|--:|--:|"]
+    lines = ["| network | accuracy | least to most | loss | best epochs |", "|---|--:|--:|--:|--:|"]
     for name, trials in results["trials"].items():
         outcomes = list(trials.values())
         columns = ("val_accuracy", "val_loss", "best_epoch")
