@@ -21,7 +21,6 @@ def to_train(described: config.Config, num_steps: int, gpus: int) -> keras.Model
       described: what is trained, and how.
       num_steps: of the whole training.
       gpus: how many replicas there are to be.
-
     """
     # Gradients are few, and mostly rows of the embedding: they don't need collective operations,
     # which, moreover, fail on CPUs if such rows differ in number.
@@ -65,7 +64,7 @@ def share_out(
     """Makes all batches come out even for a network's replicas, if it has several.
 
     Where rows lack, some are taken twice, and count once: the mean of the replicas' means is that
-    of a batch. But over several batches Keras counts what it was given.
+    of a batch. But Keras' mean over several batches takes each for as large as it was filled.
 
     Args:
       batches: of (tokens <int32>[batch_size, length], labels <int64>[batch_size]) and, perhaps,
