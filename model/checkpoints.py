@@ -55,11 +55,16 @@ class Checkpoints(keras.callbacks.Callback):
         self._epoch = 0
         self._first_step = 0  # of this epoch: those before it aren't done again
         self.history: dict[str, list[float]] = {}
-        self._best = [tf.Variable(weight.numpy()) for weight in model.weights if weight.trainable]
+        # By their positions among all weights. The others stay as they are.
+        self._best = {
+            n: tf.Variable(weight.numpy())
+            for n, weight in enumerate(model.weights)
+            if weight.trainable
+        }
         self._state = tf.Variable("", dtype=tf.string)
         self._checkpoint = tf.train.Checkpoint(
             variables=[v.value for v in (*model.variables, *model.optimizer.variables)],
-            best=self._best,
+            best=list(self._best.values()),
             state=self._state,
         )
         self._manager = tf.train.CheckpointManager(
@@ -108,11 +113,9 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._resumed and self._resumed["stopper"]:
             vars(self._stopper).update(self._resumed["stopper"])
-            best = iter(self._best)
-            self._stopper.best_weights = [
-                (next(best) if weight.trainable else weight).numpy()
-                for weight in self.model.weights
-            ]
+            self._stopper.best_weights = self.model.get_weights()
+            for n, variable in self._best.items():
+                self._stopper.best_weights[n] = variable.numpy()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
@@ -141,10 +144,8 @@ class Checkpoints(keras.callbacks.Callback):
         stopper = self._stopper
         kept = stopper.best_weights is not None
         if kept:
-            weights = zip(self.model.weights, stopper.best_weights, strict=True)
-            best = [value for weight, value in weights if weight.trainable]
-            for variable, value in zip(self._best, best, strict=True):
-                variable.assign(value)
+            for n, variable in self._best.items():
+                variable.assign(stopper.best_weights[n])
         names = ("wait", "best", "best_epoch")
         state = {
             "described": self._described,

@@ -114,9 +114,11 @@ def fit(
         first_step = saved.restore()
         if not first_step:
             n_grams.adapt(model, input_pipeline.batches(rows[contract.TRAIN], evaluate.BATCH_SIZE))
-            trained.set_weights(model.get_weights())  # on several GPUs it has its own
+            if gpus > 1:  # else they have the same variables
+                trained.set_weights(model.get_weights())
         _fit_from(first_step, trained, rows, training, weights, callbacks)
-        model.set_weights(trained.get_weights())
+        if gpus > 1:
+            model.set_weights(trained.get_weights())
         _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
     except commands.Failure:
         files.remove_tree(state_dir)  # it would only fail again

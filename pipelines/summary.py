@@ -37,11 +37,10 @@ def show_files(folder: str) -> None:
     """Prints how many files each class folder of each split holds."""
     rows = []
     for split in contract.SPLITS:
-        path = os.path.join(folder, split)
-        for name in sorted(files.names(path)) if os.path.isdir(path) else ():
-            if os.path.isdir(class_dir := os.path.join(path, name)):
-                number = sum(len(inside) for *_, inside in os.walk(class_dir))
-                rows.append((split, name, number))
+        _, names, _ = next(os.walk(os.path.join(folder, split)), ("", (), ()))
+        for name in sorted(names):
+            walk = os.walk(os.path.join(folder, split, name))
+            rows.append((split, name, sum(len(inside) for *_, inside in walk)))
     terminal.show(("split", "class", "files"), rows, words=2)
 
 

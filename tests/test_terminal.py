@@ -106,6 +106,22 @@ commands.run(command.main)
     return "-c", program
 
 
+def under_a_bar(*work):
+    """Returns a program that does something while a bar is shown."""
+    lines = "\n        ".join(work)
+    program = f"""
+import os, time
+from pipelines import commands, terminal
+terminal.SECONDS_BEFORE = 0
+def main(argv):
+    with terminal.progress(lambda: ("working", 1, 2)):
+        time.sleep(0.3)
+        {lines}
+commands.run(main)
+"""
+    return "-c", program
+
+
 def bars(shown):
     """Returns what bars said: what is done, and how far."""
     lines = re.split(r"[\r\n]+", ESCAPE.sub("", shown))
@@ -209,32 +225,13 @@ def test_a_simple_terminal_gets_neither_bars_nor_colours(unpack):
 
 
 def test_lines_printed_under_a_bar_stay_whole():
-    program = """
-import time
-from pipelines import commands, terminal
-terminal.SECONDS_BEFORE = 0
-def main(argv):
-    with terminal.progress(lambda: ("working", 1, 2)):
-        time.sleep(0.3)
-        commands.say("x" * 150)
-        time.sleep(0.3)
-commands.run(main)
-"""
-    terminal = Terminal("-c", program)
+    terminal = Terminal(*under_a_bar('commands.say("x" * 150)', "time.sleep(0.3)"))
     assert terminal.read_all() == 0
     assert "x" * 150 in terminal.shown
 
 
 def test_a_bar_that_cannot_be_encoded_is_left_out():
-    program = """
-import time
-from pipelines import terminal
-terminal.SECONDS_BEFORE = 0
-with terminal.progress(lambda: ("working", 1, 2)):
-    time.sleep(0.3)
-print("done")
-"""
-    terminal = Terminal("-c", program, PYTHONIOENCODING="latin-1")
+    terminal = Terminal(*under_a_bar('print("done")'), PYTHONIOENCODING="latin-1")
     assert terminal.read_all() == 0
     assert ESCAPE.sub("", terminal.shown).split() == ["done"]
 
@@ -340,21 +337,14 @@ def test_a_bar_leaves_no_trace_when_a_command_is_stopped(preprocessed, tmp_path)
 
 
 def test_a_signal_waits_until_libraries_are_loaded_while_a_bar_is_shown():
-    program = """
-import os, time
-from pipelines import commands, terminal
-terminal.SECONDS_BEFORE = 0
-def main(argv):
-    with terminal.progress(lambda: ("working", 1, 2)):
-        time.sleep(0.3)
-        with commands.quiet_imports():
-            os.kill(os.getpid(), 2)
-            time.sleep(0.1)
-            print("loaded")
-        print("not reached")
-commands.run(main)
-"""
-    terminal = Terminal("-c", program)
+    work = (
+        "with commands.quiet_imports():",
+        "    os.kill(os.getpid(), 2)",
+        "    time.sleep(0.1)",
+        '    print("loaded")',
+        'print("not reached")',
+    )
+    terminal = Terminal(*under_a_bar(*work))
     assert terminal.read_all() == 130
     assert ("working", "1/2") in bars(terminal.shown)
     assert "loaded\r\n" in terminal.shown
