@@ -4,6 +4,7 @@ WORKDIR /textrecords
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock
 COPY setup.py ./
+COPY textrecords textrecords
 COPY pipelines pipelines
 COPY model model
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .

@@ -57,7 +57,7 @@ lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions 
 	  --python-version 3.11 --extra dev --extra report --extra tune --quiet setup.py -o requirements.lock
 
 data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file.tar.gz takes a local file.
-	@$(RUN) pipelines.dataset --output data/aclImdb $(if $(ARCHIVE),--archive "$$ARCHIVE") $(ARGS)
+	@$(RUN) pipelines.download --output data/aclImdb $(if $(ARCHIVE),--archive "$$ARCHIVE") $(ARGS)
 
 sample: $(STAMP)  ## Write COUNT made-up reviews to data/sample.
 	@$(RUN) pipelines.sample --output data/sample --count $(COUNT) $(ARGS)

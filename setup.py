@@ -1,6 +1,6 @@
 """Installs textrecords. Beam sends the same package to its workers by `--setup_file`."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="textrecords",
@@ -10,13 +10,14 @@ setup(
         "SavedModel that takes raw text out"
     ),
     license="Apache-2.0",
-    packages=["pipelines", "model", "model.presets", "model.report"],
+    packages=find_packages(include=["textrecords", "pipelines*", "model*"]),
     package_data={"model.presets": ["*.txt"], "model.report": ["page.css", "page.html.jinja"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "annotated-types>=0.6",
         "apache-beam==2.77.*",
         "keras==3.15.*",
+        "more-itertools>=10.1",
         "pyarrow>=20",
         "pydantic>=2",
         "rich>=14",

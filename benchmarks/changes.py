@@ -12,8 +12,11 @@ import statistics
 import tempfile
 
 from benchmarks import run
-from model import config, flags
-from pipelines import commands, contract
+from model.training import flags, settings
+from textrecords import app, command_line, imports
+from textrecords.dataset import Dataset, open_dataset
+from textrecords.errors import BadInput
+from textrecords.model_folder import ModelConfig
 
 RESULTS = pathlib.Path(__file__).with_suffix(".json")
 
@@ -38,45 +41,46 @@ CHANGES = {
 
 
 def main(argv: list[str]) -> None:
-    parser = commands.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="benchmarks.changes",
         description="Tries the changes that make the tuned preset, each with several seeds.",
     )
     add = parser.add_argument
     add("--records", required=True, metavar="DIR", help="of preprocess --validation 0.2")
-    add("--seeds", type=commands.number(least=1), default=3, help="trainings of each")
+    add("--seeds", type=command_line.number(least=1), default=3, help="trainings of each")
     add("--output", type=pathlib.Path, default=RESULTS, metavar="FILE", help="the file to write")
     args = parser.parse_args(argv)
-    manifest = contract.read_manifest(args.records)
+    dataset = open_dataset(args.records)
+    sha256 = dataset.manifest.sha256
     try:
         results = json.loads(args.output.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        results = {"manifest_sha256": manifest.sha256, "machine": run.machine(), "trials": {}}
-    if results["manifest_sha256"] != manifest.sha256:
-        raise commands.BadInput(f"{args.output} is of other records: name another --output")
+        results = {"manifest_sha256": sha256, "machine": run.machine(), "trials": {}}
+    if results["manifest_sha256"] != sha256:
+        raise BadInput(f"{args.output} is of other records: name another --output")
     for seed in range(args.seeds):
         for name, changed in CHANGES.items():
             trials = results["trials"].setdefault(name, {})
             if str(seed) not in trials:
                 print(f"seed {seed}: {name}", flush=True)
-                described = _described(manifest, f"{changed} --seed {seed}".split())
-                trials[str(seed)] = _try(args.records, manifest, described)
+                config = _config(dataset, f"{changed} --seed {seed}".split())
+                trials[str(seed)] = _try(dataset, config)
                 args.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(table(results))
 
 
-def _described(manifest: contract.Manifest, given: list[str]) -> config.Config:
-    parser = commands.ArgumentParser(prog="benchmarks.changes")
-    return config.describe(manifest, *flags.settings(flags.parse_args(parser, given)))
+def _config(dataset: Dataset, given: list[str]) -> ModelConfig:
+    parser = command_line.ArgumentParser(prog="benchmarks.changes")
+    return settings.configure(dataset, *flags.read_settings(flags.parse_args(parser, given)))
 
 
-def _try(records_dir: str, manifest: contract.Manifest, described: config.Config) -> dict:
-    with commands.quiet_imports():
-        from model import trial
+def _try(dataset: Dataset, config: ModelConfig) -> dict:
+    with imports.quiet():
+        from model.tune import trial
 
-    trial.check(manifest)
+    trial.check(dataset)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = trial.run(records_dir, manifest, described, f"{folder}/trial")
+        outcome = trial.run(dataset, config, f"{folder}/trial")
     return dataclasses.asdict(outcome)
 
 
@@ -96,4 +100,4 @@ def table(results: dict) -> str:
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    app.run(main)

@@ -20,10 +20,13 @@ from collections.abc import Callable, Iterable
 from rich import box, console, table
 
 from benchmarks import preprocess, run, step
-from pipelines import commands, contract, reviews
+from pipelines.preprocess import input_tree
+from textrecords import app, command_line, imports, spec, text_source
+from textrecords.errors import BadInput
 
-with commands.quiet_imports():
-    from pipelines import shards, vocabulary
+with imports.quiet():
+    from pipelines import sharding
+    from pipelines.preprocess import vocabulary
 
 SIZES = (10_000_000, 1_000_000_000)
 FITTED = (1_000, 10_000)  # reviews of train, for the growth of words
@@ -38,16 +41,14 @@ BYTES_PER_WORD = 150  # of a Python dict of words and counts
 
 
 def main(argv: list[str]) -> None:
-    parser = commands.ArgumentParser(prog="benchmarks.cost", description=__doc__)
+    parser = command_line.ArgumentParser(prog="benchmarks.cost", description=__doc__)
     parser.add_argument("--input", required=True, metavar="DIR")
     args = parser.parse_args(argv)
-    source = reviews.Source(args.input)
-    tree = reviews.survey(source)
-    train = sum(tree.examples[contract.TRAIN].values())
+    source = text_source.Source(args.input)
+    tree = input_tree.find_reviews(source)
+    train = sum(tree.examples[spec.TRAIN].values())
     if train < FITTED[-1]:
-        raise commands.BadInput(
-            f"{args.input} has {train:,} reviews of train: the fit needs {FITTED[-1]:,}"
-        )
+        raise BadInput(f"{args.input} has {train:,} reviews of train: the fit needs {FITTED[-1]:,}")
     with tempfile.TemporaryDirectory(prefix="textrecords-") as work_dir:
         core_seconds, record_bytes = per_review(tree, work_dir)
     started = time.perf_counter()
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> None:
     )
 
 
-def per_review(tree: reviews.Tree, work_dir: str) -> tuple[float, float]:
+def per_review(tree: input_tree.Tree, work_dir: str) -> tuple[float, float]:
     """Returns the core seconds and the bytes of records that a review takes."""
     subset = os.path.join(work_dir, "subset")
     step.copy_subset(tree.source, subset, SUBSET)
@@ -120,13 +121,13 @@ def estimate(
 ) -> dict[str, str]:
     """Returns what a dataset of so many reviews takes, by name."""
     trained = json.loads(run.RESULTS.read_text())["step"]["contenders"]["this project"]
-    num_shards = shards.default_num_shards(size)
+    num_shards = sharding.default_num_shards(size)
     in_shard = size / num_shards
     core_hours = size * core_seconds / 3600
     workers = math.ceil(core_hours / HOURS / CORES_PER_WORKER)
     requests = size * READS * REQUESTS_PER_READ
     waiting = requests * REQUEST_SECONDS / REQUESTS_AT_ONCE / 3600
-    counts = num_shards * shard_bytes * words(in_shard) / words(shards.REVIEWS_PER_SHARD)
+    counts = num_shards * shard_bytes * words(in_shard) / words(sharding.KEYS_PER_SHARD)
     hours = size / trained["reviews_per_second"] / 3600
     bucket = words(size) / vocabulary.NUM_BUCKETS * BYTES_PER_WORD
     return {
@@ -153,4 +154,4 @@ def show(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    app.run(main)

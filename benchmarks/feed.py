@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from benchmarks import preprocess
-from pipelines import commands, contract
+from textrecords import imports, spec
+from textrecords.dataset import open_dataset
+from textrecords.errors import Failure
 
-with commands.quiet_imports():
+with imports.quiet():
     import keras
     import numpy as np
     import tensorflow as tf
 
-    from model import input_pipeline
+    from textrecords import input_pipeline
 
 MAX_TOKENS, MAX_LEN, BATCH_SIZE = 1000, 100, 32
 FOR_EVER = 1_000_000  # epochs
@@ -29,11 +31,11 @@ def contenders(
     """Returns the contenders, this project's cached epochs first, once all gave the same ids."""
     records_dir = os.path.join(work_dir, "feed")
     preprocess.run_module("pipelines.preprocess", "--input", input_dir, "--output", records_dir)
-    classes = contract.read_manifest(records_dir).classes
+    classes = open_dataset(records_dir).classes
     epoch = ours(records_dir)
     endless = iter(ours(records_dir, epochs=FOR_EVER))
     frozen = epoch.cache()  # batches, in the order of their first epoch for ever
-    keras_tutorial = tutorial(os.path.join(input_dir, contract.TRAIN), classes)
+    keras_tutorial = tutorial(os.path.join(input_dir, spec.TRAIN), classes)
     num_reviews = check_same(itertools.islice(endless, len(epoch)), frozen, keras_tutorial)
     from_disk = ours(records_dir, cache="none")  # as an epoch is before anything is cached
     num_batches = tf.constant(len(epoch))
@@ -72,14 +74,8 @@ def ours(
     cache: str = "memory",
 ) -> tf.data.Dataset:
     """Returns the batches that `model.train` trains on."""
-    rows = input_pipeline.read_split(
-        records_dir,
-        contract.read_manifest(records_dir),
-        contract.TRAIN,
-        max_tokens=MAX_TOKENS,
-        max_len=max_len,
-        cache=cache,
-    )
+    size = spec.InputSize(MAX_TOKENS, max_len)
+    rows = input_pipeline.read_split(open_dataset(records_dir), spec.TRAIN, size, cache=cache)
     batches = input_pipeline.shuffled_batches(rows, BATCH_SIZE, seed=0, by_length=by_length)
     return batches.take(epochs * input_pipeline.num_batches(rows, BATCH_SIZE))
 
@@ -109,7 +105,7 @@ def standardize(text: tf.Tensor) -> tf.Tensor:
 def padding(batches: Batches) -> float:
     """Returns which share of an epoch's ids is padding."""
     ids = [tokens.numpy() for tokens, _ in batches]
-    padded = sum(np.count_nonzero(tokens == contract.PADDING_ID) for tokens in ids)
+    padded = sum(np.count_nonzero(tokens == spec.PADDING_ID) for tokens in ids)
     return padded / sum(tokens.size for tokens in ids)
 
 
@@ -120,9 +116,7 @@ def check_same(first: Batches, *others: Batches) -> int:
     """
     rows = count_rows(first)
     if any(count_rows(other) != rows for other in others):
-        raise commands.Failure(
-            "the contenders' batches hold other ids: there is nothing to compare"
-        )
+        raise Failure("the contenders' batches hold other ids: there is nothing to compare")
     return rows.total()
 
 

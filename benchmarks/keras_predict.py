@@ -11,15 +11,16 @@ import keras
 import tensorflow as tf
 
 from benchmarks import feed
-from model import config, evaluate
-from pipelines import contract
+from model import evaluate
+from textrecords import model_folder, spec
+from textrecords.dataset import read_vocabulary
 
 BATCH_SIZE = 256
 
 
 def run(input_dir: str, records_dir: str, model_dir: str, output: str) -> None:
-    settings = config.read(model_dir)
-    tokens = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
+    settings = model_folder.read(model_dir)
+    tokens = read_vocabulary(os.path.join(records_dir, spec.VOCABULARY))
     vectorize = keras.layers.TextVectorization(
         settings.network.max_tokens,
         standardize=feed.standardize,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import feed, preprocess, step
-from pipelines import reviews
+from textrecords import text_source
 
 REVIEWS_PER_CLASS = 1_000
 NETWORK = dataclasses.replace(step.NETWORK, max_len=400, mask_padding=True)
@@ -17,7 +17,7 @@ def contenders(
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
     """Returns the contenders, those by length first, each past its first epoch, which compiles."""
     subset_dir, records_dir = (os.path.join(work_dir, name) for name in ("long", "length"))
-    step.copy_subset(reviews.Source(input_dir), subset_dir, REVIEWS_PER_CLASS)
+    step.copy_subset(text_source.Source(input_dir), subset_dir, REVIEWS_PER_CLASS)
     preprocess.run_module("pipelines.preprocess", "--input", subset_dir, "--output", records_dir)
     fits, facts = {}, {}
     for name, by_length in {"by length": True, "in any order": False}.items():

@@ -9,7 +9,10 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from pipelines import commands, contract, reviews
+from pipelines.preprocess import input_tree
+from textrecords import imports, spec, text_source
+from textrecords.dataset import read_vocabulary
+from textrecords.errors import Failure
 
 # What `ru_maxrss` counts in, by the system.
 MAXRSS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
@@ -19,7 +22,7 @@ def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
     """Returns the contenders, this project first, once both have given the same result."""
-    tree = reviews.survey(reviews.Source(input_dir))
+    tree = input_tree.find_reviews(text_source.Source(input_dir))
     ours = ["pipelines.preprocess", "--input", input_dir]
     plain = ["benchmarks.plain_tft", "--input", input_dir, "--classes", *tree.classes]
     ours_dir, plain_dir = (tempfile.mkdtemp(dir=work_dir) for _ in range(2))
@@ -55,25 +58,24 @@ def run_module(*command: str) -> float:
         output.seek(0)
         if process.returncode:
             last = output.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise commands.Failure(f"{command[0]} failed: {last}")
+            raise Failure(f"{command[0]} failed: {last}")
     return usage.ru_maxrss / MAXRSS_PER_MIB
 
 
 def check_same(ours_dir: str, plain_dir: str) -> dict[str, int]:
     """Returns what both datasets hold; raises `Failure` unless they are the same."""
     vocabulary, other = (
-        contract.read_vocabulary(os.path.join(folder, contract.VOCABULARY))
-        for folder in (ours_dir, plain_dir)
+        read_vocabulary(os.path.join(folder, spec.VOCABULARY)) for folder in (ours_dir, plain_dir)
     )
     if vocabulary != other:
-        raise commands.Failure("the contenders' vocabularies differ: there is nothing to compare")
+        raise Failure("the contenders' vocabularies differ: there is nothing to compare")
     num_reviews = 0
-    for split in contract.SPLITS:
+    for split in spec.SPLITS:
         records, others = (read_ids(folder, split) for folder in (ours_dir, plain_dir))
         if records != others:
-            raise commands.Failure(f"the contenders' ids of {split} differ: nothing to compare")
+            raise Failure(f"the contenders' ids of {split} differ: nothing to compare")
         num_reviews += records.total()
-    return {"reviews": num_reviews, "vocabulary": len(vocabulary) + contract.NUM_RESERVED}
+    return {"reviews": num_reviews, "vocabulary": len(vocabulary) + spec.NUM_RESERVED}
 
 
 def read_ids(folder: str, split: str) -> collections.Counter[tuple[int, bytes]]:
@@ -81,7 +83,7 @@ def read_ids(folder: str, split: str) -> collections.Counter[tuple[int, bytes]]:
 
     A review without tokens counts as one OOV: a plain pipeline writes it as no ids at all.
     """
-    with commands.quiet_imports():
+    with imports.quiet():
         import numpy as np
         import tensorflow as tf
 
@@ -90,6 +92,6 @@ def read_ids(folder: str, split: str) -> collections.Counter[tuple[int, bytes]]:
         sorted(map(str, pathlib.Path(folder).glob(f"{split}-*")))
     ):
         feature = tf.train.Example.FromString(record.numpy()).features.feature
-        ids = list(feature[contract.TOKENS].int64_list.value) or [contract.OOV_ID]
-        counts[feature[contract.LABEL].int64_list.value[0], np.int32(ids).tobytes()] += 1
+        ids = list(feature[spec.TOKENS].int64_list.value) or [spec.OOV_ID]
+        counts[feature[spec.LABEL].int64_list.value[0], np.int32(ids).tobytes()] += 1
     return counts

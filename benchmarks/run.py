@@ -19,7 +19,10 @@ from typing import Any
 import rich
 from rich import box, progress, table
 
-from pipelines import commands, reviews, sample
+from pipelines import sample
+from pipelines.preprocess import input_tree
+from textrecords import app, command_line, text_source
+from textrecords.errors import BadInput
 
 RESULTS = pathlib.Path(__file__).with_name("results.json")
 SAMPLE_COUNT = 50_000  # made-up reviews, where no folder is named
@@ -35,7 +38,7 @@ Contender = Callable[[], dict[str, Any]]  # does the work once; returns what els
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     if args.input:
-        reviews.survey(reviews.Source(args.input))
+        input_tree.find_reviews(text_source.Source(args.input))
     with tempfile.TemporaryDirectory(prefix="textrecords-") as work_dir:
         input_dir = args.input or os.path.join(work_dir, "sample")
         if not args.input and set(args.only) != {"scale"}:
@@ -133,27 +136,27 @@ def machine() -> dict[str, Any]:
 def _parts(text: str) -> list[str]:
     names = text.split(",")
     if unknown := sorted(set(names) - set(PARTS)):
-        raise commands.BadInput(f"--only {unknown[0]}: the parts are {', '.join(PARTS)}")
+        raise BadInput(f"--only {unknown[0]}: the parts are {', '.join(PARTS)}")
     return names
 
 
 def _counts(text: str) -> list[int]:
-    return [commands.number(least=6)(count) for count in text.split(",")]
+    return [command_line.number(least=6)(count) for count in text.split(",")]
 
 
-def _parser() -> commands.ArgumentParser:
-    parser = commands.ArgumentParser(
+def _parser() -> command_line.ArgumentParser:
+    parser = command_line.ArgumentParser(
         prog="benchmarks.run",
         description="Times this project side by side with what one would otherwise run.",
     )
     add = parser.add_argument
     add("--input", metavar="DIR", help="the reviews; without it, a large sample is made")
     add("--only", type=_parts, default=",".join(DEFAULT_PARTS), help=f"of {', '.join(PARTS)}")
-    add("--repeats", type=commands.number(least=1), default=5, help="rounds; medians are told")
+    add("--repeats", type=command_line.number(least=1), default=5, help="rounds; medians are told")
     add("--counts", type=_counts, default="50000,200000", help="reviews made up for scale")
     add("--output", type=pathlib.Path, default=RESULTS, metavar="FILE", help="the file to write")
     return parser
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    app.run(main)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import preprocess, step
-from pipelines import commands, contract, reviews
+from textrecords import spec, text_source
+from textrecords.errors import Failure
 
 REVIEWS_PER_CLASS = 10_000
 ROUNDING = 1e-5  # of float32, in batches of other sizes
@@ -22,11 +23,11 @@ def contenders(
     input_copy, records_dir, model_dir = (
         os.path.join(work_dir, name) for name in ("texts", "score", "model")
     )
-    step.copy_subset(reviews.Source(input_dir), input_copy, REVIEWS_PER_CLASS)  # of two classes
+    step.copy_subset(text_source.Source(input_dir), input_copy, REVIEWS_PER_CLASS)  # of two classes
     preprocess.run_module("pipelines.preprocess", "--input", input_copy, "--output", records_dir)
     model = ["--model_dir", model_dir]
     preprocess.run_module("model.train", "--records", records_dir, *model, "--epochs", "1")
-    scored = ["--input", os.path.join(input_copy, contract.TRAIN), *model]
+    scored = ["--input", os.path.join(input_copy, spec.TRAIN), *model]
     ours = ["pipelines.score", *scored]
     theirs = ["benchmarks.keras_predict", *scored, "--records", records_dir]
     num_texts = check_same(*(run(command, work_dir)[0] for command in (ours, theirs)))
@@ -52,7 +53,7 @@ def run(command: list[str], work_dir: str) -> tuple[list[float], float]:
 def check_same(ours: list[float], theirs: list[float]) -> int:
     """Returns the number of texts; raises `Failure` unless their scores are the same."""
     if len(ours) != len(theirs):
-        raise commands.Failure("the contenders scored other texts: there is nothing to compare")
+        raise Failure("the contenders scored other texts: there is nothing to compare")
     if any(abs(one - other) > ROUNDING for one, other in zip(ours, theirs, strict=True)):
-        raise commands.Failure("the contenders' scores differ: there is nothing to compare")
+        raise Failure("the contenders' scores differ: there is nothing to compare")
     return len(ours)

@@ -7,29 +7,33 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import feed, preprocess
-from pipelines import commands, contract, reviews
+from pipelines.preprocess import input_tree
+from textrecords import imports, spec, text_source
 
-with commands.quiet_imports():
+with imports.quiet():
     import keras
     import tensorflow as tf
 
-    from model import config, fast_lstm, flags, lstm, train
+    from model import train
+    from model.network import fast_lstm, lstm
+    from model.training import flags
+    from textrecords.model_folder import Network, Training
 
 REVIEWS_PER_CLASS = 2_500  # of the first two classes of train, so that five rounds take a minute
 
-NETWORK, TRAINING = flags.settings(train.parse_args(["--records=", "--model_dir="]))
+NETWORK, TRAINING = flags.read_settings(train.parse_args(["--records=", "--model_dir="]))
 
 
 def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
     """Returns the contenders, this project first, each past its first epoch, which traces."""
-    source = reviews.Source(input_dir)
+    source = text_source.Source(input_dir)
     subset_dir, records_dir = (os.path.join(work_dir, name) for name in ("subset", "step"))
     classes = copy_subset(source, subset_dir, REVIEWS_PER_CLASS)
     preprocess.run_module("pipelines.preprocess", "--input", subset_dir, "--output", records_dir)
     batches = feed.ours(records_dir)
-    tutorial_batches = feed.tutorial(os.path.join(subset_dir, contract.TRAIN), classes)
+    tutorial_batches = feed.tutorial(os.path.join(subset_dir, spec.TRAIN), classes)
     num_reviews = feed.check_same(batches, tutorial_batches)
     fits = {
         "this project": (ours(NETWORK, TRAINING), batches),
@@ -53,19 +57,21 @@ def epochs(
     return runs
 
 
-def copy_subset(source: reviews.Source, subset_dir: str, reviews_per_class: int) -> tuple[str, ...]:
+def copy_subset(
+    source: text_source.Source, subset_dir: str, reviews_per_class: int
+) -> tuple[str, ...]:
     """Copies the first reviews of the first two classes of train; returns the classes."""
-    classes = reviews.survey(source).classes[:2]
+    classes = input_tree.find_reviews(source).classes[:2]
     for name in classes:
-        folder = f"{contract.TRAIN}/{name}"
+        folder = f"{spec.TRAIN}/{name}"
         os.makedirs(os.path.join(subset_dir, folder))
-        for key in sorted(reviews.list_reviews(source, folder))[:reviews_per_class]:
+        for key in sorted(source.list_keys(folder))[:reviews_per_class]:
             file = os.fsdecode(key)
             shutil.copy(os.path.join(source.input_dir, file), os.path.join(subset_dir, file))
     return classes
 
 
-def ours(network: config.Network, training: config.Training) -> keras.Model:
+def ours(network: Network, training: Training) -> keras.Model:
     """Returns what `model.train` fits."""
     model = lstm.build(network, num_classes=2)
     lstm.compile_model(model, training)

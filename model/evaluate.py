@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model import config, curves
-from pipelines import commands, contract, files, terminal
+from model import metrics
+from textrecords import app, command_line, imports, model_folder, spec, storage, terminal
+from textrecords.dataset import Dataset, open_dataset
+from textrecords.errors import BadInput
+from textrecords.model_folder import ModelConfig
 
 if TYPE_CHECKING:
     import keras
 
-    from model import input_pipeline
+    from textrecords import input_pipeline
 
 # Larger than in training, for speed: the result doesn't depend on it.
 BATCH_SIZE = 512
@@ -24,22 +27,20 @@ MOST_COLUMNS = 10  # of a confusion matrix that is printed
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
+    """How well a model does on a split."""
+
     loss: float
     accuracy: float
     confusion_matrix: list[list[int]]  # examples, by true class and then by predicted class
     calibration_error: float  # how far probabilities are from the shares that come true
 
 
-def evaluate(
-    model: "keras.Model",
-    rows: "input_pipeline.Rows",
-    *,
-    num_classes: int,
-    threshold: float = 0.5,
-) -> Evaluation:
-    """Tries a compiled model on rows of `input_pipeline.read_split`."""
-    labels, outputs = _outputs(model, rows)
-    return compare(model, labels, outputs, num_classes=num_classes, threshold=threshold)
+def evaluate(model: "keras.Model", dataset: Dataset, config: ModelConfig) -> Evaluation:
+    """Tries a compiled model on the test split; raises `BadInput` if there is none."""
+    from textrecords import input_pipeline
+
+    rows = input_pipeline.read_split(dataset, spec.TEST, config.network.input_size)
+    return compare(model, *_outputs(model, rows), config)
 
 
 def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
@@ -48,12 +49,12 @@ def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
     Of several as good it's the one that is nearest to a half.
     """
     labels, outputs = _outputs(model, rows)
-    return curves.best_threshold(labels, outputs[:, 0])
+    return metrics.best_threshold(labels, outputs[:, 0])
 
 
 def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndarray, np.ndarray]:
     """Returns the labels <int64>[n] and what the network gives, <float32>[n, outputs]."""
-    from model import input_pipeline
+    from textrecords import input_pipeline
 
     batches = input_pipeline.batches(rows, BATCH_SIZE)
     total = input_pipeline.num_batches(rows, BATCH_SIZE)
@@ -71,24 +72,20 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 
 
 def compare(
-    model: "keras.Model",
-    labels: np.ndarray,
-    outputs: np.ndarray,
-    *,
-    num_classes: int,
-    threshold: float,
+    model: "keras.Model", labels: np.ndarray, outputs: np.ndarray, config: ModelConfig
 ) -> Evaluation:
     """Compares what a compiled model gave for some rows with their labels, <int64>[n]."""
-    from model import lstm
+    from model.network import lstm
 
-    predicted = np.asarray(lstm.predicted_classes(outputs, threshold))
+    num_classes = len(config.classes)
+    predicted = np.asarray(lstm.predicted_classes(outputs, config.threshold))
     confusion_matrix = np.zeros([num_classes, num_classes], np.int64)
     np.add.at(confusion_matrix, (labels, predicted), 1)
     return Evaluation(
         loss=float(model.loss(labels, outputs)),
         accuracy=float(np.mean(labels == predicted)),
         confusion_matrix=confusion_matrix.tolist(),
-        calibration_error=curves.calibration(labels, probabilities(outputs))[1],
+        calibration_error=metrics.calibration(labels, probabilities(outputs))[1],
     )
 
 
@@ -105,7 +102,7 @@ def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
             for label, (name, counts) in enumerate(zip(classes, matrix, strict=True))
         ]
         terminal.show(("class", "most often taken for", "reviews", "found"), rows, words=2)
-    commands.say(
+    terminal.say(
         f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}, "
         f"calibration error {evaluation.calibration_error:.4f}"
     )
@@ -117,67 +114,57 @@ def _taken_for(counts: list[int], label: int, classes: tuple[str, ...]) -> str:
     return classes[-other] if number else "none"
 
 
-def load_model(model_dir: str, settings: config.Config) -> "keras.Model":
+def load_model(model_dir: str, config: ModelConfig) -> "keras.Model":
     """Rebuilds the trained network in `model_dir`, compiled; raises `BadInput`."""
-    from model import lstm
+    from model.network import lstm
 
-    model = lstm.build(settings.network, len(settings.classes))
-    path = os.path.join(model_dir, config.WEIGHTS)
+    model = lstm.build(config.network, len(config.classes))
+    path = os.path.join(model_dir, model_folder.WEIGHTS)
     try:
-        with files.at_hand(path) as weights:
+        with storage.at_hand(path) as weights:
             model.load_weights(weights)  # before compiling: a new optimizer's state wouldn't match
     except (OSError, ValueError) as error:
-        raise commands.BadInput(f"{path} can't be read ({error}): run `make train` again") from None
-    lstm.compile_model(model, settings.training)
+        raise BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+    lstm.compile_model(model, config.training)
     return model
 
 
-def check_same_classes(settings: config.Config, manifest: contract.Manifest) -> None:
+def check_same_classes(config: ModelConfig, dataset: Dataset) -> None:
     """Raises `BadInput` if the labels of the records mean something else to the model."""
-    if settings.classes != manifest.classes:
-        raise commands.BadInput(
-            f"the model knows the classes {', '.join(settings.classes)}, but the records have "
-            f"{', '.join(manifest.classes)}: name the records it was trained on"
+    if config.classes != dataset.classes:
+        raise BadInput(
+            f"the model knows the classes {', '.join(config.classes)}, but the records have "
+            f"{', '.join(dataset.classes)}: name the records it was trained on"
         )
 
 
-def check_same_records(settings: config.Config, manifest: contract.Manifest) -> None:
+def check_same_records(config: ModelConfig, dataset: Dataset) -> None:
     """Raises `BadInput` if the ids or labels of the records mean something else to the model."""
-    check_same_classes(settings, manifest)
-    if settings.vocabulary.sha256 != manifest.vocabulary.sha256:
-        raise commands.BadInput(
+    check_same_classes(config, dataset)
+    if config.vocabulary.sha256 != dataset.manifest.vocabulary.sha256:
+        raise BadInput(
             "the records have another vocabulary than the model: name those it was trained on"
         )
-    config.check_fits(manifest, settings.network)
+    dataset.manifest.check_fits(config.network.input_size)
 
 
 def main(argv: list[str]) -> None:
-    parser = commands.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="model.evaluate", description="Evaluates a trained model on the test split."
     )
     parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
-    parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
+    parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
     args = parser.parse_args(argv)
-    manifest = contract.read_manifest(args.records, verify=not args.no_verify)
-    settings = config.read(args.model_dir, verify=not args.no_verify)
-    check_same_records(settings, manifest)
-    with commands.quiet_imports():
-        from model import input_pipeline
-    rows = input_pipeline.read_split(
-        args.records,
-        manifest,
-        contract.TEST,
-        max_tokens=settings.network.max_tokens,
-        max_len=settings.network.max_len,
-    )
-    model = load_model(args.model_dir, settings)
-    evaluation = evaluate(
-        model, rows, num_classes=len(settings.classes), threshold=settings.threshold
-    )
-    contract.check_unchanged(args.records, manifest)
-    show(evaluation, settings.classes)
+    dataset = open_dataset(args.records, verify=not args.no_verify)
+    config = model_folder.read(args.model_dir, verify=not args.no_verify)
+    check_same_records(config, dataset)
+    with imports.quiet():
+        model = load_model(args.model_dir, config)
+    evaluation = evaluate(model, dataset, config)
+    dataset.check_unchanged()
+    show(evaluation, config.classes)
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    app.run(main)

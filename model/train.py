@@ -5,12 +5,26 @@ TensorFlow is imported where it is first needed, so that `--help` is immediate.
 
 import argparse
 import dataclasses
-import json
-import os
 from typing import TYPE_CHECKING, Any
 
-from model import config, evaluate, flags, predict
-from pipelines import commands, contract, files, folders
+from model import evaluate, predict
+from model.training import flags, settings
+from textrecords import (
+    app,
+    atomic,
+    checksums,
+    command_line,
+    imports,
+    json_files,
+    model_folder,
+    spec,
+    storage,
+    terminal,
+)
+from textrecords.command_line import flag
+from textrecords.dataset import Dataset, open_dataset
+from textrecords.field_types import Count, Size
+from textrecords.model_folder import ModelConfig, Network, Training
 
 if TYPE_CHECKING:
     import keras
@@ -24,180 +38,127 @@ SENTENCES = (
 )
 
 
-def train(
-    records_dir: str,
-    model_dir: str,
-    *,
-    network: config.Network,
-    training: config.Training,
-    cache: str,
-    checkpoint_every: int = 0,
-    gpus: int = 1,
-    resume: bool = True,
-    verify: bool = True,
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags that change nothing of what is trained."""
+
+    records: str = flag("what preprocess wrote", metavar="DIR")
+    model_dir: str = flag("the folder to write", metavar="DIR")
+    checkpoint_every: Count = flag(
+        "how often to save what a stopped training goes on from; 0: at the end of each epoch",
+        0,
+        metavar="STEPS",
+    )
+    gpus: Size = flag("how many of the machine's GPUs share each batch", 1)
+    no_resume: bool = flag("start anew, whatever was stopped", False)
+    cache: str = flag("where to keep parsed reviews", "memory", metavar="memory|none|DIR")
+    no_verify: bool = flag(command_line.NO_VERIFY, False)
+
+
+def train(options: Options, network: Network, training: Training) -> None:
     """Trains on the train split, evaluates on the test split, writes the model folder.
 
     If there is a validation split, it decides when to stop and which epoch's weights are kept, so
     that the test split is used for nothing but the last evaluation.
 
     Args:
-      records_dir: the dataset.
-      model_dir: the folder to make, or to replace once all is done.
+      options: where the dataset and the model lie, and how the training goes about it.
       network: the shape of the network; `max_tokens` may be more than the vocabulary holds.
       training: how to train it.
-      cache: as in `input_pipeline.read_split`.
-      checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
-      gpus: how many of the machine's GPUs share each batch.
-      resume: go on with a training that was stopped.
-      verify: whether all files of the dataset must be as they were written.
 
     Raises:
       BadInput: if there is no whole dataset, it was cut below the size of the network, another
         training was stopped here, or there are fewer GPUs.
       Failure: if the loss isn't finite.
     """
-    folders.check_path(folders.real(model_dir))
-    manifest = contract.read_manifest(records_dir, verify=verify)
-    described = config.describe(manifest, network, training)
-    with commands.quiet_imports():
-        from model import export, fit, logs, replicas
+    model_dir = options.model_dir
+    storage.check_path(storage.real(model_dir))
+    dataset = open_dataset(options.records, verify=not options.no_verify)
+    config = settings.configure(dataset, network, training)
+    with imports.quiet():
+        from model.training import export, fit, replicas, tensorboard_logs
 
-    replicas.check(gpus)
-    transform = export.load_transform(records_dir)
-    with folders.whole_folder(model_dir, holds=config.MODEL_FILES, marker=config.CONFIG) as new:
-        state_dir = folders.beside(model_dir, config.CHECKPOINTS)
-        if not resume:
-            files.remove_tree(state_dir)
+    replicas.check(options.gpus)
+    transform = export.load_transform(dataset)
+    holds, marker = model_folder.MODEL_FILES, model_folder.CONFIG
+    with atomic.write_folder(model_dir, holds=holds, marker=marker) as new:
+        state_dir = atomic.beside(model_dir, model_folder.CHECKPOINTS)
+        if options.no_resume:
+            storage.remove_tree(state_dir)
         fitted = fit.fit(
-            records_dir,
-            manifest,
-            described,
-            state_dir,
-            cache=cache,
-            checkpoint_every=checkpoint_every,
-            gpus=gpus,
+            dataset,
+            config,
+            fit.FitOptions(state_dir, options.cache, options.checkpoint_every, options.gpus),
         )
-        model, rows = fitted.model, fitted.rows
-        if training.choose_threshold:
-            threshold = evaluate.best_threshold(model, rows[contract.VALIDATION])
-            commands.say(f"the second class is taken above a score of {threshold:.4f}")
-            described = dataclasses.replace(described, threshold=threshold)
-        test = _evaluate(model, records_dir, manifest, described)
-        vocabulary = contract.read_vocabulary(os.path.join(records_dir, contract.VOCABULARY))
-        logs.write(f"{state_dir}/{folders.LOGS}", model, rows[contract.TRAIN], vocabulary)
-        contract.check_unchanged(records_dir, manifest)
-        metrics = {
-            "history": fitted.history,
-            "best_epoch": fitted.best_epoch,
-            "test": dataclasses.asdict(test) if test else None,
-        }
-        _write(new, model, transform, described, metrics)
-        files.rename(f"{state_dir}/{folders.LOGS}", f"{new}/{folders.LOGS}")
-        folders.write_sums(new)
-    files.remove_tree(state_dir)
+        config = _choose_threshold(fitted, config)
+        test = _evaluate(fitted.model, dataset, config)
+        logs_dir = f"{state_dir}/{checksums.LOGS}"
+        tensorboard_logs.write(logs_dir, fitted.model, fitted.rows[spec.TRAIN], dataset.vocabulary)
+        dataset.check_unchanged()
+        _write(new, fitted.model, transform, config)
+        json_files.write(f"{new}/{model_folder.METRICS}", _metrics(fitted, test))
+        json_files.write(f"{new}/{model_folder.CONFIG}", config)
+        storage.rename(logs_dir, f"{new}/{checksums.LOGS}")
+        checksums.write(new)
+    storage.remove_tree(state_dir)
     if test:
-        evaluate.show(test, manifest.classes)
-    commands.say(f"wrote {model_dir}")
+        evaluate.show(test, dataset.classes)
+    terminal.say(f"wrote {model_dir}")
+
+
+def _choose_threshold(fitted: Any, config: ModelConfig) -> ModelConfig:
+    if not config.training.choose_threshold:
+        return config
+    threshold = evaluate.best_threshold(fitted.model, fitted.rows[spec.VALIDATION])
+    terminal.say(f"the second class is taken above a score of {threshold:.4f}")
+    return dataclasses.replace(config, threshold=threshold)
 
 
 def _evaluate(
-    model: "keras.Model",
-    records_dir: str,
-    manifest: contract.Manifest,
-    described: config.Config,
+    model: "keras.Model", dataset: Dataset, config: ModelConfig
 ) -> evaluate.Evaluation | None:
     """Evaluates on the test split, if the dataset has one."""
-    from model import input_pipeline
-
-    if contract.TEST not in manifest.splits:
-        commands.say("the dataset has no test split to evaluate on")
+    if spec.TEST not in dataset.splits:
+        terminal.say("the dataset has no test split to evaluate on")
         return None
-    rows = input_pipeline.read_split(
-        records_dir,
-        manifest,
-        contract.TEST,
-        max_tokens=described.network.max_tokens,
-        max_len=described.network.max_len,
-    )
-    return evaluate.evaluate(
-        model, rows, num_classes=len(manifest.classes), threshold=described.threshold
-    )
+    return evaluate.evaluate(model, dataset, config)
 
 
-def _write(
-    folder: str,
-    model: "keras.Model",
-    transform: "tf.Module",
-    described: config.Config,
-    metrics: dict[str, Any],
-) -> None:
-    """Writes all of the model folder but the logs."""
-    from model import export
+def _metrics(fitted: Any, test: evaluate.Evaluation | None) -> dict[str, Any]:
+    return {
+        "history": fitted.history,
+        "best_epoch": fitted.best_epoch,
+        "test": dataclasses.asdict(test) if test else None,
+    }
 
-    commands.say("exporting")
-    with folders.whole_file(f"{folder}/{config.WEIGHTS}") as weights:
+
+def _write(folder: str, model: "keras.Model", transform: "tf.Module", config: ModelConfig) -> None:
+    """Writes the network: its weights, the Keras model, and the SavedModel."""
+    from model.training import export
+
+    terminal.say("exporting")
+    with atomic.write_file(f"{folder}/{model_folder.WEIGHTS}") as weights:
         model.save_weights(weights)
-    export.export(
-        model,
-        transform,
-        f"{folder}/{config.SERVING}",
-        network=described.network,
-        classes=described.classes,
-        threshold=described.threshold,
-    )
-    _write_json(f"{folder}/{config.METRICS}", metrics)
-    _write_json(f"{folder}/{config.CONFIG}", dataclasses.asdict(described))
-
-
-def _write_json(path: str, content: dict[str, Any]) -> None:
-    files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    export.save_network(model, f"{folder}/{model_folder.NETWORK}")
+    export.export(model, transform, f"{folder}/{model_folder.SERVING}", config)
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Returns the command's flags; those that aren't given are the preset's."""
-    parser = commands.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="model.train",
         description="Trains an LSTM classifier and exports it as a SavedModel that takes raw text.",
     )
-    add = parser.add_argument
-    add("--records", required=True, metavar="DIR", help="what preprocess wrote")
-    add("--model_dir", required=True, metavar="DIR", help="the folder to write")
-    add(
-        "--checkpoint_every",
-        type=commands.number(least=0),
-        default=0,
-        metavar="STEPS",
-        help="how often to save what a stopped training goes on from; 0: at the end of each epoch",
-    )
-    add(
-        "--gpus",
-        type=commands.number(least=1),
-        default=1,
-        help="how many of the machine's GPUs share each batch",
-    )
-    add("--no_resume", dest="resume", action="store_false", help="start anew, whatever was stopped")
-    add("--cache", default="memory", metavar="memory|none|DIR", help="where to keep parsed reviews")
-    add("--no_verify", action="store_true", help=commands.NO_VERIFY)
+    command_line.add_flags(parser, Options)
     return flags.parse_args(parser, argv)
 
 
 def main(argv: list[str]) -> None:
     args = parse_args(argv)
-    network, training = flags.settings(args)
-    train(
-        args.records,
-        args.model_dir,
-        network=network,
-        training=training,
-        cache=args.cache,
-        checkpoint_every=args.checkpoint_every,
-        gpus=args.gpus,
-        resume=args.resume,
-        verify=not args.no_verify,
-    )
-    predict.show(args.model_dir, [sentence.encode() for sentence in SENTENCES])
+    options = command_line.read_flags(args, Options)
+    train(options, *flags.read_settings(args))
+    predict.show(options.model_dir, [sentence.encode() for sentence in SENTENCES])
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    app.run(main)

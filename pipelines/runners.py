@@ -23,13 +23,13 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
 
-from pipelines import commands, files
+from textrecords import storage, terminal
+from textrecords.errors import BadInput, Failure
 
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
 LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
 DATAFLOW = "DataflowRunner"
 DATAFLOW_NEEDS = ("project", "region", "temp_location")  # Beam would look for them elsewhere, too
-
 SETUP_FILE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "setup.py")
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 
@@ -38,7 +38,7 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
     """Returns Beam's options for `command`; raises `BadInput` for a flag that can't be used."""
 
     def refuse(message: str) -> None:
-        raise commands.BadInput(f"{message} (see python -m {command} --help)")
+        raise BadInput(f"{message} (see python -m {command} --help)")
 
     parsers: list[Any] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
@@ -73,7 +73,7 @@ def _ship_code(options: PipelineOptions) -> None:
     if setup.setup_file or options.view_as(WorkerOptions).sdk_container_image:
         return
     if not os.path.exists(SETUP_FILE):
-        raise commands.BadInput(
+        raise BadInput(
             f"no {SETUP_FILE} to send to Dataflow's workers: run in the project's own folder, or "
             "name --sdk_container_image"
         )
@@ -102,21 +102,21 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
                 _wait(result, options)
             else:
                 result.wait_until_finish()
-    except commands.Failure as error:  # without the name of the stage, which Beam adds
-        raise commands.Failure(str(error).partition(" [while running")[0]) from None
+    except Failure as error:  # without the name of the stage, which Beam adds
+        raise Failure(str(error).partition(" [while running")[0]) from None
 
 
 def _pipeline(options: PipelineOptions) -> beam.Pipeline:
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:  # of Beam's checks of the flags, some of which ask the network
-        raise commands.BadInput(" ".join(str(error).split())) from None
+        raise BadInput(" ".join(str(error).split())) from None
 
 
 @contextlib.contextmanager
 def _temporary_folder(options: PipelineOptions) -> Iterator[str]:
     shared = options.view_as(GoogleCloudOptions).temp_location
-    if shared is None or not files.is_remote(shared):
+    if shared is None or not storage.is_remote(shared):
         with tempfile.TemporaryDirectory() as folder:
             yield folder
         return
@@ -124,7 +124,7 @@ def _temporary_folder(options: PipelineOptions) -> Iterator[str]:
     try:
         yield folder
     finally:
-        files.remove_tree(folder)
+        storage.remove_tree(folder)
 
 
 def _wait(result: PipelineResult, options: PipelineOptions) -> None:
@@ -132,21 +132,21 @@ def _wait(result: PipelineResult, options: PipelineOptions) -> None:
     cloud = options.view_as(GoogleCloudOptions)
     job = f"Dataflow job {result.job_id()}"
     console = f"{CONSOLE}/{cloud.region}/{result.job_id()}?project={cloud.project}"
-    commands.say(f"{job}: {console}")
+    terminal.say(f"{job}: {console}")
     try:
         result.wait_until_finish()
     except DataflowRuntimeException as error:
         if error.result.state != PipelineState.FAILED:
-            raise commands.Failure(f"the {job} ended as {error.result.state}") from None
+            raise Failure(f"the {job} ended as {error.result.state}") from None
         # A worker's traceback, if there is any: its last line is the error itself.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = f"see {console}" if lines[-1] == "None" else lines[-1]
-        raise commands.Failure(f"the {job} failed: {why}") from None
+        raise Failure(f"the {job} failed: {why}") from None
     except BaseException as error:  # a signal, or Beam can't reach the service any more
         try:
             result.cancel()
         except Exception:
-            commands.say(f"the {job} may still run: see {console}")
+            terminal.say(f"the {job} may still run: see {console}")
         if isinstance(error, AssertionError):
-            raise commands.Failure(f"lost contact with the {job}: run again") from None
+            raise Failure(f"lost contact with the {job}: run again") from None
         raise

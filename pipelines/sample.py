@@ -17,18 +17,16 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines import commands, contract, folders, terminal
+from textrecords import app, atomic, command_line, spec, storage, terminal
 
 NEG, POS = CLASSES = ("neg", "pos")
 LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
 MARKER = "sample.json"  # tells a sample from somebody's own folder
 BLOCK = 500  # reviews that a process writes before it reports
-
 SHORT_SHARE = 0.3
 MAX_WORDS = 600
 ENDS = (".", ".", ".", ".", "!", "!!", "...", " .")
 GAPS = (" ",) * 9 + ("<br /><br />",)
-
 # Each symbol's phrases, all equally likely. In a phrase, {symbol} stands for any phrase of that
 # symbol, and {-symbol} for one that leans the other way: "not a {-adj} film" praises by a bad word.
 SHARED = {
@@ -157,8 +155,8 @@ def _place(number: int) -> tuple[str, str, int]:
     """
     index, turn = divmod(number, 3)
     if turn < 2:
-        return contract.TRAIN, CLASSES[turn], index
-    return contract.TEST, CLASSES[index % 2], index // 2
+        return spec.TRAIN, CLASSES[turn], index
+    return spec.TEST, CLASSES[index % 2], index // 2
 
 
 def review(seed: int, number: int) -> tuple[str, str]:
@@ -184,8 +182,8 @@ def write(output: str, *, count: int, seed: int) -> None:
     """
     blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     with (
-        folders.whole_folder(
-            output, holds="|".join((*contract.SPLITS, MARKER)), marker=MARKER
+        atomic.write_folder(
+            output, holds="|".join((*spec.SPLITS, MARKER)), marker=MARKER
         ) as folder,
         concurrent.futures.ProcessPoolExecutor(
             # A fork would copy the locks of the caller's threads, and TensorFlow starts many.
@@ -194,7 +192,7 @@ def write(output: str, *, count: int, seed: int) -> None:
             initargs=(signal.SIGINT, signal.SIG_IGN),
         ) as pool,
     ):
-        for split in (contract.TRAIN, contract.TEST):
+        for split in (spec.TRAIN, spec.TEST):
             for label in CLASSES:
                 os.makedirs(os.path.join(folder, split, label))
         written = pool.map(functools.partial(_write_block, folder, seed), blocks)
@@ -205,30 +203,30 @@ def write(output: str, *, count: int, seed: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    parser = commands.ArgumentParser(
+    parser = command_line.ArgumentParser(
         prog="pipelines.sample", description="Writes made-up movie reviews to train and test on."
     )
     parser.add_argument("--output", default="data/sample", help="the folder to make or replace")
     parser.add_argument(
         "--count",
-        type=commands.number(least=6, most=10**9),
+        type=command_line.number(least=6, most=10**9),
         default=3000,
         help="reviews in all; a third of them are for the test",
     )
     parser.add_argument(
         "--seed",
-        type=commands.number(least=0),
+        type=command_line.number(least=0),
         default=0,
         help="another seed gives other reviews",
     )
     args = parser.parse_args(argv)
-    folders.check_local(args.output)
+    storage.check_local(args.output)
     write(args.output, count=args.count, seed=args.seed)
     from pipelines import summary  # here, since every process of the pool would load it
 
     summary.show_files(args.output)
-    commands.say(f"{args.output}: {args.count:,} reviews")
+    terminal.say(f"{args.output}: {args.count:,} reviews")
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    app.run(main)

@@ -2,16 +2,21 @@
 
 import os
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-from pipelines import commands, contract, files, reviews, terminal
+from textrecords import spec, storage, terminal, text_source
+from textrecords.manifest import Manifest, Split
+
+if TYPE_CHECKING:
+    from pipelines.preprocess import input_tree
 
 
 def show_listing(
     description: str = "listing files", total: int | None = None
 ) -> AbstractContextManager[None]:
     """Shows how many files have been listed; or read, where each is read as soon as it's listed."""
-    before = reviews.SEEN["listed"]
-    return terminal.progress(lambda: (description, reviews.SEEN["listed"] - before, total))
+    before = text_source.SEEN["listed"]
+    return terminal.progress(lambda: (description, text_source.SEEN["listed"] - before, total))
 
 
 def show_progress(
@@ -21,22 +26,33 @@ def show_progress(
 
     The shards are the same for every runner; files are counted by those that run in this process.
     """
-    before = reviews.SEEN["read"]
+    before = text_source.SEEN["read"]
 
     def look() -> terminal.Done:
-        begun = sum(".tfrecord" in name for name in files.names(output_dir))
+        begun = sum(".tfrecord" in name for name in storage.names(output_dir))
         if begun:
             return "writing shards", begun - 1, num_shards
-        read = reviews.SEEN["read"] - before
+        read = text_source.SEEN["read"] - before
         return "counting words" if read == num_reviews else "reading files", read, num_reviews
 
-    return terminal.progress(look, seconds=2.0 if files.is_remote(output_dir) else 0.1)
+    return terminal.progress(look, seconds=2.0 if storage.is_remote(output_dir) else 0.1)
+
+
+def show_tree(tree: "input_tree.Tree") -> None:
+    """Prints how many reviews an input folder holds, and what is left out."""
+    for split, classes in tree.examples.items():
+        counts = ", ".join(f"{count:,} {c}" for c, count in classes.items())
+        terminal.say(f"{split}: {counts}")
+    for why, count in tree.left_out.items():
+        terminal.say(f"left out {count:,}: {why}")
+    if spec.TEST not in tree.examples:
+        terminal.say("no test split: there will be nothing to evaluate a model on")
 
 
 def show_files(folder: str) -> None:
     """Prints how many files each class folder of each split holds."""
     rows = []
-    for split in contract.SPLITS:
+    for split in spec.SPLITS:
         _, names, _ = next(os.walk(os.path.join(folder, split)), ("", (), ()))
         for name in sorted(names):
             walk = os.walk(os.path.join(folder, split, name))
@@ -44,37 +60,37 @@ def show_files(folder: str) -> None:
     terminal.show(("split", "class", "files"), rows, words=2)
 
 
-def show(manifest: contract.Manifest, output_dir: str, seconds: float) -> None:
+def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
     """Prints what a dataset holds."""
     for name, split in manifest.splits.items():
         for what, count in _findings(split).items():
             if count:
-                commands.say(f"{name}, {what}: {count:,}")
+                terminal.say(f"{name}, {what}: {count:,}")
     if manifest.bad_files:
-        commands.say(f"left out {manifest.bad_files:,}: files that can't be read")
+        terminal.say(f"left out {manifest.bad_files:,}: files that can't be read")
     audit = manifest.audit
-    commands.say(
+    terminal.say(
         f"texts in two splits: {audit.leaked_texts:,}; in two classes: {audit.contrary_texts:,}"
     )
-    commands.say(f"the reviews in question are named in {audit.file}")
-    train = manifest.splits[contract.TRAIN]
+    terminal.say(f"the reviews in question are named in {audit.file}")
+    train = manifest.splits[spec.TRAIN]
     covered = (f"{share:.1%} by {int(number):,}" for number, share in train.coverage.items())
-    commands.say(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
+    terminal.say(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
     lengths = (
         f"{count:,} of {bin}" for bin, count in train.token_length_histogram.items() if count
     )
-    commands.say(f"reviews of train by their tokens: {', '.join(lengths)}")
+    terminal.say(f"reviews of train by their tokens: {', '.join(lengths)}")
     terminal.show(
         ("split", "reviews", "examples", "tokens", "OOV", "median", "shards"),
         (_row(name, split) for name, split in manifest.splits.items()),
     )
-    commands.say(
+    terminal.say(
         f"wrote {output_dir} in {seconds:.1f} s; "
         f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV"
     )
 
 
-def _row(name: str, split: contract.Split) -> tuple[str | int, ...]:
+def _row(name: str, split: Split) -> tuple[str | int, ...]:
     return (
         name,
         split.found,
@@ -86,7 +102,7 @@ def _row(name: str, split: contract.Split) -> tuple[str | int, ...]:
     )
 
 
-def _findings(split: contract.Split) -> dict[str, int]:
+def _findings(split: Split) -> dict[str, int]:
     return {
         "repeats of another review": split.found - split.distinct_texts,
         "dropped since a later split has their text": split.dropped_leaked,

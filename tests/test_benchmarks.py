@@ -6,8 +6,10 @@ from tiny_tree import write
 
 import pipelines.preprocess
 from benchmarks import changes, cost, feed, plain_tft, preprocess, run, score, step
-from model import flags, train
-from pipelines import commands, reviews
+from model import train
+from model.training import flags
+from textrecords import command_line, text_source
+from textrecords.errors import BadInput, Failure
 
 # One line a review, and no two reviews alike.
 TREE = {
@@ -47,15 +49,13 @@ def test_plain_tf_transform_gives_the_same_vocabulary_and_ids(datasets):
 def test_datasets_that_differ_are_not_compared(datasets, tmp_path):
     write(tmp_path / "in", {**TREE, "test/pos/0.txt": "a film"})
     preprocess_tree(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(commands.Failure, match="the contenders' ids of test differ"):
+    with pytest.raises(Failure, match="the contenders' ids of test differ"):
         preprocess.check_same(str(tmp_path / "out"), str(datasets / "plain"))
 
 
 def test_a_process_that_fails_ends_the_benchmark():
     assert preprocess.run_module("pipelines.preprocess", "--help") > 1
-    with pytest.raises(
-        commands.Failure, match=r"preprocess failed: error: no input folder nowhere"
-    ):
+    with pytest.raises(Failure, match=r"preprocess failed: error: no input folder nowhere"):
         preprocess.run_module("pipelines.preprocess", "--input=nowhere", "--output=x")
 
 
@@ -70,7 +70,7 @@ def test_the_tutorials_batches_hold_the_same_ids(datasets):
         *([3, 2, 4, 2, 8, 7], [4, 6, 2, 11, 10, 0]),
         *([5, 3, 3, 9, 0, 0], [6, 2, 5, 2, 5, 4]),
     ]
-    with pytest.raises(commands.Failure, match="batches hold other ids"):
+    with pytest.raises(Failure, match="batches hold other ids"):
         feed.check_same(ours, tutorial.take(0))
 
 
@@ -89,7 +89,7 @@ def test_the_tutorials_network_is_that_of_the_default_flags():
 
 def test_a_subset_holds_the_first_reviews_of_each_class(tmp_path):
     write(tmp_path / "in", TREE)
-    source = reviews.Source(str(tmp_path / "in"))
+    source = text_source.Source(str(tmp_path / "in"))
     assert step.copy_subset(source, str(tmp_path / "out"), 1) == ("neg", "pos")
     files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert files == [tmp_path / "out" / "train" / c / "0.txt" for c in ("neg", "pos")]
@@ -149,16 +149,16 @@ def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
     ],
 )
 def test_bad_input_is_refused(tmp_path, given, message):
-    with pytest.raises(commands.BadInput, match=message):
+    with pytest.raises(BadInput, match=message):
         run.main([*given, "--output", str(tmp_path / "results.json")])
     assert not list(tmp_path.iterdir())
 
 
 def test_scores_that_differ_are_not_compared():
     assert score.check_same([0.25, 0.5], [0.250001, 0.5]) == 2
-    with pytest.raises(commands.Failure, match="scores differ"):
+    with pytest.raises(Failure, match="scores differ"):
         score.check_same([0.25, 0.5], [0.2501, 0.5])
-    with pytest.raises(commands.Failure, match="scored other texts"):
+    with pytest.raises(Failure, match="scored other texts"):
         score.check_same([0.25, 0.5], [0.25])
 
 
@@ -191,7 +191,7 @@ def test_an_estimate_grows_with_the_reviews():
 
 def test_a_folder_too_small_for_the_fit_is_refused(tmp_path):
     write(tmp_path, TREE)
-    with pytest.raises(commands.BadInput, match="has 4 reviews of train: the fit needs 10,000"):
+    with pytest.raises(BadInput, match="has 4 reviews of train: the fit needs 10,000"):
         cost.main(["--input", str(tmp_path)])
 
 
@@ -223,12 +223,12 @@ def test_changes_are_tried_with_every_seed_once_and_their_means_are_told(
 def test_changes_of_other_records_are_not_mixed(datasets, tmp_path):
     (tmp_path / "changes.json").write_text('{"manifest_sha256": "0", "trials": {}}')
     given = ["--records", str(datasets / "ours"), "--output", str(tmp_path / "changes.json")]
-    with pytest.raises(commands.BadInput, match="is of other records"):
+    with pytest.raises(BadInput, match="is of other records"):
         changes.main(given)
 
 
 @pytest.mark.parametrize("given", changes.CHANGES.values())
 def test_every_change_is_one_of_flags_that_go_together(given):
-    parser = commands.ArgumentParser(prog="test")
-    network, _ = flags.settings(flags.parse_args(parser, given.split()))
+    parser = command_line.ArgumentParser(prog="test")
+    network, _ = flags.read_settings(flags.parse_args(parser, given.split()))
     assert network.max_tokens in (1000, 20000)

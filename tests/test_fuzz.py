@@ -17,17 +17,13 @@ import tiny_dataset
 from hypothesis import strategies as st
 from test_train import QUICK
 
-from model import config, train
-from pipelines import (
-    audit,
-    commands,
-    contract,
-    folders,
-    inspect_records,
-    preprocess,
-    reviews,
-    vocabulary,
-)
+from model import train
+from pipelines import inspect_records
+from pipelines.preprocess import __main__ as preprocess
+from pipelines.preprocess import audit, vocabulary
+from textrecords import checksums, model_folder, spec, terminal, text_source
+from textrecords.dataset import open_dataset
+from textrecords.errors import BadInput
 
 # Always the same examples, so that a run doesn't depend on luck.
 hypothesis.settings.register_profile(
@@ -89,8 +85,8 @@ def only_bad_input():
     """Takes a refusal in one line, and nothing else."""
     try:
         yield
-    except commands.BadInput as error:
-        assert "\n" not in commands.one_line(error)
+    except BadInput as error:
+        assert "\n" not in terminal.one_line(error)
 
 
 @contextlib.contextmanager
@@ -109,25 +105,25 @@ def changed(path, data):
 @hypothesis.given(data=st.data())
 def test_any_change_of_a_manifest_is_refused_or_read(made, data):
     records_dir = str(made / "records")
-    with changed(made / "records" / contract.MANIFEST, data):
+    with changed(made / "records" / spec.MANIFEST, data):
         with only_bad_input():
-            manifest = contract.read_manifest(records_dir, verify=False)
-            for split in manifest.splits:
-                for shard in contract.shard_paths(records_dir, manifest, split):
+            dataset = open_dataset(records_dir, verify=False)
+            for split in dataset.splits:
+                for shard in dataset.shard_paths(split):
                     assert os.path.dirname(shard) == records_dir
-            assert manifest.vocabulary.file == contract.VOCABULARY
-        with pytest.raises(commands.BadInput):
-            contract.read_manifest(records_dir)
+            assert dataset.manifest.vocabulary.file == spec.VOCABULARY
+        with pytest.raises(BadInput):
+            open_dataset(records_dir)
 
 
 @hypothesis.given(data=st.data())
 def test_any_change_of_a_configuration_is_refused_or_read(made, data):
-    with changed(made / "model" / config.CONFIG, data), only_bad_input():
-        config.read(str(made / "model"), verify=False)
+    with changed(made / "model" / model_folder.CONFIG, data), only_bad_input():
+        model_folder.read(str(made / "model"), verify=False)
 
 
 @hypothesis.given(
-    name=st.sampled_from([contract.MANIFEST, folders.SUMS, contract.SCHEMA]),
+    name=st.sampled_from([spec.MANIFEST, checksums.SUMS, spec.SCHEMA]),
     content=st.binary(max_size=200),
 )
 def test_any_bytes_in_the_place_of_a_description_are_refused(made, name, content):
@@ -136,9 +132,9 @@ def test_any_bytes_in_the_place_of_a_description_are_refused(made, name, content
     hypothesis.assume(content != whole)
     try:
         path.write_bytes(content)
-        with pytest.raises(commands.BadInput) as error:
-            contract.read_manifest(str(made / "records"))
-        assert "\n" not in commands.one_line(error.value)
+        with pytest.raises(BadInput) as error:
+            open_dataset(str(made / "records"))
+        assert "\n" not in terminal.one_line(error.value)
     finally:
         path.write_bytes(whole)
 
@@ -175,7 +171,7 @@ def test_any_flags_are_taken_or_refused(argv):
     content=st.binary(), encoding=st.sampled_from(["utf-8", "latin-1", "utf-16", "cp1252", "utf-7"])
 )
 def test_any_bytes_become_valid_text(content, encoding):
-    text, replaced = reviews.Source("", encoding=encoding).decode(content)
+    text, replaced = text_source.Source("", encoding=encoding).decode(content)
     assert text.decode().encode() == text
     if not replaced:
         assert text.decode() == content.decode(encoding)
@@ -213,10 +209,10 @@ def test_words_are_counted_as_a_counter_does(batches, top_k):
 def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, drop, order):
     splits = ("train", "test")
     found = [
-        (reviews.text_hash(text.encode()), f"{splits[n % 2]}/c{n % 3}/{n}".encode(), n % 3, 1)
+        (text_source.text_hash(text.encode()), f"{splits[n % 2]}/c{n % 3}/{n}".encode(), n % 3, 1)
         for n, text in enumerate(texts)
     ]
-    assign = audit.Assign(dict.fromkeys(contract.SPLITS, 2), validation, *drop)
+    assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), validation, *drop)
 
     def assigned(lists):
         *parts, audited = assign((0, lists))
@@ -266,17 +262,17 @@ def test_any_tree_gives_a_record_of_each_file(tmp_path_factory, files, flags):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     preprocess.main(["--input", str(root / "in"), "--output", str(root / "out"), *flags])
-    manifest = contract.read_manifest(str(root / "out"))
-    compression = contract.COMPRESSIONS[manifest.flags.compression]
+    dataset = open_dataset(str(root / "out"))
+    compression = spec.COMPRESSIONS[dataset.manifest.flags.compression]
     labels = {}
-    for split in manifest.splits:
-        for path in contract.shard_paths(str(root / "out"), manifest, split):
+    for split in dataset.splits:
+        for path in dataset.shard_paths(split):
             for record in tf.data.TFRecordDataset(path, compression).as_numpy_iterator():
                 feature = tf.train.Example.FromString(record).features.feature
-                key = os.fsdecode(feature[contract.KEY].bytes_list.value[0])
+                key = os.fsdecode(feature[spec.KEY].bytes_list.value[0])
                 assert key not in labels
-                labels[key] = feature[contract.LABEL].int64_list.value[0]
-                assert len(feature[contract.TOKENS].int64_list.value) >= 1
+                labels[key] = feature[spec.LABEL].int64_list.value[0]
+                assert len(feature[spec.TOKENS].int64_list.value) >= 1
     assert labels == {key: "ab".index(key.split("/")[1]) for key in contents}
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         inspect_records.main(["--records", str(root / "out"), "--count=99"])

@@ -3,7 +3,7 @@ import random
 import pytest
 from soak import damage, stops, surroundings
 
-from pipelines import folders
+from textrecords import checksums
 
 
 @pytest.mark.parametrize("fault", damage.FAULTS)
@@ -27,7 +27,7 @@ def test_trouble_is_told_in_one_line_or_too_late(tmp_path):
 
 def test_what_is_wrong_is_told(tmp_path):
     def add_to_both(rng, folder):
-        for name in ("manifest.json", folders.SUMS):
+        for name in ("manifest.json", checksums.SUMS):
             (folder / name).write_text("{")
         return ["train-00000-of-00002.tfrecord"]
 

@@ -7,7 +7,8 @@ import os
 
 import tensorflow as tf
 
-from pipelines import contract, files, folders
+from textrecords import checksums, spec
+from textrecords.manifest import Audit, DataFlags, Fingerprint, Manifest, Shard, Split, Vocabulary
 
 FLAGS = {
     "classes": None,
@@ -37,22 +38,22 @@ class Transform(tf.Module):
             tf.int64,
             tf.lookup.TextFileIndex.LINE_NUMBER,
         )
-        self.table = tf.lookup.StaticHashTable(lines, contract.OOV_ID - contract.NUM_RESERVED)
+        self.table = tf.lookup.StaticHashTable(lines, spec.OOV_ID - spec.NUM_RESERVED)
 
     @tf.function(
         input_signature=[
             {
-                contract.TEXT: tf.TensorSpec([None], tf.string),
-                contract.LABEL: tf.TensorSpec([None], tf.int64),
-                contract.KEY: tf.TensorSpec([None], tf.string),
+                spec.TEXT: tf.TensorSpec([None], tf.string),
+                spec.LABEL: tf.TensorSpec([None], tf.int64),
+                spec.KEY: tf.TensorSpec([None], tf.string),
             }
         ]
     )
     def transform_fn(self, inputs):
-        text = tf.strings.lower(inputs[contract.TEXT], encoding="utf-8")
+        text = tf.strings.lower(inputs[spec.TEXT], encoding="utf-8")
         words = tf.strings.split(tf.where(text == "", "(none)", text), sep=" ")
-        ids = words.with_flat_values(self.table.lookup(words.flat_values) + contract.NUM_RESERVED)
-        return {**inputs, contract.TOKENS: ids.to_sparse()}
+        ids = words.with_flat_values(self.table.lookup(words.flat_values) + spec.NUM_RESERVED)
+        return {**inputs, spec.TOKENS: ids.to_sparse()}
 
 
 def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression="none", **flags):
@@ -61,37 +62,37 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
     Each record's key is its position in the split.
     """
     folder = os.fspath(folder)
-    words = ranked(text for text, _ in reviews[contract.TRAIN])
+    words = ranked(text for text, _ in reviews[spec.TRAIN])
     asset = os.path.join(folder, "tokens")
     os.makedirs(folder)
     with open(asset, "w", encoding="utf-8") as file:
         file.writelines(f"{word}\n" for word in words)
-    tf.saved_model.save(Transform(asset), os.path.join(folder, contract.TRANSFORM_FN))
+    tf.saved_model.save(Transform(asset), os.path.join(folder, spec.TRANSFORM_FN))
     os.remove(asset)
-    ids = {word: rank + contract.NUM_RESERVED for rank, word in enumerate(words)}
+    ids = {word: rank + spec.NUM_RESERVED for rank, word in enumerate(words)}
     splits = {
         split: _write_split(folder, split, rows, ids, classes, num_shards, compression)
         for split, rows in reviews.items()
     }
-    empty = [os.path.join(folder, name) for name in (contract.AUDIT, contract.SCHEMA)]
+    empty = [os.path.join(folder, name) for name in (spec.AUDIT, spec.SCHEMA)]
     for path in empty:
         open(path, "wb").close()
-    manifest = contract.Manifest(
-        format_version=contract.FORMAT_VERSION,
-        input=contract.Fingerprint(0, 0, "0"),
+    manifest = Manifest(
+        format_version=spec.FORMAT_VERSION,
+        input=Fingerprint(0, 0, "0"),
         bad_files=0,
-        code_sha256="",
+        data_version=spec.DATA_VERSION,
         classes=classes,
-        flags=contract.Flags(**FLAGS | {"compression": compression} | flags),
-        vocabulary=contract.Vocabulary(contract.VOCABULARY, len(ids) + 2, _sha256(words)),
+        flags=DataFlags(**FLAGS | {"compression": compression} | flags),
+        vocabulary=Vocabulary(spec.VOCABULARY, len(ids) + 2, _sha256(words)),
         splits=splits,
-        audit=contract.Audit(contract.AUDIT, files.sha256(empty[0]), 0, 0),
-        schema_sha256=files.sha256(empty[1]),
+        audit=Audit(spec.AUDIT, checksums.sha256(empty[0]), 0, 0),
+        schema_sha256=checksums.sha256(empty[1]),
         left_out={},
     )
-    with open(os.path.join(folder, contract.MANIFEST), "w", encoding="utf-8") as file:
+    with open(os.path.join(folder, spec.MANIFEST), "w", encoding="utf-8") as file:
         file.write(manifest.to_json())
-    folders.write_sums(folder)
+    checksums.write(folder)
 
 
 def ranked(texts):
@@ -107,30 +108,26 @@ def _sha256(words):
 def _write_split(folder, split, rows, ids, classes, num_shards, compression):
     shards = [
         _write_shard(
-            os.path.join(folder, contract.shard_name(split, shard, num_shards, compression)),
+            os.path.join(folder, spec.shard_name(split, shard, num_shards, compression)),
             [_record(n, *rows[n], ids) for n in range(shard, len(rows), num_shards)],
-            contract.COMPRESSIONS[compression],
+            spec.COMPRESSIONS[compression],
         )
         for shard in range(num_shards)
     ]
-    counts = {field.name: 0 for field in dataclasses.fields(contract.Split)}
+    counts = {field.name: 0 for field in dataclasses.fields(Split)}
     details = {name: {} for name in ("coverage", "token_lengths", "token_length_histogram")}
     labels = collections.Counter(label for _, label in rows)
     details["class_examples"] = {name: labels[n] for n, name in enumerate(classes)}
     details["shards"] = (*shards,)
-    return contract.Split(**{**counts, **details, "examples": len(rows)})
+    return Split(**{**counts, **details, "examples": len(rows)})
 
 
 def _record(position, text, label, ids):
-    tokens = [ids.get(word, contract.OOV_ID) for word in text.lower().split()]
+    tokens = [ids.get(word, spec.OOV_ID) for word in text.lower().split()]
     features = {
-        contract.TOKENS: tf.train.Feature(
-            int64_list=tf.train.Int64List(value=tokens or [contract.OOV_ID])
-        ),
-        contract.LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        contract.KEY: tf.train.Feature(
-            bytes_list=tf.train.BytesList(value=[str(position).encode()])
-        ),
+        spec.TOKENS: tf.train.Feature(int64_list=tf.train.Int64List(value=tokens or [spec.OOV_ID])),
+        spec.LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        spec.KEY: tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(position).encode()])),
     }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
@@ -141,4 +138,4 @@ def _write_shard(path, records, compression):
             writer.write(record)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return contract.Shard(os.path.basename(path), len(records), os.path.getsize(path), digest)
+    return Shard(os.path.basename(path), len(records), os.path.getsize(path), digest)

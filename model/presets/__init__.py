@@ -3,7 +3,7 @@
 import pathlib
 import shlex
 
-from pipelines import commands
+from textrecords.errors import BadInput
 
 TUTORIAL = "tutorial"
 FOLDER = pathlib.Path(__file__).parent
@@ -21,6 +21,6 @@ def read(preset: str) -> list[str]:
         return shlex.split(path.read_text(encoding="utf-8"), comments=True)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise commands.BadInput(
+        raise BadInput(
             f"--preset {preset} can't be read ({why}): name a file, or {' or '.join(names())}"
         ) from None

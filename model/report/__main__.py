@@ -3,12 +3,14 @@
 TensorFlow is imported once there is something to do, so that `--help` is immediate.
 """
 
-import json
 import os
 from typing import Any
 
-from model.report import describe
-from pipelines import commands, files, folders, terminal
+from model.report import build_report
+from textrecords import app, atomic, command_line, imports, json_files, storage, terminal
+from textrecords.dataset import open_dataset
+from textrecords.errors import BadInput
+from textrecords.saved_model import load_model
 
 SUFFIX = ".html"
 PAGE = f"report{SUFFIX}"
@@ -16,22 +18,22 @@ PAGE = f"report{SUFFIX}"
 
 def _check_output(path: str, *whole: str) -> None:
     """Raises `BadInput` for a page that can't be written, or would be foreign to a folder."""
-    parent = os.path.dirname(folders.real(path))
+    parent = os.path.dirname(storage.real(path))
     if not path.endswith(SUFFIX):
-        raise commands.BadInput(f"--output {path}: name a file that ends in {SUFFIX}")
-    if not files.is_remote(path) and not os.path.isdir(parent):
-        raise commands.BadInput(f"--output {path}: there is no folder {parent}")
-    for folder in map(folders.real, whole):
+        raise BadInput(f"--output {path}: name a file that ends in {SUFFIX}")
+    if not storage.is_remote(path) and not os.path.isdir(parent):
+        raise BadInput(f"--output {path}: there is no folder {parent}")
+    for folder in map(storage.real, whole):
         if f"{parent}/".startswith(f"{folder}/"):
-            raise commands.BadInput(
+            raise BadInput(
                 f"--output {path}: {folder} would be damaged by a file more: name another folder"
             )
 
 
 def write(path: str, text: str) -> None:
     """Writes a file that is whole or not there."""
-    with folders.whole_file(path) as part:
-        files.write_text(part, text)
+    with atomic.write_file(path) as part:
+        storage.write_text(part, text)
 
 
 def _show(split: str, result: dict[str, Any]) -> None:
@@ -44,7 +46,7 @@ def _show(split: str, result: dict[str, Any]) -> None:
             for of in result["classes"]
         ),
     )
-    commands.say(f"accuracy {result['accuracy']:.4f} on the {result['examples']:,} of {split}")
+    terminal.say(f"accuracy {result['accuracy']:.4f} on the {result['examples']:,} of {split}")
 
 
 def _share(value: float | None) -> str:
@@ -52,7 +54,9 @@ def _share(value: float | None) -> str:
 
 
 def main(argv: list[str]) -> None:
-    parser = commands.ArgumentParser(prog="model.report", description=__doc__.partition("\n")[0])
+    parser = command_line.ArgumentParser(
+        prog="model.report", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
     parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
     parser.add_argument(
@@ -61,24 +65,24 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="by default report.html, beside the model's folder"
     )
-    parser.add_argument("--no_verify", action="store_true", help=commands.NO_VERIFY)
+    parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
     args = parser.parse_args(argv)
-    folders.check_store(args.output or "", args.input or "")
-    if args.input is not None and not files.is_folder(args.input):
-        raise commands.BadInput(f"no input folder {args.input}: name the one with the texts")
-    output = args.output or os.path.join(os.path.dirname(folders.real(args.model_dir)), PAGE)
+    storage.check_store(args.output or "", args.input or "")
+    if args.input is not None and not storage.is_folder(args.input):
+        raise BadInput(f"no input folder {args.input}: name the one with the texts")
+    output = args.output or os.path.join(os.path.dirname(storage.real(args.model_dir)), PAGE)
     _check_output(output, args.records, args.model_dir)
-    report = describe.describe(
-        args.records, args.model_dir, input_dir=args.input, verify=not args.no_verify
-    )
-    with commands.quiet_imports():
+    dataset = open_dataset(args.records, verify=not args.no_verify)
+    model = load_model(args.model_dir, verify=not args.no_verify)
+    report = build_report.build(dataset, model, input_dir=args.input)
+    with imports.quiet():
         from model.report import page
     text = page.render(report)
-    write(output.removesuffix(SUFFIX) + ".json", json.dumps(report, indent=2) + "\n")
+    json_files.write(output.removesuffix(SUFFIX) + ".json", report)
     write(output, text)
     _show(report["split"], report["result"])
-    commands.say(f"wrote {output}")
+    terminal.say(f"wrote {output}")
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    app.run(main)

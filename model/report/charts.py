@@ -15,7 +15,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines import contract
+from textrecords import spec
 
 INCHES = (4.7, 2.9)  # a point is a pixel of a phone
 INK, MUTED, RULE = "#010101", "#010102", "#010103"  # what the page calls --ink, --muted and --rule
@@ -77,6 +77,7 @@ def svg(name: str, label: str, draw: Callable[[Axes], None]) -> str:
 
 
 def lengths(data: dict[str, Any]) -> str:
+    """Draws the share of each split's reviews by their number of tokens, as SVG."""
     edges = data["lengths"]["edges"]
 
     def draw(axes: Axes) -> None:
@@ -91,11 +92,13 @@ def lengths(data: dict[str, Any]) -> str:
 
 
 def coverage(data: dict[str, Any]) -> str:
+    """Draws which share of the tokens the most frequent words make up, as SVG."""
+
     def draw(axes: Axes) -> None:
         axes.plot(data["coverage"]["words"], data["coverage"]["shares"], color=SERIES[0])
         _log_axis(axes, "most frequent words")
         axes.set_ylim(0, 1)
-        _mark(axes, data["max_tokens"] - contract.NUM_RESERVED, f"cut at {data['max_tokens']:,}")
+        _mark(axes, data["max_tokens"] - spec.NUM_RESERVED, f"cut at {data['max_tokens']:,}")
         axes.yaxis.set_major_formatter(PERCENT)
 
     return svg("coverage", "share of the tokens of train that the most frequent words cover", draw)
@@ -120,6 +123,7 @@ def by_epoch(name: str, training: dict[str, Any]) -> str:
 
 
 def seconds(training: dict[str, Any]) -> str:
+    """Draws how long each epoch took, as SVG."""
     epochs = [epoch for epoch in training["epochs"] if epoch["seconds"] is not None]
 
     def draw(axes: Axes) -> None:
@@ -135,6 +139,8 @@ def seconds(training: dict[str, Any]) -> str:
 
 
 def roc(curves: list[dict[str, Any]]) -> str:
+    """Draws the true positive rate at each false positive rate, as SVG."""
+
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
         for n, curve in enumerate(curves):
@@ -145,6 +151,8 @@ def roc(curves: list[dict[str, Any]]) -> str:
 
 
 def precision_recall(curves: list[dict[str, Any]]) -> str:
+    """Draws the precision at each recall, as SVG."""
+
     def draw(axes: Axes) -> None:
         for n, curve in enumerate(curves):
             axes.axhline(curve["share"], color=MUTED, linewidth=1, linestyle=":")
@@ -176,6 +184,8 @@ def calibration(bins: list[dict[str, Any]], score: str) -> str:
 
 
 def accuracy_by_length(bins: list[dict[str, Any]], max_len: int) -> str:
+    """Draws the accuracy of reviews of like length, as SVG."""
+
     def draw(axes: Axes) -> None:
         places = range(len(bins))
         shares, low, high = ([each[key] for each in bins] for key in ("accuracy", "low", "high"))

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model import curves, input_pipeline
-from model.config import Network
-from pipelines import commands, contract
+from model import metrics
+from textrecords import record_io, spec, terminal
+from textrecords.dataset import Dataset
+from textrecords.manifest import Manifest
+from textrecords.model_folder import Network
 
 BINS_A_DOUBLING = 3  # of the lengths that are drawn
 
@@ -30,19 +32,18 @@ class Counts:
     read_oov: int
 
 
-def count(records_dir: str, manifest: contract.Manifest, split: str, network: Network) -> Counts:
+def count(dataset: Dataset, split: str, network: Network) -> Counts:
     """Counts the tokens of one split, in one pass over its records."""
-    size = manifest.vocabulary.size
+    size = dataset.manifest.vocabulary.size
 
     def of_block(records: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        spec = {contract.TOKENS: tf.io.RaggedFeature(tf.int64)}
-        tokens = tf.io.parse_example(records, spec)[contract.TOKENS]
+        tokens = record_io.parse(records, [spec.TOKENS])[spec.TOKENS]
         read = tokens[:, : network.max_len].flat_values
-        oov = (read == contract.OOV_ID) | (read >= network.max_tokens)
+        oov = (read == spec.OOV_ID) | (read >= network.max_tokens)
         ids = tf.math.bincount(tf.cast(tokens.flat_values, tf.int32), minlength=size)
         return ids, tokens.row_lengths(), tf.size(read), tf.math.count_nonzero(oov)
 
-    blocks = input_pipeline.read_records(records_dir, manifest, split).map(of_block)
+    blocks = record_io.read(dataset, split).map(of_block)
     ids, lengths, read, read_oov = zip(*blocks.as_numpy_iterator(), strict=True)
     return Counts(
         np.sum(ids, axis=0, dtype=np.int64),
@@ -52,9 +53,7 @@ def count(records_dir: str, manifest: contract.Manifest, split: str, network: Ne
     )
 
 
-def describe(
-    manifest: contract.Manifest, counts: dict[str, Counts], network: Network
-) -> dict[str, Any]:
+def describe(manifest: Manifest, counts: dict[str, Counts], network: Network) -> dict[str, Any]:
     """Returns the data's part of the report.
 
     Args:
@@ -67,7 +66,7 @@ def describe(
         "vocabulary": size,
         "max_tokens": network.max_tokens,
         "max_len": network.max_len,
-        "classes": [commands.one_line(name) for name in manifest.classes],
+        "classes": [terminal.one_line(name) for name in manifest.classes],
         "splits": [
             _describe_split(name, manifest, counts[name], network) for name in manifest.splits
         ],
@@ -75,16 +74,16 @@ def describe(
         "contrary_texts": manifest.audit.contrary_texts,
         "bad_files": manifest.bad_files,
         "lengths": _lengths({name: of.lengths for name, of in counts.items()}),
-        "coverage": _coverage(counts[contract.TRAIN].ids, network.max_tokens),
+        "coverage": _coverage(counts[spec.TRAIN].ids, network.max_tokens),
     }
 
 
 def _describe_split(
-    name: str, manifest: contract.Manifest, counts: Counts, network: Network
+    name: str, manifest: Manifest, counts: Counts, network: Network
 ) -> dict[str, Any]:
     split = manifest.splits[name]
     tokens = int(counts.ids.sum())
-    oov = int(counts.ids[contract.OOV_ID])
+    oov = int(counts.ids[spec.OOV_ID])
     return {
         "name": name,
         "examples": split.examples,
@@ -121,11 +120,11 @@ def _lengths(lengths: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _coverage(ids: np.ndarray, max_tokens: int) -> dict[str, Any]:
     """Returns which share of the tokens the so many most frequent words make up."""
-    shares = np.cumsum(ids[contract.NUM_RESERVED :]) / ids.sum()
-    words = np.unique(np.geomspace(1, len(shares), curves.POINTS).round().astype(int))
+    shares = np.cumsum(ids[spec.NUM_RESERVED :]) / ids.sum()
+    words = np.unique(np.geomspace(1, len(shares), metrics.POINTS).round().astype(int))
     return {
         "words": words.tolist(),
         "shares": np.round(shares[words - 1], 5).tolist(),
-        "by_max_tokens": float(shares[max_tokens - contract.NUM_RESERVED - 1]),
+        "by_max_tokens": float(shares[max_tokens - spec.NUM_RESERVED - 1]),
         "by_all": float(shares[-1]),
     }

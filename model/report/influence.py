@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from model import evaluate
-from pipelines import contract
+from textrecords import spec
 
 REVIEWS = 2_000  # looked through for the words
 WORDS = 2_000  # the most frequent ones are tried
@@ -57,9 +57,7 @@ def influence(probabilities: Callable[[np.ndarray], np.ndarray], tokens: np.ndar
 
 def places(tokens: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns rows and columns of up to `MOST` places of each word that has `LEAST` of them."""
-    rows, columns = np.nonzero(
-        (tokens >= contract.NUM_RESERVED) & (tokens < contract.NUM_RESERVED + WORDS)
-    )
+    rows, columns = np.nonzero((tokens >= spec.NUM_RESERVED) & (tokens < spec.NUM_RESERVED + WORDS))
     order = rng.permutation(len(rows))
     order = order[np.argsort(tokens[rows[order], columns[order]], kind="stable")]
     words = tokens[rows[order], columns[order]]
@@ -77,7 +75,7 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
 
 def _occluded(tokens: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     occluded = tokens[rows]
-    occluded[np.arange(len(rows)), columns] = contract.OOV_ID
+    occluded[np.arange(len(rows)), columns] = spec.OOV_ID
     return occluded
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.report import results
-from pipelines import commands, contract, files, reviews
+from textrecords import spec, storage, terminal, text_source
 
 SHOWN = 10
 LONGEST = 600  # characters of a text that are shown
@@ -27,35 +27,27 @@ def find(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -
 
 
 def describe(
-    found: np.ndarray,
-    data: results.Reviews,
-    predicted: np.ndarray,
-    probabilities: np.ndarray,
-    classes: list[str],
-    texts: dict[int, str],
-    names: list[str],
+    found: np.ndarray, scored: results.Scored, texts: dict[int, str], names: list[str]
 ) -> list[dict[str, Any]]:
     """Returns the report's part on mistakes.
 
     Args:
       found: positions, from `find`.
-      data: the reviews.
-      predicted: the class that each is taken for, <int64>[n].
-      probabilities: of all classes, <float32>[n, num_classes].
-      classes: their names, in the order of the labels.
+      scored: the reviews, and what they are taken for.
       texts: of reviews by their positions, from `read_texts`.
       names: of all ids, for where it isn't.
     """
+    data, classes = scored.reviews, scored.class_names
     rows = []
     for n in found.tolist():
-        text = texts.get(n)
+        text, predicted = texts.get(n), scored.predicted[n]
         shown = _tokens(data.tokens[n], names) if text is None else visible(text)
         rows.append(
             {
-                "key": commands.one_line(os.fsdecode(data.keys[n])),
+                "key": terminal.one_line(os.fsdecode(data.keys[n])),
                 "class": classes[data.labels[n]],
-                "predicted": classes[predicted[n]],
-                "score": round(float(probabilities[n, predicted[n]]), 6),
+                "predicted": classes[predicted],
+                "score": round(float(scored.probabilities[n, predicted]), 6),
                 "tokens": int(data.lengths[n]),
                 "is_text": text is not None,
                 "text": shown[:LONGEST] + "…" * (len(shown) > LONGEST),
@@ -65,7 +57,7 @@ def describe(
 
 
 def read_texts(
-    source: reviews.Source,
+    source: text_source.Source,
     data: results.Reviews,
     found: np.ndarray,
     signatures: Mapping[str, Callable[..., dict[str, tf.Tensor]]],
@@ -83,7 +75,7 @@ def read_texts(
     read = {n: source.decode(contents[key])[0] for n, key in keys.items() if key in contents}
     if not read:
         return {}
-    tokens = signatures["tokenize"](text=tf.constant([*read.values()]))[contract.TOKENS].numpy()
+    tokens = signatures["tokenize"](text=tf.constant([*read.values()]))[spec.TOKENS].numpy()
     return {
         n: text.decode()
         for (n, text), row in zip(read.items(), tokens, strict=True)
@@ -91,14 +83,14 @@ def read_texts(
     }
 
 
-def is_inside(source: reviews.Source, key: bytes) -> bool:
+def is_inside(source: text_source.Source, key: bytes) -> bool:
     """Tells whether a key leads to no place but one in the folder.
 
     Keys come from records that may be anybody's.
     """
     if b"\0" in key or key.startswith(b"/") or b".." in key.split(b"/"):
         return False
-    if files.is_remote(source.input_dir):
+    if storage.is_remote(source.input_dir):
         return True
     root = os.path.realpath(os.fsencode(source.input_dir))
     return os.path.realpath(source.path(key)).startswith(os.path.join(root, b""))
@@ -106,8 +98,8 @@ def is_inside(source: reviews.Source, key: bytes) -> bool:
 
 def visible(text: str) -> str:
     """Returns a text with its lines as they are, and other control characters escaped."""
-    return "\n".join(map(commands.one_line, text.split("\n")))
+    return "\n".join(map(terminal.one_line, text.split("\n")))
 
 
 def _tokens(tokens: np.ndarray, names: list[str]) -> str:
-    return " ".join(names[token] for token in tokens if token != contract.PADDING_ID)
+    return " ".join(names[token] for token in tokens if token != spec.PADDING_ID)

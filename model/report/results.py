@@ -1,15 +1,18 @@
 """What a model makes of one split, in numbers."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from model import curves, evaluate, input_pipeline
-from model.config import Network
-from pipelines import commands, contract
+from model import evaluate, metrics
+from model.network import lstm
+from textrecords import input_pipeline, record_io, spec, terminal
+from textrecords.dataset import Dataset
+from textrecords.model_folder import ModelConfig, Network
 
 CURVES = 10  # classes at most that have curves drawn
 
@@ -31,25 +34,53 @@ class Reviews:
     labels: np.ndarray
 
 
-def read(records_dir: str, manifest: contract.Manifest, split: str, network: Network) -> Reviews:
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """The reviews of one split, and what a network gives for them.
+
+    Attributes:
+      reviews: the reviews.
+      outputs: what the network gives, <float32>[n, 1 or num_classes].
+      config: of the model.
+    """
+
+    reviews: Reviews
+    outputs: np.ndarray
+    config: ModelConfig
+
+    @functools.cached_property
+    def probabilities(self) -> np.ndarray:
+        """Those of all classes, <float32>[n, num_classes]."""
+        return evaluate.probabilities(self.outputs)
+
+    @functools.cached_property
+    def predicted(self) -> np.ndarray:
+        """The class that each review is taken for, <int64>[n]."""
+        return np.asarray(lstm.predicted_classes(self.outputs, self.config.threshold))
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes as they can be shown, in the order of the labels."""
+        return [terminal.one_line(name) for name in self.config.classes]
+
+
+def read(dataset: Dataset, split: str, network: Network) -> Reviews:
     """Reads the reviews of one split; raises `BadInput` if there is no such split."""
 
     def parse(records: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        spec = {
-            contract.KEY: tf.io.FixedLenFeature([], tf.string),
-            contract.TOKENS: tf.io.RaggedFeature(tf.int64),
-            contract.LABEL: tf.io.FixedLenFeature([], tf.int64),
-        }
-        features = tf.io.parse_example(records, spec)
-        tokens = features[contract.TOKENS]
-        fitted = input_pipeline.fit_tokens(
-            tokens, max_tokens=network.max_tokens, max_len=network.max_len
-        )
-        return features[contract.KEY], fitted, tokens.row_lengths(), features[contract.LABEL]
+        features = record_io.parse(records)
+        tokens = features[spec.TOKENS]
+        fitted = input_pipeline.fit_tokens(tokens, network.input_size)
+        return features[spec.KEY], fitted, tokens.row_lengths(), features[spec.LABEL]
 
-    blocks = input_pipeline.read_records(records_dir, manifest, split).map(parse)
+    blocks = record_io.read(dataset, split).map(parse)
     columns = [np.concatenate(parts) for parts in zip(*blocks.as_numpy_iterator(), strict=True)]
     return Reviews(columns[0].tolist(), *columns[1:])
+
+
+def score(network: keras.Model, reviews: Reviews, config: ModelConfig) -> Scored:
+    """Returns the reviews with what the network gives for them."""
+    return Scored(reviews, outputs(network, reviews.tokens), config)
 
 
 def outputs(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
@@ -60,25 +91,12 @@ def outputs(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def describe(
-    evaluation: evaluate.Evaluation,
-    reviews: Reviews,
-    probabilities: np.ndarray,
-    predicted: np.ndarray,
-    classes: tuple[str, ...],
-) -> dict[str, Any]:
-    """Returns the result's part of the report.
-
-    Args:
-      evaluation: of the split.
-      reviews: of the split.
-      probabilities: of all classes, <float32>[n, num_classes].
-      predicted: the class that each is taken for, <int64>[n].
-      classes: their names, in the order of the labels.
-    """
-    correct = reviews.labels == predicted
-    low, high = curves.interval(evaluation.accuracy, len(correct))
-    bins, _ = curves.calibration(reviews.labels, probabilities)
+def describe(evaluation: evaluate.Evaluation, scored: Scored) -> dict[str, Any]:
+    """Returns the result's part of the report, from the evaluation of a split and its reviews."""
+    reviews = scored.reviews
+    correct = reviews.labels == scored.predicted
+    low, high = metrics.interval(evaluation.accuracy, len(correct))
+    bins, _ = metrics.calibration(reviews.labels, scored.probabilities)
     return {
         "examples": len(correct),
         "accuracy": evaluation.accuracy,
@@ -86,15 +104,15 @@ def describe(
         "accuracy_high": high,
         "loss": evaluation.loss,
         "confusion_matrix": evaluation.confusion_matrix,
-        "classes": _by_class(np.array(evaluation.confusion_matrix), classes),
-        "curves": _curves(reviews.labels, probabilities, classes),
+        "classes": _by_class(np.array(evaluation.confusion_matrix), scored.class_names),
+        "curves": _curves(reviews.labels, scored.probabilities, scored.class_names),
         "calibration": bins,
         "calibration_error": evaluation.calibration_error,
-        "lengths": curves.by_length(reviews.lengths, correct),
+        "lengths": metrics.by_length(reviews.lengths, correct),
     }
 
 
-def _by_class(confusion_matrix: np.ndarray, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+def _by_class(confusion_matrix: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
     """Returns precision and recall of each class; `None` where they'd be a share of nothing."""
     rows = []
     for label, name in enumerate(classes):
@@ -102,7 +120,7 @@ def _by_class(confusion_matrix: np.ndarray, classes: tuple[str, ...]) -> list[di
         predicted, actual = (int(confusion_matrix.sum(axis)[label]) for axis in (0, 1))
         rows.append(
             {
-                "name": commands.one_line(name),
+                "name": name,
                 "examples": actual,
                 "precision": hits / predicted if predicted else None,
                 "recall": hits / actual if actual else None,
@@ -113,7 +131,7 @@ def _by_class(confusion_matrix: np.ndarray, classes: tuple[str, ...]) -> list[di
 
 
 def _curves(
-    labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]
+    labels: np.ndarray, probabilities: np.ndarray, classes: list[str]
 ) -> list[dict[str, Any]]:
     """Returns the curves of the second class of two, or of each of up to `CURVES` classes."""
     shown = [1] if len(classes) == 2 else range(min(len(classes), CURVES))
@@ -123,16 +141,16 @@ def _curves(
         if positive.all() or not positive.any():  # there is nothing to tell apart
             continue
         scores = probabilities[:, label]
-        false, true = curves.roc(positive, scores)
-        precision, recall = curves.precision_recall(positive, scores)
+        false, true = metrics.roc(positive, scores)
+        precision, recall = metrics.precision_recall(positive, scores)
         found.append(
             {
-                "class": commands.one_line(classes[label]),
+                "class": classes[label],
                 "share": float(positive.mean()),
-                "roc_auc": curves.area(false, true),
-                "average_precision": curves.average_precision(precision, recall),
-                "roc": curves.thin(false, true),
-                "precision_recall": curves.thin(recall, precision),
+                "roc_auc": metrics.area(false, true),
+                "average_precision": metrics.average_precision(precision, recall),
+                "roc": metrics.thin(false, true),
+                "precision_recall": metrics.thin(recall, precision),
             }
         )
     return found

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from rich import box, console, progress, table
 
-from pipelines import commands
 from tests.soak import damage, stops, surroundings
+from textrecords import app, command_line
+from textrecords.errors import Failure
 
 # Takes an empty folder to work in; returns the outcome of one trial.
 Fault = Callable[[random.Random, str], str]
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
         if outcome.startswith("WRONG")
     ]
     if wrong:
-        raise commands.Failure(f"{len(wrong)} kinds of wrong outcomes; {wrong[0]}")
+        raise Failure(f"{len(wrong)} kinds of wrong outcomes; {wrong[0]}")
 
 
 def _trials(name: str, fault: Fault, *, trials: int, seed: int) -> dict[str, int]:
@@ -67,9 +68,9 @@ def show(outcomes: dict[str, dict[str, int]]) -> None:
     console.Console(width=WIDTH).print(shown)
 
 
-def _parser() -> commands.ArgumentParser:
-    parser = commands.ArgumentParser(prog="tests.soak", description=__doc__)
-    number = commands.number
+def _parser() -> command_line.ArgumentParser:
+    parser = command_line.ArgumentParser(prog="tests.soak", description=__doc__)
+    number = command_line.number
     parser.add_argument("--trials", type=number(least=1), default=5, help="of each fault")
     parser.add_argument("--seed", type=number(least=0), default=0, help="of all that is random")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
@@ -80,4 +81,4 @@ if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)
     # A shell starts what runs in the background with Ctrl-C ignored, and a child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    commands.run(main)
+    app.run(main)

@@ -16,7 +16,10 @@ import tempfile
 from collections.abc import Callable
 
 from model import evaluate, predict, train
-from pipelines import commands, contract, inspect_records, preprocess, sample
+from pipelines import inspect_records, sample
+from pipelines.preprocess import __main__ as preprocess
+from textrecords import spec
+from textrecords.errors import BadInput
 
 RECORDS, MODEL = "records", "model"
 REFUSED, HARMLESS = "refused: file named", "harmless"
@@ -74,7 +77,7 @@ def _use(root: pathlib.Path) -> str:
         [
             *(
                 _print(inspect_records.main, *records, f"--split={split}", "--count=1000")
-                for split in (contract.TRAIN, contract.TEST)
+                for split in (spec.TRAIN, spec.TEST)
             ),
             _print(predict.main, *model, "--json", *texts),
             _print(evaluate.main, *records, *model),
@@ -95,7 +98,7 @@ def _trial(rng: random.Random, work_dir: str, *, part: str, damage: Damage) -> s
     named = damage(rng, root / part)
     try:
         result = _use(root)
-    except commands.BadInput as error:
+    except BadInput as error:
         is_named = any(name in str(error) for name in named)
         return REFUSED if is_named else f"WRONG: {named} refused as: {error}"
     except Exception as error:

@@ -17,8 +17,10 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from model import config
-from pipelines import commands, contract, sample
+from pipelines import sample
+from textrecords import model_folder, spec
+from textrecords.dataset import open_dataset
+from textrecords.errors import Failure
 
 OLD, NEW = "old one whole", "new one whole"
 NUM_REVIEWS = 60
@@ -54,7 +56,7 @@ def run(root: pathlib.Path, command: str, *flags: str) -> str:
     process = start(root, command, *flags)
     _, errors = process.communicate()
     if process.returncode:
-        raise commands.Failure(f"{command} failed: {errors.strip()}")
+        raise Failure(f"{command} failed: {errors.strip()}")
     return made(root, command)
 
 
@@ -62,9 +64,9 @@ def made(root: pathlib.Path, command: str) -> str:
     """Tells what is there; raises `BadInput` if it isn't whole."""
     out = root / "out"
     if command == "preprocess":
-        return contract.read_manifest(str(out)).sha256
-    config.read(str(out))
-    metrics = json.loads((out / config.METRICS).read_text())
+        return open_dataset(str(out)).manifest.sha256
+    model_folder.read(str(out))
+    metrics = json.loads((out / model_folder.METRICS).read_text())
     return json.dumps(metrics["test"])  # to the last digit of the loss
 
 
@@ -120,7 +122,7 @@ def _two_at_once(rng: random.Random, work_dir: str) -> str:
     time.sleep(rng.uniform(0, 2))
     second = start(root, "preprocess", "--num_shards=2")
     ended = [(process.communicate()[1], process.returncode) for process in (first, second)]
-    shards = len(contract.read_manifest(str(root / "out")).splits[contract.TRAIN].shards)
+    shards = len(open_dataset(str(root / "out")).manifest.splits[spec.TRAIN].shards)
     refused = [errors for errors, code in ended if code == 2]
     if any(code not in (0, 2) for _, code in ended) or len(refused) == 2:
         return f"WRONG: {ended}"

@@ -1,0 +1,1 @@
+"""The network, and the forms of it that train fast."""

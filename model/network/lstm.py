@@ -1,0 +1,120 @@
+"""The network: embedding, LSTM, a dense layer, the classes; and, if asked for, n-grams beside."""
+
+import keras
+
+from textrecords import layers, spec
+from textrecords.model_folder import Network, Training
+
+
+def build(network: Network, num_classes: int) -> keras.Model:
+    """Returns a network with random weights.
+
+    It takes tokens <int32>[batch_size, length], of any length. For two classes it gives the
+    probability of class 1, <float32>[batch_size, 1]; for more, those of all,
+    <float32>[batch_size, num_classes].
+    """
+    outputs = 1 if num_classes == 2 else num_classes
+    to_probabilities = "sigmoid" if outputs == 1 else "softmax"
+    if network.pooling == "max_mean":
+        return _pooled(network, outputs, to_probabilities)
+    layers = [
+        keras.Input([None], dtype="int32", name="tokens"),
+        keras.layers.Embedding(
+            network.max_tokens, network.embedding_dim, mask_zero=network.mask_padding
+        ),
+        *_lstms(network, last_returns_sequences=False),
+        *_dense(network),
+        keras.layers.Dense(outputs, activation=to_probabilities),
+    ]
+    return keras.Sequential(layers)
+
+
+def _pooled(network: Network, outputs: int, to_probabilities: str) -> keras.Model:
+    """Returns a network that takes all outputs of its LSTM, not only the last one."""
+    tokens = keras.Input([None], dtype="int32", name="tokens")
+    known = min(network.embedding_tokens or network.max_tokens, network.max_tokens)
+    known = max(known, spec.NUM_RESERVED)
+    embedded = keras.layers.Embedding(known, network.embedding_dim)(layers.Frequent(known)(tokens))
+    read = keras.layers.SpatialDropout1D(network.embedding_dropout)(embedded)
+    if network.ngram_bits:
+        scores, ngram_logits = layers.NGrams(outputs, network.ngram_bits)(tokens)
+        read = keras.layers.Concatenate()([read, scores])
+    if network.piece_len:
+        read = layers.Pieces(network.piece_len)(read, tokens)
+    for layer in _lstms(network, last_returns_sequences=True):
+        read = layer(read)
+    pooled = layers.Pool()(read, tokens)
+    for layer in _dense(network):
+        pooled = layer(pooled)
+    logits = keras.layers.Dense(outputs)(pooled)
+    if network.ngram_bits:
+        logits = keras.layers.Add()([logits, ngram_logits])
+    return keras.Model(tokens, keras.layers.Activation(to_probabilities)(logits))
+
+
+def _lstms(network: Network, *, last_returns_sequences: bool) -> list[keras.layers.Layer]:
+    """Returns the LSTMs; all but the last pass on their outputs at every token."""
+    layers = []
+    for n in range(1, network.lstm_layers + 1):
+        layer = keras.layers.LSTM(
+            network.lstm_units,
+            return_sequences=n < network.lstm_layers or last_returns_sequences,
+            dropout=network.dropout,
+            recurrent_dropout=network.recurrent_dropout,
+        )
+        layers.append(keras.layers.Bidirectional(layer) if network.bidirectional else layer)
+    return layers
+
+
+def _dense(network: Network) -> list[keras.layers.Layer]:
+    layers = []
+    if network.dense_units:
+        layers.append(keras.layers.Dense(network.dense_units, activation="relu"))
+    if network.dense_dropout:
+        layers.append(keras.layers.Dropout(network.dense_dropout))
+    return layers
+
+
+def compile_model(model: keras.Model, training: Training, num_steps: int = 1) -> None:
+    """Readies a network of `build` for training on labels <int64>[batch_size].
+
+    Args:
+      model: the network.
+      training: how it is trained.
+      num_steps: of the whole training, in which the learning rate decays.
+    """
+    if model.output_shape[-1] == 1:
+        loss = keras.losses.BinaryCrossentropy()
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy()
+    rate = _learning_rate(training, num_steps)
+    adam = keras.optimizers.Adam(rate, clipnorm=training.clipnorm or None)
+    model.compile(adam, loss, metrics=["accuracy"])
+
+
+def _learning_rate(
+    training: Training, num_steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    schedules = keras.optimizers.schedules
+    if training.decay == "linear":
+        return schedules.PolynomialDecay(training.learning_rate, num_steps, end_learning_rate=0.0)
+    if training.decay == "cosine":
+        return schedules.CosineDecay(training.learning_rate, num_steps)
+    return training.learning_rate
+
+
+def predicted_classes(
+    probabilities: keras.KerasTensor, threshold: float = 0.5
+) -> keras.KerasTensor:
+    """Returns the class of each row, by default the likeliest, as Keras' accuracy counts it.
+
+    Args:
+      probabilities: what a network of `build` gives, <float32>[batch_size, 1 or num_classes].
+      threshold: what the probability of the second of two classes has to be above.
+
+    Returns:
+      The position of the class, <int32>[batch_size].
+    """
+    if probabilities.shape[-1] == 1:
+        return keras.ops.cast(probabilities[:, 0] > threshold, "int32")
+    return keras.ops.argmax(probabilities, axis=-1)

@@ -1,0 +1,162 @@
+"""What a stopped training goes on from, to end with the very weights of one that never stopped."""
+
+import json
+import os
+import re
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from textrecords import json_files, storage, terminal
+from textrecords.errors import BadInput
+from textrecords.model_folder import ModelConfig
+
+KEPT = 2  # should the newest be damaged, there is the one before
+NAME = "ckpt"
+INDEX = rf"{NAME}-(\d+)\.index"  # one of the files of a checkpoint; its number counts steps
+STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"  # where TensorFlow keeps `Checkpoint(state=...)`
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves all that the next steps depend on, at the end of each epoch or more often.
+
+    That is the weights, the state of the optimizer, the seeds of dropout, what `stopper` goes by,
+    and the step, which decides the order of the batches. It has to be the last callback, so that it
+    knows what the others decided.
+
+    Args:
+      folder: where the checkpoints lie.
+      config: what is trained; a checkpoint of anything else is refused.
+      stopper: keeps the best weights, if there is a validation split.
+      steps_per_epoch: batches an epoch.
+      every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        config: ModelConfig,
+        stopper: keras.callbacks.EarlyStopping,
+        *,
+        steps_per_epoch: int,
+        every: int,
+    ):
+        super().__init__()
+        self._folder = folder
+        self._config = json.loads(json_files.to_json(config))
+        self._stopper = stopper
+        self._steps_per_epoch = steps_per_epoch
+        self._every = every
+        self._resumed: dict[str, Any] | None = None
+        self._epoch = 0
+        self._first_step = 0  # of this epoch: those before it aren't done again
+        self.history: dict[str, list[float]] = {}
+        self._state = tf.Variable("", dtype=tf.string)
+
+    def _track(self, model: keras.Model) -> None:
+        """Has checkpoints hold the variables of a compiled network."""
+        model.optimizer.build(model.trainable_variables)
+        # By their positions among all weights. The others stay as they are.
+        self._best = {
+            n: tf.Variable(weight.numpy())
+            for n, weight in enumerate(model.weights)
+            if weight.trainable
+        }
+        self._checkpoint = tf.train.Checkpoint(
+            variables=[v.value for v in (*model.variables, *model.optimizer.variables)],
+            best=list(self._best.values()),
+            state=self._state,
+        )
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, self._folder, max_to_keep=KEPT, checkpoint_name=NAME
+        )
+
+    def restore(self, model: keras.Model) -> int:
+        """Takes up the newest whole checkpoint, if there is one; returns how many steps it counts.
+
+        Args:
+          model: the compiled network to train.
+
+        Raises:
+          BadInput: if it's of another training.
+        """
+        self._track(model)
+        found = (re.fullmatch(INDEX, name) for name in storage.names(self._folder))
+        for step in sorted((int(index[1]) for index in found if index), reverse=True):
+            path = os.path.join(self._folder, f"{NAME}-{step}")
+            try:
+                state = json.loads(tf.train.load_checkpoint(path).get_tensor(STATE))
+                self._check_same(state["config"])
+                self._checkpoint.restore(path).assert_consumed()
+            except (tf.errors.OpError, LookupError, TypeError, ValueError, AssertionError):
+                terminal.say(f"{path} is damaged, and left out")
+                continue
+            self._resumed = state
+            self.history = state["history"]
+            self._epoch, self._first_step = divmod(step, self._steps_per_epoch)
+            terminal.say(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
+            return step
+        return 0
+
+    def _check_same(self, other: dict[str, Any]) -> None:
+        """Raises `BadInput` unless a checkpoint is of this training."""
+        if other == self._config:
+            return
+        differing = [
+            f"--{name} {value}"
+            for part in ("network", "training")
+            for name, value in other[part].items()
+            if value != self._config[part].get(name)
+        ]
+        what = f"with {', '.join(differing)}" if differing else "on other records"
+        raise BadInput(
+            f"a training {what} was stopped here, and {self._folder} keeps its state: go on with "
+            "that one, or give --no_resume"
+        )
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._resumed and self._resumed["stopper"]:
+            vars(self._stopper).update(self._resumed["stopper"])
+            self._stopper.best_weights = self.model.get_weights()
+            for n, variable in self._best.items():
+                self._stopper.best_weights[n] = variable.numpy()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        step = self._first_step + batch + 1
+        if batch == 0 and self._first_step:
+            # Keras' metrics are sums: here the steps before the stop are added.
+            saved = self._resumed["metrics"]
+            for variable, value in zip(self.model.metrics_variables, saved, strict=True):
+                variable.assign_add(value)
+        if step == self._steps_per_epoch:
+            self.model.stop_training = self._first_step > 0  # Keras would begin to count anew
+        elif self._every and step % self._every == 0:
+            self._save(step)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        self._first_step = 0
+        self.model.stop_training = self._stopper.stopped_epoch > 0
+        if not self.model.stop_training:
+            self._save(self._steps_per_epoch)
+
+    def _save(self, step: int) -> None:
+        stopper = self._stopper
+        kept = stopper.best_weights is not None
+        if kept:
+            for n, variable in self._best.items():
+                variable.assign(stopper.best_weights[n])
+        names = ("wait", "best", "best_epoch")
+        state = {
+            "config": self._config,
+            "history": self.history,
+            "metrics": [float(variable.numpy()) for variable in self.model.metrics_variables],
+            "stopper": {name: getattr(stopper, name) for name in names} if kept else None,
+        }
+        self._state.assign(json.dumps(state))
+        self._manager.save(checkpoint_number=self._epoch * self._steps_per_epoch + step)

@@ -1,0 +1,88 @@
+"""The served model: raw text in, scores and class names out."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+from model.network import lstm
+from textrecords import atomic, input_pipeline, spec
+from textrecords.dataset import Dataset
+from textrecords.errors import BadInput
+from textrecords.model_folder import ModelConfig
+
+
+def load_transform(dataset: Dataset) -> tf.Module:
+    """Loads the graph that cleans text and looks up its tokens; raises `BadInput`."""
+    path = os.path.join(dataset.folder, spec.TRANSFORM_FN)
+    try:
+        return tf.saved_model.load(path)
+    except (OSError, tf.errors.OpError):
+        raise BadInput(f"no whole {path}: run `make preprocess` again") from None
+
+
+def save_network(model: keras.Model, path: str) -> None:
+    """Writes the network as `keras.models.load_model` reads it, without its optimizer."""
+    network = keras.models.clone_model(model)
+    network.set_weights(model.get_weights())
+    with atomic.write_file(path) as part:
+        network.save(part)
+
+
+def export(model: keras.Model, transform: tf.Module, path: str, config: ModelConfig) -> None:
+    """Writes a SavedModel that cleans text as preprocessing did and holds its vocabulary.
+
+    Both its signatures take `text` <string>[batch_size]. The default one gives `label`
+    <string>[batch_size], the class name, and for two classes `score` <float32>[batch_size], the
+    probability of the second; for more, `scores` <float32>[batch_size, num_classes]. Beside them
+    stand the names of all classes, `classes` <string>[batch_size, num_classes], in the order of
+    the labels. `tokenize` gives `tokens` <int32>[batch_size, max_len], the ids that the network
+    sees.
+
+    Args:
+      model: a network of `lstm.build`.
+      transform: the dataset's, from `load_transform`.
+      path: the folder to write.
+      config: what `model` was built from.
+    """
+
+    signature = [tf.TensorSpec([None], tf.string, name=spec.TEXT)]
+
+    @tf.function(input_signature=signature)  # both signatures call this one graph
+    def tokenize(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        tokens = _tokens(transform, text)
+        return {spec.TOKENS: input_pipeline.fit_tokens(tokens, config.network.input_size)}
+
+    def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = model(tokenize(text)[spec.TOKENS], training=False)
+        names = {
+            "label": tf.gather(
+                tf.constant(config.classes),
+                lstm.predicted_classes(probabilities, config.threshold),
+            ),
+            # For each text anew, since TensorFlow Serving wants rows of all outputs.
+            "classes": tf.tile([config.classes], [tf.size(text), 1]),
+        }
+        if len(config.classes) == 2:
+            return {**names, "score": probabilities[:, 0]}
+        return {**names, "scores": probabilities}
+
+    archive = keras.export.ExportArchive()
+    archive.track(transform)  # owns the vocabulary's table
+    archive.add_endpoint("serving_default", score, signature)
+    archive.add_endpoint("tokenize", tokenize)
+    archive.write_out(path, verbose=False)
+
+
+def _tokens(transform: tf.Module, text: tf.Tensor) -> tf.RaggedTensor:
+    """Returns the ids of <string>[batch_size] texts, <int64>[batch_size, (tokens)]."""
+    # The transform graph knows valid UTF-8 only; preprocessing decodes bytes in the same way.
+    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
+    features = transform.transform_fn(
+        {
+            spec.TEXT: text,
+            spec.LABEL: tf.zeros(tf.shape(text), tf.int64),
+            spec.KEY: tf.zeros_like(text),
+        }
+    )
+    return tf.RaggedTensor.from_sparse(features[spec.TOKENS])

@@ -1,0 +1,105 @@
+"""Training on several GPUs of a machine: each has a replica of the network and a share of a batch.
+
+Keras and TensorFlow's MirroredStrategy do it. What they leave to do: all shares of a batch have to
+be of one size, since each replica takes the mean of its own; and it's the gradient of the whole
+batch that is to be clipped.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from model.network import lstm
+from textrecords.errors import BadInput
+from textrecords.model_folder import ModelConfig
+
+
+def to_train(config: ModelConfig, num_steps: int, gpus: int) -> keras.Model:
+    """Returns a network to call `fit` on with batches of `share_out`.
+
+    Args:
+      config: what is trained, and how.
+      num_steps: of the whole training.
+      gpus: how many replicas there are to be.
+    """
+    # Gradients are few, and mostly rows of the embedding: they don't need collective operations,
+    # which, moreover, fail on CPUs if such rows differ in number.
+    strategy = tf.distribute.MirroredStrategy(
+        devices()[:gpus], tf.distribute.ReductionToOneDevice()
+    )
+    with strategy.scope():
+        model = lstm.build(config.network, len(config.classes))
+        lstm.compile_model(model, config.training, num_steps)
+        adam = _Adam.from_config(model.optimizer.get_config())
+        adam.build(model.trainable_variables)
+        model.compile(adam, model.loss, weighted_metrics=["accuracy"])
+    return model
+
+
+def check(gpus: int) -> None:
+    """Raises `BadInput` if there are fewer GPUs, or TF_CONFIG would have several machines train."""
+    found = len(devices())
+    if gpus > 1 and gpus > found:
+        raise BadInput(f"--gpus {gpus}: TensorFlow finds {found} on this machine")
+    try:
+        cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+        training = ("chief", "master", "worker")
+        workers = sum(cluster.num_tasks(job) for job in cluster.jobs if job in training)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"TF_CONFIG can't be read ({error}): unset it") from None
+    if workers > 1:
+        raise BadInput(
+            f"TF_CONFIG names {workers} workers, but Keras can't train on several: unset it"
+        )
+
+
+def devices() -> list[str]:
+    """Returns the names of the machine's GPUs."""
+    return [device.name for device in tf.config.list_logical_devices("GPU")]
+
+
+def share_out(
+    batches: tf.data.Dataset, model: keras.Model, *, sizes: Sequence[int] = ()
+) -> tf.data.Dataset:
+    """Makes all batches come out even for a network's replicas, if it has several.
+
+    Where rows lack, some are taken twice, and count once: the mean of the replicas' means is that
+    of a batch. But Keras' mean over several batches takes each for as large as it was filled.
+
+    Args:
+      batches: of (tokens <int32>[batch_size, length], labels <int64>[batch_size]) and, perhaps,
+        weights <float32>[batch_size].
+      model: the network.
+      sizes: of all batches, if it's the mean over them, not each, that is to be right.
+
+    Returns:
+      Such batches, with weights.
+    """
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if replicas == 1:
+        return batches
+    filled = [-(-size // replicas) * replicas for size in sizes]
+
+    def fill(tokens: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | float = 1.0):
+        number = tf.size(labels)
+        places = tf.range(-(-number // replicas) * replicas)
+        scale = sum(filled) / sum(sizes) if sizes else tf.size(places) / number
+        scale = tf.cast(scale, tf.float32)
+        counted = tf.where(places < number, scale, 0.0)
+        rows = places % number
+        weights = tf.gather(tf.broadcast_to(weights, [number]), rows)
+        return tf.gather(tokens, rows), tf.gather(labels, rows), weights * counted
+
+    return batches.map(fill)
+
+
+class _Adam(keras.optimizers.Adam):
+    """Clips gradients once they are summed."""
+
+    def _clip_gradients(self, grads: list) -> list:
+        return grads
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: list) -> list:
+        grads, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
+        return list(zip(super()._clip_gradients(grads), variables, strict=True))

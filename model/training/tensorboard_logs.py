@@ -1,0 +1,65 @@
+"""What TensorBoard shows besides the curves: the graph, the tokens in space, lengths and texts."""
+
+import os
+
+import keras
+import tensorflow as tf
+from tensorboard.plugins import projector
+
+from textrecords import input_pipeline, storage, terminal
+
+RUN = "data"  # beside the curves' own
+TEXTS = 10  # shown as the network sees them
+METADATA = "tokens.tsv"  # names the rows of the embedding, one a line
+RESERVED = ("(padding)", "(OOV)")
+
+
+def write(
+    logs_dir: str, model: keras.Model, rows: input_pipeline.Rows, vocabulary: list[bytes]
+) -> None:
+    """Writes what doesn't change from epoch to epoch, once the network is trained.
+
+    Args:
+      logs_dir: where the curves are.
+      model: a network of `lstm.build`.
+      rows: of train.
+      vocabulary: its tokens; the first has the id `contract.NUM_RESERVED`.
+    """
+    embedding = next(layer for layer in model.layers if hasattr(layer, "embeddings")).embeddings
+    names = [*RESERVED, *(terminal.one_line(os.fsdecode(token)) for token in vocabulary)]
+    run_dir = os.path.join(logs_dir, RUN)
+    with tf.summary.create_file_writer(run_dir).as_default(step=0):
+        tf.summary.graph(_graph(model))
+        tf.summary.histogram("tokens a review, cut at max_len", _lengths(rows))
+        tf.summary.text("reviews as the network sees them", _texts(rows, names))
+    _write_embedding(run_dir, embedding, names[: embedding.shape[0]])
+
+
+def _graph(model: keras.Model) -> tf.Graph:
+    function = tf.function(lambda tokens: model(tokens, training=False))
+    return function.get_concrete_function(tf.TensorSpec([None, None], tf.int32, "tokens")).graph
+
+
+def _lengths(rows: input_pipeline.Rows) -> tf.Tensor:
+    blocks = rows.blocks.map(
+        lambda tokens, _: tf.math.count_nonzero(tokens, axis=1, dtype=tf.int32)
+    )
+    return tf.concat(list(blocks), axis=0)
+
+
+def _texts(rows: input_pipeline.Rows, names: list[str]) -> tf.Tensor:
+    """Returns <string>[TEXTS], in Markdown's form for text that means nothing to it."""
+    tokens, _ = next(iter(rows.blocks.rebatch(TEXTS)))
+    reviews = [[names[token] for token in row if token] for row in tokens.numpy()]
+    return tf.constant([f"    {' '.join(review)}" for review in reviews])
+
+
+def _write_embedding(run_dir: str, embedding: keras.Variable, names: list[str]) -> None:
+    storage.write_text(os.path.join(run_dir, METADATA), "".join(f"{name}\n" for name in names))
+    checkpoint = tf.train.Checkpoint(embedding=tf.Variable(embedding.value))
+    checkpoint.save(os.path.join(run_dir, "embedding"))
+    config = projector.ProjectorConfig()
+    config.embeddings.add(
+        tensor_name="embedding/.ATTRIBUTES/VARIABLE_VALUE", metadata_path=METADATA
+    )
+    projector.visualize_embeddings(run_dir, config)

@@ -1,0 +1,103 @@
+"""How long a training takes: each epoch, and the input by itself.
+
+It is kept among the logs, outside `SHA256SUMS`, since no two runs take the same time.
+"""
+
+import dataclasses
+import json
+import os
+import time
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from textrecords import atomic, input_pipeline, json_files, storage
+from textrecords.model_folder import Training
+
+TIMING = "timing.json"  # in the logs: how long the training took
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """One epoch's steps, the seconds of its training, and those of its validation."""
+
+    steps: int
+    seconds: float
+    validation_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How long a training took: its epochs by number, and its input alone."""
+
+    epochs: dict[int, Epoch] = dataclasses.field(default_factory=dict)
+    input_seconds: float | None = None  # of all batches of an epoch, with no network to take them
+
+
+def read_timing(logs_dir: str) -> Timing | None:
+    """Returns what `timing.Stopwatch` wrote, or `None` if there is nothing that can be read."""
+    try:
+        return json_files.parse(Timing, storage.read_text(os.path.join(logs_dir, TIMING)))
+    except (OSError, ValueError):
+        return None
+
+
+class Stopwatch(keras.callbacks.Callback):
+    """Keeps the seconds of each epoch in `config.TIMING`.
+
+    Args:
+      logs_dir: where the file lies; a training that was stopped goes on with it.
+    """
+
+    def __init__(self, logs_dir: str):
+        super().__init__()
+        self._logs_dir = logs_dir
+        self._timing = read_timing(logs_dir) or Timing()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._steps, self._validation = 0, 0.0
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._steps += 1
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._validation -= time.perf_counter()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._validation += time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        seconds = time.perf_counter() - self._begun - self._validation
+        measured = Epoch(self._steps, seconds, self._validation)
+        self.write(epochs={**self._timing.epochs, epoch + 1: measured})
+
+    def write(self, **changes: Any) -> None:
+        """Writes the file anew, with other fields of `config.Timing`."""
+        self._timing = dataclasses.replace(self._timing, **changes)
+        path = os.path.join(self._logs_dir, TIMING)
+        with atomic.write_file(path) as part:
+            storage.write_text(part, json.dumps(dataclasses.asdict(self._timing), indent=2) + "\n")
+
+
+def input_seconds(rows: input_pipeline.Rows, training: Training) -> float:
+    """Returns how long it takes to make all batches of an epoch, with no network to take them."""
+    batches = input_pipeline.shuffled_batches(
+        rows, training.batch_size, seed=training.seed, by_length=training.bucket_by_length
+    )
+    number = input_pipeline.num_batches(rows, training.batch_size)
+
+    # Inside a graph, as in `fit`: a loop in Python would cost more a batch than the batch.
+    @tf.function
+    def take(iterator: tf.data.Iterator) -> tf.Tensor:
+        taken = 0
+        for _ in tf.range(number):
+            taken += tf.size(next(iterator)[1])
+        return taken
+
+    iterator = iter(batches)
+    traced = take.get_concrete_function(iterator)
+    begun = time.perf_counter()
+    traced(iterator)
+    return time.perf_counter() - begun

@@ -1,0 +1,133 @@
+"""The settings that a search goes over: some flags of `model.train`, and what is tried of each."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from model.training import flags, settings
+from textrecords import command_line
+from textrecords.dataset import Dataset
+from textrecords.errors import BadInput
+from textrecords.model_folder import Network, Training
+
+SWITCH = {"yes": "--{}", "no": "--no-{}"}
+LOG_FROM = 10  # a range whose ends are so many times apart is searched by its logarithm
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """What is tried of a flag: the values of a list, or all between the two ends of a range."""
+
+    values: tuple[Any, ...]
+    is_range: bool
+
+    @property
+    def by_logarithm(self) -> bool:
+        """Whether a range is searched by its logarithm, as rates are."""
+        return self.is_range and 0 < self.values[0] * LOG_FROM <= self.values[1]
+
+
+def parse(texts: Sequence[str]) -> dict[str, Tried]:
+    """Reads what is tried of each flag.
+
+    Args:
+      texts: `name=1,2,3`, a list, or `name=1..3`, a range; for a switch, `name=yes,no`.
+
+    Returns:
+      What is tried, by the name of the flag.
+
+    Raises:
+      BadInput: if a name is of no flag of network or training, or it doesn't take a value.
+    """
+    over = dict(map(_parse, texts))
+    if len(over) < len(texts):
+        raise BadInput("--over: a flag is given twice")
+    return over
+
+
+def _parse(text: str) -> tuple[str, Tried]:
+    name, _, given = text.partition("=")
+    is_range = ".." in given
+    try:
+        values = tuple(_value(name, each) for each in given.split(".." if is_range else ","))
+    except BadInput as error:
+        raise BadInput(f"--over {text}: {error}") from None
+    numbers = all(type(value) in (int, float) for value in values)
+    if is_range and not (numbers and len(values) == 2 and values[0] < values[1]):
+        raise BadInput(f"--over {text}: give a range as two numbers, the lesser one first")
+    if len(set(values)) < len(values):
+        raise BadInput(f"--over {text}: a value is given twice")
+    return name, Tried(values, is_range)
+
+
+def _value(name: str, text: str) -> Any:
+    """Reads the value of a flag as `model.train` does."""
+
+    def read(argv: list[str]) -> Any:
+        return getattr(flags.parse_args(command_line.ArgumentParser(prog="model.tune"), argv), name)
+
+    if name not in {field.name for of in (Network, Training) for field in dataclasses.fields(of)}:
+        raise BadInput(f"model.train has no setting {name}")
+    if type(read([])) is not bool:
+        return read([f"--{name}={text}"])
+    if text not in SWITCH:
+        raise BadInput(f"{name} is a switch: give {name}=yes,no")
+    return read([SWITCH[text].format(name)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """All settings that a search may come upon.
+
+    Attributes:
+      dataset: the records of all trials.
+      network, training: the settings that stay, and those of `over` before they're replaced.
+      over: what is tried, by the name of the flag.
+    """
+
+    dataset: Dataset
+    network: Network
+    training: Training
+    over: dict[str, Tried]
+
+    def settings(self, values: dict[str, Any]) -> tuple[Network, Training]:
+        """Returns network and training, given the value of each flag that is searched over."""
+        network, training = (
+            dataclasses.replace(
+                of, **{name: values[name] for name in self.over if hasattr(of, name)}
+            )
+            for of in (self.network, self.training)
+        )
+        return network, training
+
+    def size(self) -> float:
+        """Returns how many combinations there are: without end, if there is a range."""
+        if any(tried.is_range for tried in self.over.values()):
+            return math.inf
+        return math.prod(len(tried.values) for tried in self.over.values())
+
+    def check(self) -> None:
+        """Raises `BadInput` if some values don't go together, or not with the records."""
+        for values in self._corners():
+            try:
+                settings.check_compatible(*self.settings(values))
+                settings.configure(self.dataset, *self.settings(values))
+            except BadInput as error:
+                tried = " ".join(f"{name}={value}" for name, value in values.items())
+                raise BadInput(f"--over, at {tried}: {error}") from None
+
+    def _corners(self) -> Iterator[dict[str, Any]]:
+        """Yields all combinations of the values of lists and of the ends of ranges."""
+        for values in itertools.product(*(tried.values for tried in self.over.values())):
+            yield dict(zip(self.over, values, strict=True))
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what a search that goes on has in common with the one before."""
+        return {
+            "records": self.dataset.manifest.sha256,
+            "over": {name: list(tried.values) for name, tried in self.over.items()},
+            "ranges": [name for name, tried in self.over.items() if tried.is_range],
+            "settings": {**vars(self.network), **vars(self.training)},
+        }

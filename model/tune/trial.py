@@ -1,0 +1,62 @@
+"""One training that is judged on the validation split; the test split is never looked at."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import keras
+
+from model.training import fit
+from textrecords import spec, storage
+from textrecords.dataset import Dataset
+from textrecords.errors import BadInput
+from textrecords.model_folder import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a trial came to: its best epoch on the validation split, and the seconds of it all."""
+
+    val_loss: float
+    val_accuracy: float
+    best_epoch: int
+    seconds: float
+
+
+def check(dataset: Dataset) -> None:
+    """Raises `BadInput` if there is nothing to judge a trial by."""
+    if spec.VALIDATION not in dataset.splits:
+        raise BadInput(
+            "trials are judged on a validation split, and the records have none: preprocess with "
+            "--validation 0.2"
+        )
+
+
+def run(
+    dataset: Dataset,
+    config: ModelConfig,
+    folder: str,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Outcome:
+    """Trains on the train split, and leaves nothing but TensorBoard's logs in `folder`.
+
+    Args:
+      dataset: the records.
+      config: what is trained, and how, as `settings.configure` returns it.
+      folder: where the logs are to lie; what is in it is replaced.
+      callbacks: more of Keras' callbacks.
+    """
+    begun = time.monotonic()
+    keras.utils.clear_session()  # or each trial would leave its network in memory
+    options = fit.FitOptions(f"{folder}.running", show_network=False, callbacks=callbacks)
+    for old in (folder, options.state_dir):
+        storage.remove_tree(old)
+    try:
+        fitted = fit.fit(dataset, config, options)
+        storage.rename(options.logs_dir, folder)
+    finally:
+        storage.remove_tree(options.state_dir)
+    best = fitted.best_epoch
+    loss, accuracy = (fitted.history[name][best - 1] for name in ("val_loss", "val_accuracy"))
+    return Outcome(loss, accuracy, best, time.monotonic() - begun)

@@ -1,0 +1,1 @@
+"""Turns a folder of text files into a dataset."""

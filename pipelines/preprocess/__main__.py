@@ -1,0 +1,108 @@
+"""Turns a folder of text files into a dataset: TFRecords, a vocabulary and a transform graph.
+
+TensorFlow and Beam are imported once there is something to do, so that a refusal is immediate.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from pipelines import summary
+from pipelines.preprocess import input_tree, staleness
+from pipelines.preprocess.options import Options
+from textrecords import (
+    app,
+    atomic,
+    checksums,
+    command_line,
+    imports,
+    spec,
+    storage,
+    terminal,
+    text_source,
+)
+from textrecords.dataset import open_dataset
+from textrecords.errors import BadInput
+from textrecords.manifest import DataFlags
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+
+def main(argv: list[str]) -> None:
+    started = time.time()
+    args, beam_flags = _parser().parse_known_args(argv)
+    options, flags = command_line.read_flags(args, Options), _data_flags(args)
+    storage.check_store(options.input)
+    storage.check_path(storage.real(options.output))
+    beam_options = _beam_options(options, beam_flags) if beam_flags else None  # may be misspelt
+    atomic.recover(options.output)
+    if not options.force and staleness.is_up_to_date(options, flags):
+        terminal.say(f"{options.output} is up to date with {options.input}")
+        return
+    tree = _find_reviews(options, flags)
+    terminal.say(f"preprocessing {options.input}")
+    summary.show_tree(tree)
+    holds, marker = spec.DATASET_FILES, spec.MANIFEST
+    with atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir:
+        beam_options = beam_options or _beam_options(options, beam_flags)
+        from pipelines.preprocess import metadata, pipeline, plan
+
+        planned = plan.Plan.make(options, flags, tree, output_dir)
+        with summary.show_progress(
+            output_dir, num_reviews=tree.num_reviews, num_shards=sum(planned.num_shards.values())
+        ):
+            pipeline.run(planned, beam_options)
+        manifest = open_dataset(output_dir, verify=False).manifest
+        metadata.check_not_empty(manifest)
+        metadata.write_run_info(options, output_dir, started)
+        checksums.write(output_dir, manifest.shard_sums())
+    summary.show(manifest, options.output, time.time() - started)
+
+
+def _find_reviews(options: Options, flags: DataFlags) -> input_tree.Tree:
+    with summary.show_listing():
+        tree = input_tree.find_reviews(flags.source(options.input), flags.classes)
+    if flags.validation and spec.VALIDATION in tree.examples:
+        raise BadInput(f"{options.input} has a folder {spec.VALIDATION}: leave out --validation")
+    return tree
+
+
+def _beam_options(options: Options, beam_flags: list[str]) -> "PipelineOptions":
+    with imports.quiet():
+        from pipelines import runners
+        from pipelines.preprocess import pipeline  # noqa: F401, all that loads TensorFlow
+    return runners.parse_options(options.runner, beam_flags, "pipelines.preprocess")
+
+
+def _data_flags(args: argparse.Namespace) -> DataFlags:
+    """Returns the flags that shape the data, as they were typed."""
+    if sys.getfilesystemencoding() != "utf-8":
+        raise BadInput("file names aren't UTF-8 here: set PYTHONUTF8=1")
+    if not args.pattern.isprintable():
+        raise BadInput(f"--pattern {args.pattern} isn't printable")
+    flags = command_line.read_flags(args, DataFlags)
+    return dataclasses.replace(
+        flags,
+        classes=tuple(flags.classes) if flags.classes else None,
+        encoding=text_source.encoding(flags.encoding),
+    )
+
+
+def _parser() -> command_line.ArgumentParser:
+    parser = command_line.ArgumentParser(
+        prog="pipelines.preprocess",
+        description=(
+            "Turns <input>/<split>/<class>/*.txt into TFRecords, a vocabulary and a transform "
+            "graph. Flags that aren't listed here go to Apache Beam."
+        ),
+    )
+    command_line.add_flags(parser, Options)
+    command_line.add_flags(parser.add_argument_group("data"), DataFlags)
+    return parser
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,191 @@
+"""Which split each review goes into, and what is wrong with texts that are in the input twice.
+
+Texts are known by their hashes, and only hashes and paths are grouped: the texts of a dataset need
+not fit into memory. They are grouped in buckets of many hashes, since an element of its own for
+each review would cost more than all the work on it.
+"""
+
+import collections
+import dataclasses
+import itertools
+import operator
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+
+from pipelines import sharding
+from pipelines.preprocess import fingerprint
+from pipelines.preprocess.review_batches import Review
+from textrecords import spec, text_source
+from textrecords.manifest import DataFlags, Fingerprint
+
+REVIEWS_PER_BUCKET = 100_000
+DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
+# What is wrong ("finding") with which reviews ("keys"): a line of `contract.AUDIT`.
+Finding = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Audited:
+    """What was found in one or several buckets.
+
+    Attributes:
+      found: reviews, by split.
+      distinct: distinct texts, by split.
+      dropped_leaked: reviews left out since a later split has their text, by split.
+      dropped_duplicates: reviews left out since their split has their text already, by split.
+      findings: texts that stand in the input more than once.
+    """
+
+    found: collections.Counter[str]
+    distinct: collections.Counter[str]
+    dropped_leaked: collections.Counter[str]
+    dropped_duplicates: collections.Counter[str]
+    findings: list[Finding]
+
+    def __add__(self, other: "Audited") -> "Audited":
+        return Audited(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Digested:
+    """One or several lists of files: the good ones' fingerprint, and findings on the bad ones."""
+
+    fingerprint: Fingerprint
+    bad: list[Finding]
+
+    def __add__(self, other: "Digested") -> "Digested":
+        return Digested(self.fingerprint + other.fingerprint, self.bad + other.bad)
+
+
+def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
+    """Describes what is wrong with the reviews of `keys`."""
+    return {"finding": what, **more, "keys": [os.fsdecode(key) for key in keys]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Assign:
+    """Decides the split and shard of each review, and audits those that share a text.
+
+    Attributes:
+      num_shards: of each split.
+      validation: which share of train becomes the validation split.
+      drop_leaked: keep a text only in the last of its splits: test, else validation.
+      drop_duplicates: keep a text only once a split, by the first of its keys.
+    """
+
+    num_shards: dict[str, int]
+    validation: float
+    drop_leaked: bool
+    drop_duplicates: bool
+
+    @classmethod
+    def from_flags(cls, flags: DataFlags, examples: dict[str, dict[str, int]]) -> "Assign":
+        """Returns what the flags ask for, where so many reviews are in each split and class."""
+        sizes = {split: sum(classes.values()) for split, classes in examples.items()}
+        if flags.validation:
+            sizes[spec.VALIDATION] = round(flags.validation * sizes[spec.TRAIN])
+            sizes[spec.TRAIN] -= sizes[spec.VALIDATION]
+        num_shards = {
+            split: flags.num_shards or sharding.default_num_shards(sizes[split])
+            for split in spec.SPLITS
+            if split in sizes
+        }
+        return cls(num_shards, flags.validation, flags.drop_leaked, flags.drop_duplicates)
+
+    def __call__(self, bucket: tuple[int, Iterable[list[Review]]]) -> Iterator[Any]:
+        """Yields (ShardId, list of Review) and, as `AUDITED`, an `Audited`."""
+        audited = Audited(*(collections.Counter() for _ in range(4)), [])
+        by_shard = collections.defaultdict(list)
+        reviews = map(Review._make, itertools.chain.from_iterable(bucket[1]))
+        in_order = sorted(reviews)  # by text, then by key
+        for _, same_text in itertools.groupby(in_order, operator.attrgetter("text_hash")):
+            for split, kept in self._keep(list(same_text), audited).items():
+                for review in kept:
+                    shard = sharding.shard_of(split, review.key, self.num_shards)
+                    by_shard[shard].append(tuple(review))
+        yield from by_shard.items()
+        yield beam.pvalue.TaggedOutput(AUDITED, audited)
+
+    def _keep(self, same_text: list[Review], audited: Audited) -> dict[str, list[Review]]:
+        """Returns, by split, which of the reviews with one text stay; adds to `audited`."""
+        found: dict[str, list[Review]] = {}
+        for review in same_text:
+            found.setdefault(self.split(review.text_hash, review.key), []).append(review)
+        if len(same_text) > 1:
+            audited.findings.extend(_findings(found))
+        last = max(found, key=spec.SPLITS.index)
+        kept = {}
+        for split, same in found.items():
+            audited.found[split] += len(same)
+            audited.distinct[split] += 1
+            if self.drop_leaked and split != last:
+                audited.dropped_leaked[split] += len(same)
+                continue
+            kept[split] = same[:1] if self.drop_duplicates else same
+            audited.dropped_duplicates[split] += len(same) - len(kept[split])
+        return kept
+
+    def split(self, text_hash: bytes, key: bytes) -> str:
+        """Returns the split of a review.
+
+        Validation is taken from train by the text, so that duplicates never straddle the two.
+        """
+        folder = os.fsdecode(key.partition(b"/")[0])
+        if folder == spec.TRAIN and _fraction(text_hash) < self.validation:
+            return spec.VALIDATION
+        return folder
+
+
+def _fraction(text_hash: bytes) -> float:
+    """Returns a number of the text's own from 0 to below 1."""
+    return int.from_bytes(text_hash[-6:], "big") / 2**48  # exact: a float holds 53 bits
+
+
+def _findings(found: dict[str, list[Review]]) -> Iterator[Finding]:
+    """Describes reviews with one text, by split."""
+    for split, same in found.items():
+        if len(same) > 1:
+            yield finding("duplicate", (review.key for review in same), split=split)
+    everywhere = sorted(itertools.chain.from_iterable(found.values()))
+    keys = [review.key for review in everywhere]
+    if len(found) > 1:
+        yield finding("leak", keys, splits=sorted(found, key=spec.SPLITS.index))
+    if len({review.label for review in everywhere}) > 1:
+        yield finding("contrary labels", keys)
+
+
+def digest(
+    files: list[tuple[bytes, int]], source: text_source.Source, num_buckets: int
+) -> Iterator[Any]:
+    """Reads files, given as (key, label).
+
+    Yields:
+      (bucket, list of Review) of those that can be read and, as `DIGESTED`, a `Digested`.
+    """
+    labels = dict(files)
+    bad: dict[bytes, str] = {}
+    by_bucket = collections.defaultdict(list)
+
+    def good() -> Iterator[tuple[bytes, bytes]]:
+        for key, content in source.read_good(labels, bad):
+            text = source.decode(content)[0]
+            text_hash = text_source.text_hash(text)
+            bucket = int.from_bytes(text_hash[:6], "big") % num_buckets
+            by_bucket[bucket].append(tuple(Review(text_hash, key, labels[key], len(text))))
+            yield key, content
+
+    read = fingerprint.fingerprint(good())
+    text_source.SEEN["read"] += len(files)
+    yield from by_bucket.items()
+    findings = [finding("bad file", [key], why=why) for key, why in bad.items()]
+    yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, findings))
+
+
+def num_buckets(num_reviews: int) -> int:
+    """Returns into how many buckets so many reviews are grouped."""
+    return -(-num_reviews // REVIEWS_PER_BUCKET)

@@ -1,0 +1,187 @@
+"""Writes the files that describe a dataset: manifest, schema and audit."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import operator
+import os
+import platform
+import time
+
+import numpy as np
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipelines.preprocess import audit, statistics
+from pipelines.preprocess.options import Options
+from pipelines.preprocess.plan import Plan
+from pipelines.preprocess.write_shards import Written
+from textrecords import checksums, json_files, spec, storage, terminal
+from textrecords.dataset import read_vocabulary
+from textrecords.errors import BadInput, Failure
+from textrecords.manifest import Audit, Manifest, RunInfo, Split, Vocabulary
+
+PACKAGES = ("apache-beam", "tensorflow", "tensorflow-transform", "pyarrow")
+BAD_NAMED = 3  # of the files that can't be read
+
+
+def write(
+    splits: dict[str, Written],
+    plan: Plan,
+    transform_fn_dir: str,
+    digested: audit.Digested,
+    audited: audit.Audited,
+) -> None:
+    """Checks what was read and counted; writes the audit, the schema and, last, the manifest."""
+    check_bad(digested.bad, plan)
+    vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
+    if plan.options.max_len is None:  # else the records don't hold all tokens that were counted
+        check_order(vocabulary, splits[spec.TRAIN].id_counts)
+    size = len(vocabulary) + spec.NUM_RESERVED
+    audit_file = os.path.join(plan.output_dir, spec.AUDIT)
+    schema_file = os.path.join(plan.output_dir, spec.SCHEMA)
+    storage.write_text(audit_file, _audit_lines(splits, [*digested.bad, *audited.findings]))
+    storage.write_text(schema_file, schema(size, len(plan.tree.classes)))
+    manifest = Manifest(
+        format_version=spec.FORMAT_VERSION,
+        data_version=spec.DATA_VERSION,
+        input=digested.fingerprint,
+        bad_files=len(digested.bad),
+        flags=plan.flags,
+        classes=plan.tree.classes,
+        vocabulary=_describe_vocabulary(vocabulary),
+        splits={name: _split(name, splits[name], plan, audited) for name in plan.num_shards},
+        audit=Audit(
+            file=spec.AUDIT,
+            sha256=checksums.sha256(audit_file),
+            leaked_texts=_count(audited, "leak"),
+            contrary_texts=_count(audited, "contrary labels"),
+        ),
+        schema_sha256=checksums.sha256(schema_file),
+        left_out=plan.tree.left_out,
+    )
+    json_files.write(os.path.join(plan.output_dir, spec.MANIFEST), manifest)
+
+
+def write_run_info(options: Options, output_dir: str, started: float) -> None:
+    """Writes where and when, in seconds since the epoch, a dataset was made."""
+    run_info = RunInfo(
+        input=terminal.one_line(storage.absolute(options.input)),
+        started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
+        seconds=round(time.time() - started, 1),
+        host=platform.node(),
+        python=platform.python_version(),
+        packages={name: importlib.metadata.version(name) for name in PACKAGES},
+    )
+    json_files.write(os.path.join(output_dir, spec.RUN), run_info)
+
+
+def check_not_empty(manifest: Manifest) -> None:
+    """Raises `BadInput` for a split, or a class of train, of which nothing is left."""
+    train = manifest.splits[spec.TRAIN]
+    # tf.Transform makes a word up if there is none, for its file to have any.
+    if train.examples == train.without_tokens:
+        raise BadInput("no review of train has a word left once cleaned: add text to it")
+    for name, split in manifest.splits.items():
+        empty = [c for c, examples in split.class_examples.items() if not examples]
+        if not split.examples or (name == spec.TRAIN and empty):
+            what = f"the class {empty[0]}" if split.examples else "reviews"
+            raise BadInput(
+                f"nothing is left of {what} in {name}: change --validation, --drop_leaked or "
+                "--drop_duplicates, or add reviews"
+            )
+
+
+def check_bad(bad: list[audit.Finding], plan: Plan) -> None:
+    """Raises `Failure` if a greater share of all files is bad than may be."""
+    tree = plan.tree
+    if len(bad) > plan.max_bad * tree.num_reviews:
+        named = sorted(f"{finding['keys'][0]} ({finding['why']})" for finding in bad)
+        named = named[:BAD_NAMED] + ["..."] * (len(named) > BAD_NAMED)
+        raise Failure(
+            f"{len(bad):,} of {tree.num_reviews:,} files of {tree.source.input_dir} can't be read: "
+            f"{', '.join(named)}; mend or remove them, and run again"
+        )
+
+
+def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
+    """Raises `Failure` unless tokens come by falling count in train, ties by falling token.
+
+    tf.Transform writes the file in this order only as long as the runner keeps it. Ids out of
+    order would make a smaller `max_tokens` keep the wrong words.
+    """
+    counts = id_counts[spec.NUM_RESERVED :].tolist()
+    ranked = list(zip(counts, vocabulary, strict=True))
+    if ranked != sorted(set(ranked), reverse=True):
+        raise Failure("the runner wrote the vocabulary out of order: use another runner")
+
+
+def _audit_lines(splits: dict[str, Written], findings: list[audit.Finding]) -> str:
+    """Returns all findings, a JSON object a line, in an order of their own."""
+    for name, written in splits.items():
+        of_split = {
+            "not in the encoding": written.undecodable,
+            "no tokens": written.without_tokens,
+            "short": written.short,
+        }
+        for what, keys in of_split.items():
+            findings += [audit.finding(what, [key], split=name) for key in keys]
+    # Escaped, since a key may hold bytes that aren't UTF-8.
+    return "".join(sorted(json.dumps(finding) + "\n" for finding in findings))
+
+
+def _count(audited: audit.Audited, what: str) -> int:
+    return sum(finding["finding"] == what for finding in audited.findings)
+
+
+def schema(vocabulary_size: int, num_classes: int) -> str:
+    """Returns the schema of a record as TensorFlow Metadata writes it, for tools that read it."""
+    one = schema_pb2.FixedShape()
+    required = schema_pb2.FeaturePresence(min_fraction=1.0, min_count=1)
+    ids = schema_pb2.IntDomain(min=spec.OOV_ID, max=vocabulary_size - 1, is_categorical=True)
+    labels = schema_pb2.IntDomain(min=0, max=num_classes - 1, is_categorical=True)
+    features = [
+        schema_pb2.Feature(
+            name=spec.TOKENS,
+            type=schema_pb2.INT,
+            int_domain=ids,
+            presence=required,
+            value_count=schema_pb2.ValueCount(min=1),
+        ),
+        schema_pb2.Feature(
+            name=spec.LABEL,
+            type=schema_pb2.INT,
+            int_domain=labels,
+            presence=required,
+            shape=one,
+        ),
+        schema_pb2.Feature(name=spec.KEY, type=schema_pb2.BYTES, presence=required, shape=one),
+    ]
+    return text_format.MessageToString(schema_pb2.Schema(feature=features))
+
+
+def _describe_vocabulary(vocabulary: list[bytes]) -> Vocabulary:
+    digest = hashlib.sha256(b"".join(token + b"\n" for token in vocabulary)).hexdigest()
+    size = len(vocabulary) + spec.NUM_RESERVED
+    return Vocabulary(spec.VOCABULARY, size, digest)
+
+
+def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> Split:
+    return Split(
+        found=audited.found[name],
+        distinct_texts=audited.distinct[name],
+        dropped_leaked=audited.dropped_leaked[name],
+        dropped_duplicates=audited.dropped_duplicates[name],
+        examples=int(written.label_counts.sum()),
+        class_examples=dict(zip(plan.tree.classes, written.label_counts.tolist(), strict=True)),
+        tokens=int(written.id_counts.sum()),
+        oov_tokens=int(written.id_counts[spec.OOV_ID]),
+        coverage=statistics.coverage(written.id_counts),
+        token_lengths=statistics.quantiles(written.length_counts),
+        token_length_histogram=statistics.histogram(written.length_counts),
+        undecodable=len(written.undecodable),
+        without_tokens=len(written.without_tokens),
+        short=len(written.short),
+        shards=tuple(sorted(written.shards, key=operator.attrgetter("file"))),
+    )

@@ -1,0 +1,67 @@
+"""What a dataset is made of, and how."""
+
+import dataclasses
+
+from pipelines.preprocess import audit, input_tree, transform, word_lists, write_shards
+from pipelines.preprocess.options import Options
+from textrecords.manifest import DataFlags
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to make a dataset of, and how.
+
+    Attributes:
+      tree: the input folder.
+      options: the flags that decide the ids of a text.
+      assign: the flags that decide where a review goes.
+      flags: all flags that shape the data, as they were given.
+      max_bad: which share of the files may be bad.
+      output_dir: the folder to write in, empty.
+    """
+
+    tree: input_tree.Tree
+    options: transform.TextOptions
+    assign: audit.Assign
+    flags: DataFlags
+    max_bad: float
+    output_dir: str
+
+    @classmethod
+    def make(
+        cls, options: Options, given: DataFlags, tree: input_tree.Tree, output_dir: str
+    ) -> "Plan":
+        """Returns the plan for an input folder; raises `BadInput` for lists of words.
+
+        Args:
+          options: the flags that shape no data.
+          given: those that do, as they were typed.
+          tree: the input folder.
+          output_dir: the folder to write in, empty.
+        """
+        flags = word_lists.with_fingerprints(given)
+        text_options = transform.TextOptions(
+            max_tokens=given.max_tokens,
+            max_len=given.max_len,
+            stop_words=word_lists.read_stop_words(given.stop_words),
+            replacements=word_lists.read_replacements(given.replacements),
+        )
+        assign = audit.Assign.from_flags(flags, tree.examples)
+        return cls(tree, text_options, assign, flags, options.max_bad, output_dir)
+
+    @property
+    def num_shards(self) -> dict[str, int]:
+        """The number of shards of each split."""
+        return self.assign.num_shards
+
+    def write_shard(self) -> write_shards.WriteShard:
+        """Returns what writes the shards."""
+        return write_shards.WriteShard(
+            source=self.tree.source,
+            output_dir=self.output_dir,
+            num_shards=self.num_shards,
+            num_classes=len(self.tree.classes),
+            compression=self.flags.compression,
+            options=self.options,
+            min_tokens=self.flags.min_tokens,
+        )

@@ -1,0 +1,89 @@
+"""Reviews read from their files, as Arrow record batches."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import more_itertools
+import pyarrow as pa
+
+from textrecords import spec, text_source
+from textrecords.errors import Failure
+
+BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
+BATCH_BYTES = 10_000_000  # of text: a batch of large files ends earlier, to fit into memory
+
+_BYTES = pa.large_list(pa.large_binary())
+SCHEMA = pa.schema(
+    [
+        (spec.TEXT, _BYTES),
+        (spec.LABEL, pa.large_list(pa.int64())),
+        (spec.KEY, _BYTES),
+    ]
+)
+
+
+class Review(NamedTuple):
+    """A review, without its text. Between stages it is a plain tuple: Beam encodes that faster.
+
+    Attributes:
+      text_hash: by which equal texts are known; so reviews sort by text, then by key.
+      key: path of its file below the input folder.
+      label: position of its class.
+      size: bytes of the text.
+    """
+
+    text_hash: bytes
+    key: bytes
+    label: int
+    size: int
+
+
+def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]]:
+    """Yields the batches that reviews are read in."""
+    return more_itertools.constrained_batches(
+        reviews, BATCH_BYTES, BATCH_SIZE, get_len=lambda review: review.size, strict=False
+    )
+
+
+def read_batch(
+    source: text_source.Source, reviews: Iterable[Review]
+) -> tuple[pa.RecordBatch, list[bytes]]:
+    """Reads reviews, in their order, as a record batch of `SCHEMA`.
+
+    Returns:
+      The batch, and the keys of the reviews that had to be decoded with replacement.
+
+    Raises:
+      Failure: if a text isn't the one that was hashed.
+    """
+    undecodable: list[bytes] = []
+    contents = source.read(review.key for review in reviews)
+    texts = [
+        _text(source, review, content, undecodable)
+        for review, content in zip(reviews, contents, strict=True)
+    ]
+    columns = [
+        pa.array(texts, pa.large_binary()),
+        pa.array([review.label for review in reviews], pa.int64()),
+        pa.array([review.key for review in reviews], pa.large_binary()),
+    ]
+    wrapped = [_one_each(column) for column in columns]
+    return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), undecodable
+
+
+def _text(
+    source: text_source.Source, review: Review, content: bytes, undecodable: list[bytes]
+) -> bytes:
+    text, replaced = source.decode(content)
+    if text_source.text_hash(text) != review.text_hash:
+        path = os.path.join(source.input_dir, os.fsdecode(review.key))
+        raise Failure(f"{path} changed while it was being read: run again")
+    if replaced:
+        undecodable.append(review.key)
+    return text
+
+
+def _one_each(values: pa.Array) -> pa.Array:
+    """Wraps each value into a list of one, as tf.Transform wants its columns."""
+    return pa.LargeListArray.from_arrays(pa.array(range(len(values) + 1), pa.int64()), values)

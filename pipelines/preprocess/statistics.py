@@ -1,0 +1,43 @@
+"""Statistics of the tokens of a split, for the manifest."""
+
+import collections
+
+import numpy as np
+
+from textrecords import spec
+
+QUANTILES = {"min": 0.0, "50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
+COVERED = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)  # words
+
+
+def coverage(id_counts: np.ndarray) -> dict[str, float]:
+    """Returns which share of all tokens the most frequent words make up, for several numbers.
+
+    Args:
+      id_counts: how often each id occurs, <int64>[vocabulary size].
+    """
+    covered = np.cumsum(id_counts[spec.NUM_RESERVED :])
+    total = max(1, int(id_counts.sum()))
+    sizes = [size for size in COVERED if size < len(covered)] + [len(covered)]
+    return {str(size): round(int(covered[size - 1]) / total, 6) for size in sizes}
+
+
+def quantiles(counts: collections.Counter[int]) -> dict[str, int]:
+    """Returns `QUANTILES` of the counted values: the least one that covers such a share of all."""
+    values = sorted(counts) or [0]
+    covered = np.cumsum([counts[value] for value in values])
+    return {
+        name: values[int(np.searchsorted(covered, share * covered[-1]))]
+        for name, share in QUANTILES.items()
+    }
+
+
+def histogram(counts: collections.Counter[int]) -> dict[str, int]:
+    """Returns how many of the counted values, from 1 on, lie in bins that double in width."""
+    bins = collections.Counter()
+    for value, count in counts.items():
+        bins[value.bit_length()] += count
+    return {
+        f"{2 ** (bits - 1)}-{2**bits - 1}": bins[bits]
+        for bits in range(1, max(bins, default=0) + 1)
+    }

@@ -1,0 +1,118 @@
+"""The transform graph: from raw text to token ids, all in TensorFlow so that serving repeats it."""
+
+import dataclasses
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from pipelines.preprocess import vocabulary
+from textrecords import spec
+
+# Keras' `lower_and_strip_punctuation`: every ASCII character that is punctuation.
+PUNCTUATION = r"[!-/:-@\[-`{-~]"
+# `--stop_words english`. Negations stay, since they turn a verdict round.
+ENGLISH_STOP_WORDS = (
+    *("a", "an", "and", "are", "as", "at", "be", "been", "being", "by", "for", "from", "had"),
+    *("has", "have", "he", "her", "him", "his", "i", "in", "into", "is", "it", "its", "me", "my"),
+    *("of", "on", "or", "our", "she", "so", "than", "that", "the", "their", "them", "then"),
+    *("there", "these", "they", "this", "those", "to", "us", "was", "we", "were", "which", "who"),
+    *("will", "with", "you", "your"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextOptions:
+    """The flags that decide the ids of a text.
+
+    Attributes:
+      max_tokens: size of the vocabulary, counting padding and OOV; at least 3.
+      max_len: how many tokens of a review are kept; None keeps all.
+      stop_words: tokens to remove, after `replacements`.
+      replacements: pairs of a token and what stands for it: none, one or several tokens.
+    """
+
+    max_tokens: int = 20_000
+    max_len: int | None = None
+    stop_words: tuple[str, ...] = ()
+    replacements: tuple[tuple[str, str], ...] = ()
+
+
+def standardize(text: tf.Tensor) -> tf.Tensor:
+    """Cleans text as Keras' `lower_and_strip_punctuation` does, after `<br />` became a space.
+
+    Args:
+      text: <string>[batch_size], valid UTF-8.
+
+    Returns:
+      <string>[batch_size]
+    """
+    text = tf.strings.regex_replace(text, "<br />", " ")
+    return tf.strings.regex_replace(tf.strings.lower(text), PUNCTUATION, "")
+
+
+class Tokenizer(tf.Module):
+    """Splits text into tokens: Keras' `split="whitespace"`, then replacements and stop words."""
+
+    def __init__(self, options: TextOptions):
+        super().__init__()
+        self._replacements = _table(dict(options.replacements), default="")
+        self._stop_words = _table(dict.fromkeys(options.stop_words, "stop"), default="")
+
+    def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the tokens of `text`, <string>[batch_size], as <string>[batch_size, (tokens)]."""
+        tokens = tf.strings.split(standardize(text))
+        if self._replacements is not None:
+            replaced = tokens.with_flat_values(self._replace(tokens.flat_values))
+            # What stands for a token may be several, so they are split anew.
+            tokens = tf.strings.split(tf.strings.reduce_join(replaced, axis=-1, separator=" "))
+        if self._stop_words is not None:
+            is_stop_word = self._stop_words.lookup(tokens.flat_values) != ""
+            tokens = tf.ragged.boolean_mask(tokens, tokens.with_flat_values(~is_stop_word))
+        return tokens
+
+    def _replace(self, tokens: tf.Tensor) -> tf.Tensor:
+        found = self._replacements.lookup(tokens)
+        # The table holds " to": the space tells "replaced by nothing" from "not in the table".
+        return tf.where(found == "", tokens, tf.strings.strip(found))
+
+
+def _table(mapping: dict[str, str], *, default: str) -> tf.lookup.StaticHashTable | None:
+    if not mapping:
+        return None
+    keys, values = list(mapping), [f" {value}" for value in mapping.values()]
+    return tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(keys, values, tf.string, tf.string), default
+    )
+
+
+def preprocessing_fn(inputs: dict[str, tf.Tensor], options: TextOptions) -> dict[str, tf.Tensor]:
+    """tf.Transform's `preprocessing_fn`.
+
+    Args:
+      inputs: `text` <string>[batch_size], valid UTF-8; `label` <int64>[batch_size]; `key`
+        <string>[batch_size].
+      options: the flags that decide the ids.
+
+    Returns:
+      `tokens`, a SparseTensor <int64>[batch_size, longest], and `label` and `key` as they came. A
+      review without tokens is one OOV, since cuDNN's LSTM fails on a row of nothing but padding.
+    """
+    # Made by tf.Transform's tracker, so that the tables are saved with the graph.
+    tokenizer = tft.make_and_track_object(lambda: Tokenizer(options), name="tokenizer")
+    tokens = tokenizer(inputs[spec.TEXT])
+    path = vocabulary.write_vocabulary(
+        tokens.flat_values,
+        top_k=options.max_tokens - spec.NUM_RESERVED,
+        filename=spec.TOKENS,
+    )
+    ids = tft.apply_vocabulary(tokens, path, default_value=-1)
+    ids += spec.NUM_RESERVED  # tf.Transform's OOV, -1, becomes 1, and its first token, 0, 2
+    ids = ids[:, : options.max_len].to_sparse()
+    filled, _ = tf.sparse.fill_empty_rows(ids, tf.constant(spec.OOV_ID, tf.int64))
+    # If all rows were empty, the longest of them is now 1.
+    shape = tf.maximum(filled.dense_shape, [0, 1])
+    return {
+        spec.TOKENS: tf.SparseTensor(filled.indices, filled.values, shape),
+        spec.LABEL: inputs[spec.LABEL],
+        spec.KEY: inputs[spec.KEY],
+    }

@@ -1,0 +1,198 @@
+"""Writes the shards: reads their reviews, turns them into ids, counts, hashes."""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from apache_beam.utils.shared import Shared
+
+from pipelines import sharding
+from pipelines.preprocess import review_batches, transform
+from pipelines.preprocess.review_batches import Review
+from textrecords import atomic, concurrency, record_io, spec, text_source
+from textrecords.dataset import read_vocabulary
+from textrecords.manifest import Shard
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was written into one or several shards of a split.
+
+    Attributes:
+      shards: the files.
+      label_counts: <int64>[num_classes], reviews of each label.
+      length_counts: how many reviews have so many tokens, by the number of tokens.
+      id_counts: <int64>[vocabulary size], how often each id was written.
+      undecodable: keys of the reviews that were decoded with replacement.
+      without_tokens: keys of the reviews that are one OOV for want of a token.
+      short: keys of the reviews that have too few tokens.
+    """
+
+    shards: tuple[Shard, ...]
+    label_counts: np.ndarray
+    length_counts: collections.Counter[int]
+    id_counts: np.ndarray
+    undecodable: tuple[bytes, ...]
+    without_tokens: tuple[bytes, ...]
+    short: tuple[bytes, ...]
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A batch of reviews with their ids.
+
+    Attributes:
+      texts, labels, keys: of the reviews, arrays of [batch_size].
+      undecodable: keys of the reviews that were decoded with replacement.
+      ids: of all reviews, one after the other, <int64>[tokens].
+      lengths: tokens of each review, <int64>[batch_size].
+    """
+
+    texts: pa.Array
+    labels: pa.Array
+    keys: pa.Array
+    undecodable: list[bytes]
+    ids: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def rows(self) -> list[np.ndarray]:
+        """The ids of each review, <int64>[tokens]."""
+        return np.split(self.ids, np.cumsum(self.lengths)[:-1])
+
+
+class Encoder:
+    """The transform graph, and the tokenizer that it holds.
+
+    Args:
+      transform_fn_dir: the SavedModel of the graph.
+      options: the flags that it was made with.
+    """
+
+    def __init__(self, transform_fn_dir: str, options: transform.TextOptions):
+        self._graph = tf.saved_model.load(transform_fn_dir)
+        self._tokenizer = transform.Tokenizer(options)
+        vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
+        self.vocabulary_size = len(vocabulary) + spec.NUM_RESERVED
+
+    def encode(self, read: tuple[pa.RecordBatch, list[bytes]]) -> Encoded:
+        """Adds their ids to what `review_batches.read_batch` returns."""
+        batch, undecodable = read
+        texts, labels, keys = (column.flatten() for column in batch.columns)
+        features = self._graph.transform_fn(
+            {
+                spec.TEXT: tf.constant(texts.to_pylist()),
+                spec.LABEL: tf.constant(labels.to_numpy()),
+                spec.KEY: tf.constant(keys.to_pylist()),
+            }
+        )
+        tokens = features[spec.TOKENS]
+        lengths = np.bincount(tokens.indices[:, 0].numpy(), minlength=len(texts))
+        return Encoded(texts, labels, keys, undecodable, tokens.values.numpy(), lengths)
+
+    def without_tokens(self, encoded: Encoded) -> np.ndarray:
+        """Returns which texts have no token, <bool>[batch_size].
+
+        The record doesn't tell them from a single OOV token.
+        """
+        is_one_oov = [len(row) == 1 and row[0] == spec.OOV_ID for row in encoded.rows]
+        found = np.array(is_one_oov)
+        if found.any():
+            alone = tf.constant(encoded.texts.filter(pa.array(found)).to_pylist())
+            found[found] = self._tokenizer(alone).row_lengths() == 0
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteShard:
+    """Writes one shard.
+
+    A shard is known by the keys of its reviews before any is read, so texts and records cross no
+    stage: they are in memory a batch at a time, whatever the size of the dataset.
+
+    Attributes:
+      source: the folder of the reviews.
+      output_dir: the folder to write in.
+      num_shards: of each split.
+      num_classes: number of labels.
+      compression: a key of `spec.COMPRESSIONS`.
+      options: the flags that the transform graph was made with.
+      min_tokens: a review of fewer is short.
+      encoder: of each process, loaded once.
+    """
+
+    source: text_source.Source
+    output_dir: str
+    num_shards: dict[str, int]
+    num_classes: int
+    compression: str
+    options: transform.TextOptions
+    min_tokens: int
+    encoder: Shared = dataclasses.field(default_factory=Shared)
+
+    def __call__(
+        self, shard: tuple[sharding.ShardId, Iterable[list[Review]]], transform_fn_dir: str
+    ) -> tuple[str, Written]:
+        """Returns the split and what was written of it."""
+        (split, index), lists = shard
+        reviews = in_order(lists)
+        name = spec.shard_name(split, index, self.num_shards[split], self.compression)
+        encoder = self.encoder.acquire(
+            functools.partial(Encoder, transform_fn_dir, self.options), tag=transform_fn_dir
+        )
+        written = self._nothing(encoder.vocabulary_size)
+        read = functools.partial(review_batches.read_batch, self.source)
+        batches = map(read, review_batches.split_into_batches(reviews))
+        with atomic.write_file(os.path.join(self.output_dir, name)) as part:
+            with tf.io.TFRecordWriter(part, spec.COMPRESSIONS[self.compression]) as writer:
+                for encoded in concurrency.prefetch(batches, encoder.encode):
+                    _write(encoded, writer)
+                    written += self._count(encoded, encoder)
+            shard = Shard.of(part, name, len(reviews))
+        return split, dataclasses.replace(written, shards=(shard,))
+
+    def _nothing(self, vocabulary_size: int) -> Written:
+        labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
+        return Written((), labels, collections.Counter(), ids, (), (), ())
+
+    def _count(self, encoded: Encoded, encoder: Encoder) -> Written:
+        keys = encoded.keys.to_pylist()
+        without_tokens = encoder.without_tokens(encoded)
+        is_short = (encoded.lengths < self._min_length) | (without_tokens & (self.min_tokens > 0))
+        return Written(
+            shards=(),
+            label_counts=np.bincount(encoded.labels, minlength=self.num_classes),
+            length_counts=collections.Counter(encoded.lengths.tolist()),
+            id_counts=np.bincount(encoded.ids, minlength=encoder.vocabulary_size),
+            undecodable=tuple(encoded.undecodable),
+            without_tokens=tuple(itertools.compress(keys, without_tokens)),
+            short=tuple(itertools.compress(keys, is_short)),
+        )
+
+    @property
+    def _min_length(self) -> int:
+        """The number of tokens to ask for: a review cut to `max_len` isn't short for that."""
+        return min(self.min_tokens, self.options.max_len or self.min_tokens)
+
+
+def _write(encoded: Encoded, writer: tf.io.TFRecordWriter) -> None:
+    labels, keys = encoded.labels.to_pylist(), encoded.keys.to_pylist()
+    for row, label, key in zip(encoded.rows, labels, keys, strict=True):
+        writer.write(record_io.serialize(row, label, key))
+
+
+def in_order(lists: Iterable[list[Review]]) -> list[Review]:
+    """Returns the reviews of a shard in the order in which they are written."""
+    reviews = map(Review._make, itertools.chain.from_iterable(lists))
+    return sorted(reviews, key=lambda review: sharding.order_in_shard(review.key))

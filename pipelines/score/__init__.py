@@ -1,0 +1,1 @@
+"""Scores any number of text files with a trained model."""

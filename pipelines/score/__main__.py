@@ -1,0 +1,115 @@
+"""Scores any number of text files with a trained model.
+
+TensorFlow and Beam are imported once there is something to do, so that a refusal is immediate.
+"""
+
+import collections
+import contextlib
+import os
+import time
+
+from pipelines.score import text_files
+from textrecords import (
+    app,
+    atomic,
+    checksums,
+    command_line,
+    imports,
+    json_files,
+    model_folder,
+    storage,
+    terminal,
+)
+from textrecords.errors import BadInput, Failure
+
+FORMATS = {"jsonl": "JSON lines", "parquet": "Parquet"}
+FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|scores\.json|{checksums.SUMS}"
+
+
+def main(argv: list[str]) -> None:
+    started = time.time()
+    args, beam_flags = _parser().parse_known_args(argv)
+    storage.check_store(args.input)
+    model_dir = storage.absolute(args.model_dir)
+    config = model_folder.read(model_dir, verify=not args.no_verify)
+    storage.check_path(storage.real(args.output))
+    texts = text_files.parse_input(args.input, args.encoding)
+    with imports.quiet():
+        from pipelines import runners, sharding
+        from pipelines.score import pipeline as scoring
+        from pipelines.score import saved_model_handler
+    options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
+    with terminal.tracked(texts.list_keys(), "listing files") as shown:
+        num_texts = sum(1 for _ in shown)
+    if not num_texts:
+        raise BadInput(f"{args.input} has no {texts.source.pattern}: name a folder or a pattern")
+    with atomic.write_folder(args.output, holds=FILES, marker=checksums.SUMS) as output_dir:
+        plan = scoring.Plan(
+            texts=texts,
+            serving=os.path.join(model_dir, model_folder.SERVING),
+            classes=config.classes,
+            model_sha256=_model_sha256(model_dir),
+            output_dir=output_dir,
+            num_shards=args.num_shards or sharding.default_num_shards(num_texts),
+            suffix=args.format,
+        )
+        with _show_scoring(saved_model_handler.SEEN, num_texts):
+            runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options)
+        if _model_sha256(model_dir) != plan.model_sha256:
+            raise Failure(f"{args.model_dir} was replaced while it scored: run again")
+        path = os.path.join(output_dir, scoring.SUMMARY)
+        scored = json_files.parse(scoring.Summary, storage.read_text(path))
+        if scored.texts != num_texts:
+            raise Failure(f"{args.input} changed while it was being read: run again")
+        checksums.write(output_dir, {shard.file: shard.sha256 for shard in scored.shards})
+    seconds = time.time() - started
+    terminal.show(("label", "texts"), scored.labels.items())
+    terminal.say(f"wrote {num_texts:,} scores to {args.output} in {seconds:.1f} s")
+
+
+def _show_scoring(
+    seen: collections.Counter[str], num_texts: int
+) -> contextlib.AbstractContextManager[None]:
+    """Shows how many texts have been scored, and of how many, if it's done in this process."""
+
+    def look() -> terminal.Done:
+        return "scoring texts", seen["scored"], num_texts if seen["scored"] else None
+
+    return terminal.progress(look)
+
+
+def _model_sha256(model_dir: str) -> str:
+    return checksums.sha256(os.path.join(model_dir, checksums.SUMS))
+
+
+def _parser() -> command_line.ArgumentParser:
+    parser = command_line.ArgumentParser(
+        prog="pipelines.score",
+        description=(
+            "Scores text files with a trained model. Flags that aren't listed here go to Apache "
+            "Beam."
+        ),
+    )
+    add = parser.add_argument
+    add(
+        "--input",
+        required=True,
+        metavar="DIR|GLOB",
+        help="a folder, of which all *.txt are taken, or a quoted pattern such as 'x/**/*.text'",
+    )
+    add("--output", required=True, metavar="DIR", help="the folder to write, or to replace whole")
+    add("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    add("--format", choices=FORMATS, default="jsonl", help="of the files to write")
+    add("--encoding", default="utf-8", help="of the files to read")
+    add(
+        "--num_shards",
+        type=command_line.number(least=1, most=99_999),
+        help="files to write (one for every 10,000 texts by default)",
+    )
+    add("--runner", default="DirectRunner", help="of Beam; DirectRunner is the local engine")
+    add("--no_verify", action="store_true", help=command_line.NO_VERIFY)
+    return parser
+
+
+if __name__ == "__main__":
+    app.run(main)

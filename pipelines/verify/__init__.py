@@ -1,0 +1,1 @@
+"""Proves that Keras, the records, tf.data and the SavedModel agree on every token."""

@@ -1,0 +1,138 @@
+"""Proves that all stages give a review the same ids, token by token.
+
+Keras' `TextVectorization`, adapted afresh on the texts of train, is what the others are held
+against: the records, the rows that tf.data feeds, and the SavedModel, which gets the raw bytes.
+
+TensorFlow is imported where it is first needed, so that `--help` is immediate.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from model import evaluate
+from pipelines import summary
+from pipelines.preprocess import input_tree, word_lists
+from pipelines.verify import comparison
+from textrecords import app, command_line, imports, spec, terminal
+from textrecords.dataset import Dataset, open_dataset
+from textrecords.errors import BadInput, Failure
+from textrecords.saved_model import Model, load_model
+
+if TYPE_CHECKING:
+    from pipelines.preprocess import transform
+    from pipelines.verify import keras_reference, recorded_reviews
+
+
+def read_tokenizer(args: argparse.Namespace, dataset: Dataset) -> "transform.Tokenizer | None":
+    """Returns what splits texts as the word lists want it, or None if there are none.
+
+    Raises:
+      BadInput: if these aren't the lists that the records were made with.
+    """
+    for flag in ("stop_words", "replacements"):
+        if word_lists.fingerprint(getattr(args, flag)) != getattr(dataset.manifest.flags, flag):
+            raise BadInput(
+                f"--{flag}: {args.records} was made with other ones: "
+                "give the flag as it was given to preprocess"
+            )
+    if not args.stop_words and not args.replacements:
+        return None
+    from pipelines.preprocess import transform
+
+    options = transform.TextOptions(
+        stop_words=word_lists.read_stop_words(args.stop_words),
+        replacements=word_lists.read_replacements(args.replacements),
+    )
+    return transform.Tokenizer(options)
+
+
+def _sizes(args: argparse.Namespace, dataset: Dataset, model: Model | None) -> list[spec.InputSize]:
+    """Returns the sizes to try: the largest vocabulary, a smaller one, and the model's."""
+    limit = dataset.manifest.flags.max_tokens
+    sizes = [
+        spec.InputSize(limit, args.max_len),
+        spec.InputSize(min(args.max_tokens, limit), args.max_len),
+    ]
+    return list(dict.fromkeys([*sizes, model.config.network.input_size] if model else sizes))
+
+
+def _adapt(
+    reviews: "recorded_reviews.RecordedReviews",
+    reference: "keras_reference.Reference",
+    sizes: list[spec.InputSize],
+) -> None:
+    """Adapts the reference at each vocabulary size on the texts of train."""
+    total = reviews.num_batches(spec.TRAIN)
+    for max_tokens in dict.fromkeys(size.max_tokens for size in sizes):
+        batches = reviews.batches(spec.TRAIN)
+        with terminal.tracked(batches, f"adapting Keras {max_tokens}", total) as shown:
+            keys = (batch[spec.KEY].numpy() for batch in shown)
+            reference.adapt(max_tokens, (reviews.read(each)[1] for each in keys))
+
+
+def _open_model(model_dir: str | None, dataset: Dataset) -> Model | None:
+    """Returns the model, if there is one; raises `BadInput` if it's of other records."""
+    if not model_dir:
+        return None
+    model = load_model(model_dir)
+    evaluate.check_same_classes(model.config, dataset)
+    dataset.manifest.check_fits(model.config.network.input_size)
+    return model
+
+
+def main(argv: list[str]) -> None:
+    args = _parser().parse_args(argv)
+    dataset = open_dataset(args.records)
+    source = dataset.manifest.flags.source(args.input)
+    with summary.show_listing():
+        tree = input_tree.find_reviews(source, list(dataset.classes))
+    model = _open_model(args.model_dir, dataset)
+    with imports.quiet():
+        from pipelines.verify import keras_reference, recorded_reviews, trained_model
+    tokenizer = read_tokenizer(args, dataset)
+    reviews = recorded_reviews.RecordedReviews(source, dataset)
+    with summary.show_listing("reading files", tree.num_reviews):
+        comparison.check_keys(reviews.expected_keys(tree), reviews.keys())
+    trained = trained_model.TrainedModel(model) if model else None
+    sizes = _sizes(args, dataset, model)
+    reference = keras_reference.Reference(tokenizer, dataset.manifest.flags.max_len)
+    _adapt(reviews, reference, sizes)
+    tallies = comparison.Proof(reviews, reference, sizes, trained).compare()
+    comparison.show(tallies)
+    comparison.check(tallies)
+    with summary.show_listing("reading files", tree.num_reviews):
+        fingerprint = tree.fingerprint()
+    if fingerprint != dataset.manifest.input:
+        raise Failure(
+            f"the files of {args.input} have changed since, in bytes that make no difference to ids"
+        )
+
+
+def _parser() -> command_line.ArgumentParser:
+    parser = command_line.ArgumentParser(
+        prog="pipelines.verify",
+        description="Proves that Keras, the records, tf.data and the SavedModel agree on all ids.",
+    )
+    add = parser.add_argument
+    add("--input", required=True, metavar="DIR", help="the folder that preprocess read")
+    add("--records", required=True, metavar="DIR", help="what preprocess wrote")
+    add("--model_dir", metavar="DIR", help="what train wrote, to compare the SavedModel too")
+    add("--stop_words", metavar="FILE", help="as given to preprocess")
+    add("--replacements", metavar="FILE", help="as given to preprocess")
+    add(
+        "--max_tokens",
+        type=command_line.number(least=3),
+        default=1000,
+        help="size of a vocabulary to try beside that of the records",
+    )
+    add(
+        "--max_len",
+        type=command_line.number(least=1),
+        default=100,
+        help="tokens that tf.data feeds",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    app.run(main)

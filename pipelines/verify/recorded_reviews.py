@@ -1,0 +1,78 @@
+"""The records of a dataset, beside the files that they are said to be made of."""
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterable
+
+import tensorflow as tf
+
+from pipelines.preprocess import audit, input_tree, write_shards
+from textrecords import input_pipeline, record_io, spec, text_source
+from textrecords.dataset import Dataset
+
+BATCH_SIZE = 1024  # reviews in memory at once
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedReviews:
+    """Records, and the folder that they are said to be of."""
+
+    source: text_source.Source
+    dataset: Dataset
+
+    def batches(self, split: str) -> tf.data.Dataset:
+        """Returns batches of keys, labels and ids as they are in the records.
+
+        These are `key` <string>[batch_size], `label` <int64>[batch_size] and `tokens`
+        <int64>[batch_size, (tokens)].
+        """
+        records = record_io.read(self.dataset, split)
+        return records.unbatch().batch(BATCH_SIZE).map(record_io.parse)
+
+    def fed(self, split: str, size: spec.InputSize) -> tf.data.Dataset:
+        """Returns batches of what a network is fed, in the order of `batches`."""
+        rows = input_pipeline.read_split(self.dataset, split, size)
+        return input_pipeline.batches(rows, BATCH_SIZE)
+
+    def num_batches(self, split: str) -> int:
+        """Returns how many `batches` a split has."""
+        return -(-self.dataset.num_examples(split) // BATCH_SIZE)
+
+    def keys(self) -> dict[str, list[bytes]]:
+        """Returns the keys of all records, in their order, by the name of the shard."""
+        keys = {}
+        for split in self.dataset.splits:
+            for path in self.dataset.shard_paths(split):
+                records = record_io.read_shard(self.dataset, path)
+                batches = [record_io.parse(r, [spec.KEY])[spec.KEY].numpy() for r in records]
+                keys[os.path.basename(path)] = list(itertools.chain.from_iterable(batches))
+        return keys
+
+    def expected_keys(self, tree: input_tree.Tree) -> dict[str, list[bytes]]:
+        """Returns the keys as they should be: by the texts of the input and the flags."""
+        flags = self.dataset.manifest.flags
+        assign = audit.Assign.from_flags(flags, tree.examples)
+        bucket = []
+        for key, content in self.source.read_good(tree.all_keys(), {}):
+            text, _ = self.source.decode(content)
+            bucket.append((text_source.text_hash(text), key, self.class_label(key), len(text)))
+        *assigned, _ = assign((0, [bucket]))
+        keys = {
+            spec.shard_name(split, index, number, flags.compression): []
+            for split, number in assign.num_shards.items()
+            for index in range(number)
+        }
+        for (split, index), kept in assigned:
+            name = spec.shard_name(split, index, assign.num_shards[split], flags.compression)
+            keys[name] = [review.key for review in write_shards.in_order([kept])]
+        return keys
+
+    def read(self, keys: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Returns the files of some reviews as they are, and their texts, valid UTF-8."""
+        files = list(self.source.read(keys))
+        return files, [self.source.decode(file)[0] for file in files]
+
+    def class_label(self, key: bytes) -> int:
+        """Returns the label of the class folder that the review lies in."""
+        return self.dataset.classes.index(os.fsdecode(key).split("/")[1])

@@ -1,0 +1,153 @@
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_dataset
+
+from model.network import lstm
+from model.training import export, settings
+from textrecords.dataset import open_dataset
+from textrecords.errors import BadInput
+from textrecords.model_folder import Network, Training
+
+NETWORK = Network(
+    max_tokens=4,
+    max_len=3,
+    embedding_dim=2,
+    embedding_tokens=0,
+    embedding_dropout=0.0,
+    mask_padding=False,
+    lstm_units=4,
+    lstm_layers=1,
+    bidirectional=False,
+    dropout=0.5,
+    recurrent_dropout=0,
+    pooling="last",
+    piece_len=0,
+    ngram_bits=0,
+    dense_units=4,
+    dense_dropout=0.5,
+)
+# The vocabulary: good 2, bad 3, film 4.
+REVIEWS = {"train": [("good good good bad bad film", 0)]}
+# Serves in a process that imports tensorflow alone, and prints what the signature gives.
+SERVE = """
+import json, sys
+import tensorflow as tf
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+outputs = serve(text=tf.constant(json.loads(sys.argv[2])))
+score, label = outputs["score"].numpy().tolist(), outputs["label"].numpy().astype(str).tolist()
+print(json.dumps({"score": score, "label": label}))
+"""
+
+
+def export_model(tmp_path, *, classes=("neg", "pos"), bias=0.0):
+    """Exports an untrained network, its output shifted; returns it and the SavedModel's folder."""
+    tiny_dataset.write(tmp_path / "records", REVIEWS, classes=classes)
+    model = lstm.build(NETWORK, len(classes))
+    model.layers[-1].bias.assign(np.full(model.output_shape[1:], bias))
+    served = str(tmp_path / "serving")
+    dataset = open_dataset(tmp_path / "records")
+    config = settings.configure(dataset, NETWORK, Training())
+    export.export(model, export.load_transform(dataset), served, config)
+    return model, served
+
+
+def load(served, signature="serving_default"):
+    return tf.saved_model.load(served).signatures[signature]
+
+
+def test_the_signature_is_text_to_score_and_label(tmp_path):
+    serve = load(export_model(tmp_path)[1])
+    (_, inputs), outputs = serve.structured_input_signature, serve.structured_outputs
+    assert inputs == {"text": tf.TensorSpec([None], tf.string, "text")}
+    assert {name: (spec.shape.rank, spec.dtype) for name, spec in outputs.items()} == {
+        "label": (1, tf.string),
+        "classes": (2, tf.string),
+        "score": (1, tf.float32),
+    }
+
+
+def test_scores_that_only_training_reads_are_left_out(tmp_path):
+    tiny_dataset.write(tmp_path / "records", REVIEWS)
+    network = dataclasses.replace(NETWORK, pooling="max_mean", ngram_bits=5, dropout=0)
+    dataset, served = open_dataset(tmp_path / "records"), str(tmp_path / "serving")
+    config = settings.configure(dataset, network, Training())
+    export.export(lstm.build(network, 2), export.load_transform(dataset), served, config)
+    shapes = [shape for _, shape in tf.train.list_variables(f"{served}/variables/variables")]
+    assert [2**5, 1] in shapes
+    assert max(shape[0] for shape in shapes if shape) == 2**5
+
+
+def test_the_signature_tokenize_is_text_to_tokens(tmp_path):
+    tokenize = load(export_model(tmp_path)[1], "tokenize")
+    (_, inputs), outputs = tokenize.structured_input_signature, tokenize.structured_outputs
+    assert inputs == {"text": tf.TensorSpec([None], tf.string, "text")}
+    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in outputs.items()} == {
+        "tokens": ([None, NETWORK.max_len], tf.int32)
+    }
+
+
+def test_text_becomes_the_tokens_of_training(tmp_path):
+    model, served = export_model(tmp_path)
+    texts = ["Good bad", "film unheard good good good", ""]
+    tokens = np.array([[2, 3, 0], [1, 1, 2], [1, 0, 0]])
+    given = load(served, "tokenize")(text=tf.constant(texts))["tokens"]
+    assert given.numpy().tolist() == tokens.tolist()
+    scores = load(served)(text=tf.constant(texts))["score"]
+    np.testing.assert_allclose(scores, model(tokens)[:, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("bias", "label"), [(5, b"pos"), (-5, b"neg")])
+def test_the_label_is_the_second_class_above_a_half(tmp_path, bias, label):
+    outputs = load(export_model(tmp_path, bias=bias)[1])(text=tf.constant(["good", "bad"]))
+    assert (outputs["score"].numpy() > 0.5).tolist() == [label == b"pos"] * 2
+    assert outputs["label"].numpy().tolist() == [label] * 2
+
+
+def test_three_classes_give_a_score_each(tmp_path):
+    model, served = export_model(tmp_path, classes=("cat", "dog", "eel"), bias=[0, 0, 5])
+    outputs = load(served)(text=tf.constant(["good bad"]))
+    assert sorted(outputs) == ["classes", "label", "scores"]
+    np.testing.assert_allclose(outputs["scores"], model(np.array([[2, 3, 0]])), rtol=1e-6)
+    assert outputs["label"].numpy().tolist() == [b"eel"]
+
+
+def test_bytes_that_are_not_utf8_count_as_replaced(tmp_path):
+    texts = [b"good \xff bad", "good \ufffd bad".encode(), b"good bad"]
+    scores = load(export_model(tmp_path)[1])(text=tf.constant(texts))["score"].numpy()
+    assert scores[0] == scores[1] != scores[2]
+
+
+def test_it_works_alone_once_the_records_are_gone(tmp_path):
+    model, served = export_model(tmp_path)
+    shutil.rmtree(tmp_path / "records")
+    texts = ["good film bad", "", "bad"]
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, served, json.dumps(texts)],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    outputs = json.loads(done.stdout)
+    tokens = np.array([[2, 1, 3], [1, 0, 0], [3, 0, 0]])
+    np.testing.assert_allclose(outputs["score"], model(tokens)[:, 0], rtol=1e-5)
+    assert set(outputs["label"]) <= {"neg", "pos"}
+
+
+def test_no_texts_give_no_scores(tmp_path):
+    outputs = load(export_model(tmp_path)[1])(text=tf.constant([], tf.string))
+    assert outputs["score"].shape == outputs["label"].shape == [0]
+
+
+def test_a_transform_graph_that_is_not_whole_is_named(tmp_path):
+    tiny_dataset.write(tmp_path / "records", REVIEWS)
+    os.remove(tmp_path / "records/transform_fn/saved_model.pb")
+    with pytest.raises(BadInput, match=r"no whole .*transform_fn: run `make preprocess`"):
+        export.load_transform(open_dataset(tmp_path / "records", verify=False))

@@ -1,0 +1,368 @@
+import dataclasses
+import io
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny_dataset
+
+from model import evaluate, predict, train
+from model.training import timing
+from textrecords import input_pipeline, model_folder
+from textrecords.dataset import open_dataset
+from textrecords.errors import BadInput
+from textrecords.model_folder import Training
+from textrecords.saved_model import load_model
+from textrecords.spec import InputSize
+
+SMALL = ["--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"]
+QUICK = [*SMALL, "--learning_rate=0.05", "--batch_size=8", "--epochs=12"]
+
+
+def reviews(words, number):
+    """Returns reviews that name their class by a word of its own, as one of four tokens."""
+    return [
+        (" ".join(["film"] * (n % 4) + [words[n % len(words)]]), n % len(words))
+        for n in range(number)
+    ]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "records"
+    words = ("bad", "good")
+    tiny_dataset.write(folder, {"train": reviews(words, 40), "test": reviews(words, 9)})
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(records, tmp_path_factory):
+    model_dir = str(tmp_path_factory.mktemp("model") / "model")
+    train.main(["--records", records, "--model_dir", model_dir, *QUICK])
+    return model_dir
+
+
+def read_json(*path):
+    with open(os.path.join(*path), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_the_model_folder_holds_all_files_and_no_leftover(trained):
+    assert sorted(os.listdir(trained)) == [
+        "SHA256SUMS",
+        "config.json",
+        "logs",
+        "metrics.json",
+        "model.keras",
+        "model.weights.h5",
+        "serving",
+    ]
+    assert os.listdir(os.path.dirname(trained)) == ["model"]
+    assert sorted(os.listdir(os.path.join(trained, "logs"))) == ["data", "timing.json", "train"]
+
+
+def test_the_metrics_are_of_each_epoch_and_the_test_split(trained):
+    metrics = read_json(trained, "metrics.json")
+    assert {name: len(values) for name, values in metrics["history"].items()} == {
+        "accuracy": 12,
+        "loss": 12,
+    }
+    assert metrics["best_epoch"] == 12
+    assert metrics["history"]["accuracy"][-1] == 1
+    assert metrics["test"]["accuracy"] == 1
+    assert metrics["test"]["confusion_matrix"] == [[5, 0], [0, 4]]
+    assert 0 < metrics["test"]["loss"] < 0.1
+    assert 0 < metrics["test"]["calibration_error"] < 0.1
+
+
+def test_epochs_and_input_are_timed(trained):
+    timed = timing.read_timing(os.path.join(trained, "logs"))
+    assert {number: epoch.steps for number, epoch in timed.epochs.items()} == dict.fromkeys(
+        range(1, 13), 5
+    )
+    assert all(epoch.seconds > 0 for epoch in timed.epochs.values())
+    assert {epoch.validation_seconds for epoch in timed.epochs.values()} == {0}
+    assert timed.input_seconds > 0
+
+
+@pytest.mark.parametrize("content", [None, "", "{}x", '{"epochs": {"1": {"steps": "x"}}}'])
+def test_times_that_cannot_be_read_are_none(tmp_path, content):
+    if content is not None:
+        (tmp_path / "timing.json").write_text(content)
+    assert timing.read_timing(str(tmp_path)) is None
+
+
+def test_validation_stops_the_training_and_chooses_the_weights(tmp_path):
+    """What is learned from train is wrong in validation, so that its first epoch is the best."""
+    words = ("bad", "good")
+    contrary = [(text, 1 - label) for text, label in reviews(words, 30)]
+    splits = {"train": reviews(words, 40), "validation": contrary, "test": reviews(words, 9)}
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    tiny_dataset.write(records, splits)
+    train.main(["--records", records, "--model_dir", model_dir, *QUICK, "--patience=2"])
+    metrics = read_json(model_dir, "metrics.json")
+    validation_loss = metrics["history"]["val_loss"]
+    assert metrics["best_epoch"] == 1
+    assert len(validation_loss) == len(metrics["history"]["loss"]) == 3
+    model = evaluate.load_model(model_dir, model_folder.read(model_dir))
+    rows = input_pipeline.read_split(open_dataset(records), "validation", InputSize(5, 4))
+    kept = model.evaluate(input_pipeline.batches(rows, 16), verbose=0)
+    assert kept[0] == pytest.approx(validation_loss[0], rel=1e-5)
+    assert validation_loss[0] < validation_loss[1]
+
+
+def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
+    config = model_folder.read(trained)
+    manifest = open_dataset(records).manifest
+    assert config.network.max_tokens == 5  # the whole vocabulary
+    assert config.network.lstm_units == 4
+    assert config.training == Training(
+        learning_rate=0.05,
+        decay="none",
+        clipnorm=1.0,
+        class_weights="none",
+        batch_size=8,
+        bucket_by_length=False,
+        epochs=12,
+        patience=3,
+        choose_threshold=False,
+        seed=0,
+    )
+    assert config.classes == ("neg", "pos")
+    assert config.vocabulary == manifest.vocabulary
+
+
+def test_evaluate_rebuilds_the_model_and_finds_the_same(trained, records, capsys):
+    loss = read_json(trained, "metrics.json")["test"]["loss"]
+    capsys.readouterr()
+    evaluate.main(["--records", records, "--model_dir", trained])
+    assert f"test loss {loss:.4f}, test accuracy 1.0000" in capsys.readouterr().out
+
+
+def test_an_evaluation_agrees_with_keras(trained, records):
+    from textrecords import input_pipeline
+
+    config = model_folder.read(trained)
+    network = dataclasses.replace(config.network, max_tokens=3)
+    config = dataclasses.replace(config, network=network)
+    model, dataset = evaluate.load_model(trained, model_folder.read(trained)), open_dataset(records)
+    rows = input_pipeline.read_split(dataset, "test", network.input_size)
+    found = evaluate.evaluate(model, dataset, config)
+    loss, accuracy = model.evaluate(input_pipeline.batches(rows, 4), verbose=0)
+    np.testing.assert_allclose([found.loss, found.accuracy], [loss, accuracy], rtol=1e-4)
+    assert found.accuracy < 1
+
+
+def test_predict_prints_score_label_and_text(trained, capsys):
+    predict.main(["--model_dir", trained, "a good film", "bad\x1b[2J"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split(maxsplit=2)[1:] == ["pos", "a good film"]
+    assert float(first.split()[0]) > 0.9
+    assert second.endswith(r"  bad\x1b[2J")
+
+
+def test_predict_reads_lines_and_prints_json(trained, capsys, monkeypatch):
+    lines = b"good\n" * 300 + b"b\xffad\r\n\nbad"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    predict.main(["--model_dir", trained, "--json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == ["good"] * 300 + ["b\ufffdad", "", "bad"]
+    assert [(row["label"], row["score"] > 0.5) for row in rows[::302]] == [
+        ("pos", True),
+        ("neg", False),
+    ]
+    assert rows[0].keys() == {"text", "label", "classes", "score"}
+    assert rows[0]["classes"] == ["neg", "pos"]
+
+
+def test_json_holds_no_character_that_a_terminal_would_obey(trained, capsys):
+    text = 'film \x1b[31m \x9b2J \u202e \U000e0001 [bold] "é"'
+    predict.main(["--model_dir", trained, "--json", text])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.isprintable()
+    assert '[bold] \\"é\\"' in line
+    assert json.loads(line)["text"] == text
+
+
+def test_the_last_lines_score_the_two_sentences(records, tmp_path, capsys):
+    train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *SMALL, "--epochs=1"])
+    texts = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert texts == list(train.SENTENCES)
+
+
+def test_the_same_seed_gives_the_same_model(records, tmp_path):
+    histories = []
+    for name, seed in [("one", 3), ("two", 3), ("three", 4)]:
+        model_dir = str(tmp_path / name)
+        flags = [*SMALL, "--epochs=2", "--dropout=0.2", f"--seed={seed}"]
+        train.main(["--records", records, "--model_dir", model_dir, *flags])
+        histories.append(read_json(model_dir, "metrics.json")["history"])
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_three_classes_and_no_test_split(tmp_path, capsys):
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    words = ("cat", "dog", "eel")
+    tiny_dataset.write(records, {"train": reviews(words, 60)}, classes=words)
+    train.main(["--records", records, "--model_dir", model_dir, *QUICK, "--dense_units=16"])
+    assert "the dataset has no test split to evaluate on" in capsys.readouterr().out
+    metrics = read_json(model_dir, "metrics.json")
+    assert metrics["test"] is None
+    assert metrics["history"]["accuracy"][-1] == 1
+    rows = list(load_model(model_dir).rows([b"eel", b"film dog"]))
+    assert [row["label"] for row in rows] == ["eel", "dog"]
+    assert [np.argmax(row["scores"]) for row in rows] == [2, 1]
+
+
+def test_at_a_terminal_each_line_is_scored_as_it_is_typed(trained):
+    here, terminal = pty.openpty()
+    # Unbuffered, as Python writes to a terminal.
+    command = [sys.executable, "-u", "-m", "model.predict", "--model_dir", trained]
+    pipes = {"stdin": terminal, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        os.close(terminal)
+        assert process.stderr.readline() == "type a text and press Enter; end with Ctrl-D\n"
+        for text in ("good film", "bad"):
+            os.write(here, f"{text}\n".encode())
+            assert process.stdout.readline().endswith(f"  {text}\n")  # before the next is typed
+        os.write(here, b"\x04")
+        assert process.wait(timeout=60) == 0
+    os.close(here)
+
+
+@pytest.mark.parametrize("flags", [[], ["--mask_padding", "--bucket_by_length"]])
+def test_the_smallest_sizes_give_scores(tmp_path, capsys, flags):
+    """Two reviews in five shards, one token each, one step an epoch."""
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    splits = {"train": [("b a", 0), ("a", 1)], "test": [("", 1)]}
+    tiny_dataset.write(records, splits, num_shards=5)
+    sizes = ["--max_len=1", "--max_tokens=3", "--batch_size=64", "--lstm_units=1", "--epochs=2"]
+    train.main(["--records", records, "--model_dir", model_dir, *sizes, *flags])
+    metrics = read_json(model_dir, "metrics.json")
+    assert len(metrics["history"]["loss"]) == 2
+    assert np.sum(metrics["test"]["confusion_matrix"]) == 1
+    scores = [row["score"] for row in load_model(model_dir).rows([b"", b"a", b"\xff b " * 99])]
+    assert len(scores) == 3
+    assert all(0 < score < 1 for score in scores)
+
+
+def test_buckets_without_a_mask_are_refused():
+    flags = ["--records=x", "--model_dir=y", "--bucket_by_length"]
+    with pytest.raises(BadInput, match="give --mask_padding or --pooling max_mean, too"):
+        train.main(flags)
+
+
+def test_a_failed_run_leaves_the_old_model(records, tmp_path):
+    broken, model_dir = tmp_path / "records", tmp_path / "model"
+    tiny_dataset.write(broken, {"train": reviews(("bad", "good"), 8)})
+    flags = ["--records", str(broken), "--model_dir", str(model_dir), *SMALL, "--epochs=1"]
+    train.main(flags)
+    before = (model_dir / "metrics.json").read_bytes()
+    os.remove(broken / "train-00000-of-00002.tfrecord")
+    with pytest.raises(BadInput, match="is missing"):
+        train.main(flags)
+    assert (model_dir / "metrics.json").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["model", "records"]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--max_tokens=2", "--max_len=0", "--dropout=1", "--epochs=0", "--seed=-1", "--lstm_unit=3"],
+)
+def test_a_bad_flag_is_refused(records, tmp_path, flag):
+    with pytest.raises(BadInput, match=flag.split("=")[0]):
+        train.main(["--records", records, "--model_dir", str(tmp_path / "model"), flag])
+    assert os.listdir(tmp_path) == []
+
+
+def test_evaluate_refuses_records_that_were_cut_shorter(trained, tmp_path):
+    cut = str(tmp_path / "records")
+    words = ("bad", "good")
+    splits = {"train": reviews(words, 40), "test": reviews(words, 9)}
+    tiny_dataset.write(cut, splits, max_len=3)
+    with pytest.raises(BadInput, match="--max_len 4: the records were cut at 3"):
+        evaluate.main(["--records", cut, "--model_dir", trained])
+
+
+def test_more_than_the_records_were_cut_at_is_refused(tmp_path):
+    records = str(tmp_path / "records")
+    tiny_dataset.write(records, {"train": [("a b c", 0)]}, max_tokens=5, max_len=3)
+    for flag, message in [
+        ("--max_tokens=6", "--max_tokens 6: the records were cut at 5"),
+        ("--max_len=4", "--max_len 4: the records were cut at 3"),
+    ]:
+        flags = ["--max_tokens=5", "--max_len=3", flag]
+        with pytest.raises(BadInput, match=message):
+            train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *flags])
+
+
+def test_evaluate_refuses_other_classes_and_another_vocabulary(trained, tmp_path):
+    rows = {"train": reviews(("bad", "good"), 8), "test": reviews(("bad", "good"), 8)}
+    tiny_dataset.write(tmp_path / "classes", rows, classes=("pos", "neg"))
+    tiny_dataset.write(tmp_path / "words", {**rows, "train": [("other words", 0)]})
+    for name, message in [("classes", "knows the classes neg, pos"), ("words", "vocabulary")]:
+        with pytest.raises(BadInput, match=message):
+            evaluate.main(["--records", str(tmp_path / name), "--model_dir", trained])
+
+
+@pytest.mark.parametrize("command", [predict.main, evaluate.main])
+def test_a_missing_model_is_one_clear_line(records, tmp_path, command):
+    flags = ["--records", records] if command is evaluate.main else ["text"]
+    with pytest.raises(BadInput, match=r"no model in .*: run `make train` first"):
+        command(["--model_dir", str(tmp_path / "model"), *flags])
+
+
+def test_a_model_that_is_not_whole_is_refused(trained, records, tmp_path):
+    shutil.copy(f"{trained}/config.json", tmp_path)
+    predicted = ["--model_dir", str(tmp_path), "text"]
+    evaluated = ["--model_dir", str(tmp_path), "--records", records]
+    with pytest.raises(BadInput, match=r"SHA256SUMS is missing: run `make train` again"):
+        predict.main(predicted)
+    with pytest.raises(BadInput, match="no whole model"):
+        predict.main([*predicted, "--no_verify"])
+    with pytest.raises(BadInput, match=r"model\.weights\.h5 can't be read"):
+        evaluate.main([*evaluated, "--no_verify"])
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"config\.json can't be read"):
+        predict.main(predicted)
+
+
+@pytest.mark.parametrize(("class_weights", "expected"), [("none", 0.25), ("balanced", 0.5)])
+def test_balanced_classes_count_alike_however_many_reviews_they_have(
+    tmp_path, class_weights, expected
+):
+    """Texts tell nothing here, so that the best score is the weight of the second class."""
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    tiny_dataset.write(records, {"train": [("a", 0)] * 30 + [("a", 1)] * 10})
+    flags = [*QUICK, "--epochs=60", f"--class_weights={class_weights}", "--batch_size=40"]
+    train.main(["--records", records, "--model_dir", model_dir, *flags])
+    [row] = load_model(model_dir).rows([b"a"])
+    assert row["score"] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_threshold_is_chosen_on_validation_and_served(tmp_path, capsys):
+    """Texts tell nothing, and most of train are of class 0, but all of validation are of 1."""
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    rows = [("a", 0)] * 30 + [("a", 1)] * 10
+    tiny_dataset.write(records, {"train": rows, "validation": [("a", 1)] * 4, "test": [("a", 1)]})
+    where = ["--records", records, "--model_dir", model_dir]
+    train.main([*where, *QUICK, "--choose_threshold"])
+    assert model_folder.read(model_dir).threshold == 0
+    assert "the second class is taken above a score of 0.0000\n" in capsys.readouterr().out
+    [row] = load_model(model_dir).rows([b"a"])
+    assert row["label"] == "pos"
+    assert row["score"] < 0.5
+    assert read_json(model_dir, "metrics.json")["test"]["accuracy"] == 1
+    evaluate.main(where)
+    assert "test accuracy 1.0000" in capsys.readouterr().out
+
+
+def test_without_a_validation_split_no_threshold_can_be_chosen(records, tmp_path):
+    where = ["--records", records, "--model_dir", str(tmp_path / "model")]
+    with pytest.raises(BadInput, match="needs two classes and a validation split"):
+        train.main([*where, *QUICK, "--choose_threshold"])

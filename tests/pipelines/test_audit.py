@@ -1,0 +1,190 @@
+import collections
+import itertools
+import json
+import os
+
+import pytest
+from tiny_tree import write
+
+from pipelines.preprocess import __main__ as preprocess
+from pipelines.preprocess import audit
+from textrecords import spec, text_source
+from textrecords.dataset import open_dataset, read_vocabulary
+from textrecords.errors import BadInput
+
+TREE = {
+    "train/neg/0.txt": "twice in train",
+    "train/neg/1.txt": "twice in train",
+    "train/neg/2.txt": "in both",
+    "train/neg/3.txt": "two minds about this",
+    "train/pos/0.txt": "two minds about this",
+    "train/pos/1.txt": "short",
+    "train/pos/2.txt": b"caf\xe9 here it isn't utf-8",
+    "train/pos/3.txt": "...",
+    "test/neg/0.txt": "in both",
+    "test/pos/0.txt": "in both",
+    "test/pos/1.txt": "in test alone",
+}
+
+
+def run(source, target, *flags):
+    preprocess.main(["--input", str(source), "--output", str(target), *flags])
+    return open_dataset(str(target)).manifest
+
+
+def findings(target):
+    return [json.loads(line) for line in (target / spec.AUDIT).read_text().splitlines()]
+
+
+def keys_of(target, split):
+    """Returns the keys that the split's records hold, as a set."""
+    import tensorflow as tf
+
+    paths = [str(path) for path in target.glob(f"{split}-*")]
+    examples = map(tf.train.Example.FromString, tf.data.TFRecordDataset(paths).as_numpy_iterator())
+    return {e.features.feature["key"].bytes_list.value[0].decode() for e in examples}
+
+
+def test_the_audit_names_what_is_wrong(tmp_path):
+    write(tmp_path / "in", TREE)
+    manifest = run(tmp_path / "in", tmp_path / "out", "--min_tokens=3")
+    train, test = manifest.splits["train"], manifest.splits["test"]
+    assert (train.found, train.distinct_texts, train.examples) == (8, 6, 8)
+    assert (test.found, test.distinct_texts, test.examples) == (3, 2, 3)
+    assert (train.undecodable, train.without_tokens, train.short) == (1, 1, 3)
+    assert (manifest.audit.leaked_texts, manifest.audit.contrary_texts) == (1, 2)
+    both = ["test/neg/0.txt", "test/pos/0.txt", "train/neg/2.txt"]
+    minds = ["train/neg/3.txt", "train/pos/0.txt"]
+    assert findings(tmp_path / "out") == [
+        {"finding": "contrary labels", "keys": both},
+        {"finding": "contrary labels", "keys": minds},
+        {"finding": "duplicate", "split": "test", "keys": both[:2]},
+        {
+            "finding": "duplicate",
+            "split": "train",
+            "keys": ["train/neg/0.txt", "train/neg/1.txt"],
+        },
+        {"finding": "duplicate", "split": "train", "keys": minds},
+        {"finding": "leak", "splits": ["train", "test"], "keys": both},
+        {"finding": "no tokens", "split": "train", "keys": ["train/pos/3.txt"]},
+        {"finding": "not in the encoding", "split": "train", "keys": ["train/pos/2.txt"]},
+        *(
+            {"finding": "short", "split": split, "keys": [key]}
+            for split, key in [
+                ("test", "test/neg/0.txt"),
+                ("test", "test/pos/0.txt"),
+                ("train", "train/neg/2.txt"),
+                ("train", "train/pos/1.txt"),
+                ("train", "train/pos/3.txt"),
+            ]
+        ),
+    ]
+
+
+def test_leaks_and_duplicates_are_dropped_on_request(tmp_path):
+    write(tmp_path / "in", TREE)
+    manifest = run(tmp_path / "in", tmp_path / "out", "--drop_leaked", "--drop_duplicates")
+    train, test = manifest.splits["train"], manifest.splits["test"]
+    assert (train.found, train.dropped_leaked, train.dropped_duplicates) == (8, 1, 2)
+    assert (test.found, test.dropped_leaked, test.dropped_duplicates) == (3, 0, 1)
+    assert train.class_examples == {"neg": 2, "pos": 3}
+    assert keys_of(tmp_path / "out", "train") == {
+        *("train/neg/0.txt", "train/neg/3.txt"),
+        *("train/pos/1.txt", "train/pos/2.txt", "train/pos/3.txt"),
+    }
+    assert keys_of(tmp_path / "out", "test") == {"test/neg/0.txt", "test/pos/1.txt"}
+    # "both" is no word of train any more.
+    vocabulary = read_vocabulary(str(tmp_path / "out" / spec.VOCABULARY))
+    assert b"both" not in vocabulary
+    assert b"minds" in vocabulary
+
+
+def test_only_leaks_are_dropped(tmp_path):
+    write(tmp_path / "in", TREE)
+    train = run(tmp_path / "in", tmp_path / "out", "--drop_leaked").splits["train"]
+    assert (train.dropped_leaked, train.dropped_duplicates, train.examples) == (1, 0, 7)
+
+
+def test_validation_takes_its_share_by_text_and_its_words_too(tmp_path):
+    texts = {n: f"text{n} word" for n in range(200)}
+    tree = {f"train/{c}/{n}.txt": text for n, text in texts.items() for c in ("a", "b")}
+    write(tmp_path / "in", tree | {"test/a/0.txt": texts[0], "test/b/0.txt": "x"})
+    manifest = run(tmp_path / "in", tmp_path / "out", "--validation=0.2", "--max_tokens=1000")
+    splits = manifest.splits
+    assert list(splits) == ["train", "validation", "test"]
+    validation = keys_of(tmp_path / "out", "validation")
+    assert 20 < len(validation) / 2 < 60
+    # Both reviews of a text are on the same side.
+    twins = {key.replace("/a/", "/b/") for key in validation if "/a/" in key}
+    assert {key for key in validation if "/b/" in key} == twins
+    train = keys_of(tmp_path / "out", "train")
+    assert train | validation == set(tree)
+    assert not train & validation
+    vocabulary = read_vocabulary(str(tmp_path / "out" / spec.VOCABULARY))
+    in_train = {tree[key].split()[0].encode() for key in train}
+    assert set(vocabulary) == in_train | {b"word"}
+    assert splits["validation"].coverage == {str(len(vocabulary)): 0.5}
+
+
+def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
+    tree = {f"{split}/{c}/0.txt": split for split in spec.SPLITS for c in ("a", "b")}
+    write(tmp_path / "in", tree | {"train/a/1.txt": "validation"})
+    manifest = run(tmp_path / "in", tmp_path / "out", "--drop_leaked")
+    assert {name: split.examples for name, split in manifest.splits.items()} == {
+        "train": 2,
+        "validation": 2,
+        "test": 2,
+    }
+    assert manifest.splits["train"].dropped_leaked == 1
+    with pytest.raises(BadInput, match="has a folder validation: leave out --validation"):
+        run(tmp_path / "in", tmp_path / "out", "--validation=0.1")
+
+
+@pytest.mark.parametrize(
+    ("tree", "flags", "message"),
+    [
+        (
+            {"train/a/0.txt": "x", "train/b/0.txt": "y"},
+            ["--validation=0.000001"],
+            "nothing is left of reviews in validation",
+        ),
+        (
+            {"train/a/0.txt": "x", "train/b/0.txt": "y", "test/a/0.txt": "x", "test/b/0.txt": "z"},
+            ["--drop_leaked"],
+            "nothing is left of the class a in train",
+        ),
+    ],
+)
+def test_a_split_that_loses_all_is_refused(tmp_path, tree, flags, message):
+    write(tmp_path / "in", tree)
+    with pytest.raises(BadInput, match=message):
+        run(tmp_path / "in", tmp_path / "out", *flags)
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_where_a_text_goes_is_the_same_in_every_process():
+    hashed = text_source.text_hash(b"a great film")
+    assert hashed.hex() == "75481024d15a9f9eb15a3293de8864fc"
+    fraction = int("3293de8864fc", 16) / 2**48
+    review = (hashed, b"train/a/0.txt", 0, 12)
+    for validation, shard in [
+        (fraction, ("train", 2)),
+        (fraction + 2**-48, ("validation", 0)),
+    ]:
+        assign = audit.Assign({"train": 3, "validation": 1}, validation, False, False)
+        assert next(assign((0, [[review]]))) == (shard, [review])
+
+
+def test_buckets_give_the_same_whatever_their_order():
+    assign = audit.Assign({"train": 3, "test": 2}, 0.0, True, True)
+    texts = [b"a", b"a", b"b", b"c", b"c", b"c"]
+    files = [
+        (text_source.text_hash(text), f"{split}/x/{n}".encode(), 0, len(text))
+        for n, (text, split) in enumerate(zip(texts, itertools.cycle(["train", "test"])))
+    ]
+    forth, back = (
+        list(assign((0, lists))) for lists in ([files], [[file] for file in reversed(files)])
+    )
+    assert dict(forth[:-1]) == dict(back[:-1])
+    assert forth[-1].value == back[-1].value
+    assert forth[-1].value.found == collections.Counter(train=3, test=3)

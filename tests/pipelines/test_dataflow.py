@@ -1,0 +1,180 @@
+"""Jobs that Beam's DataflowRunner submits to a stand-in for the service, which executes them."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import dataflow
+import pytest
+import test_reproducible
+import test_score
+from apache_beam.options.pipeline_options import SetupOptions
+from test_reproducible import FLAGS, ROOT, digests
+from tiny_tree import write
+
+from pipelines import runners
+from textrecords.errors import BadInput
+
+made = test_reproducible.made
+PROJECT = ["--project=a-project", "--region=us-central1"]
+CLOUD = [*PROJECT, "--temp_location=gs://bucket/temp"]
+
+
+def start(service, source, target, *flags, command="pipelines.preprocess"):
+    """Has a command submit a job from another folder than this project's."""
+    staged = target.parent / "staged"
+    staged.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", command),
+            *("--input", source, "--output", target),
+            *(f"--temp_location={staged}", f"--staging_location={staged}"),
+            *(*service.flags, *PROJECT, *flags),
+        ],
+        cwd=target.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def submit(service, source, target, *flags, **command):
+    """Waits for the command's end; returns its exit code, what it printed, and what it staged."""
+    process = start(service, source, target, *flags, **command)
+    out, errors = process.communicate(timeout=300)
+    staged = target.parent / "staged"
+    names = {path.name for path in staged.rglob("*") if path.is_file()}
+    return process.returncode, out, errors, names
+
+
+def test_a_dataflow_job_gives_the_same_bytes(made, tmp_path):
+    source, expected = made
+    flags = [
+        "--job_name=reviews",
+        "--num_workers=3",
+        "--max_num_workers=7",
+        "--machine_type=n2-highmem-4",
+        "--labels=team=films",
+        "--service_account_email=worker@a-project",
+    ]
+    with dataflow.service() as service:
+        code, out, errors, staged = submit(service, source, tmp_path / "out", *FLAGS, *flags)
+    assert code == 0, errors + service.error
+    assert digests(tmp_path / "out") == expected
+    assert f"jobs/us-central1/{dataflow.ID}?project=a-project" in out
+    assert {"pipeline.pb", "workflow.tar.gz"} <= staged
+    job = service.job
+    assert (job["name"], job["labels"]) == ("reviews", {"team": "films"})
+    environment = job["environment"]
+    assert environment["serviceAccountEmail"] == "worker@a-project"
+    [pool] = environment["workerPools"]
+    assert pool["machineType"] == "n2-highmem-4"
+    assert (pool["numWorkers"], pool["autoscalingSettings"]["maxNumWorkers"]) == (3, 7)
+    assert "workflow.tar.gz" in {package["name"] for package in pool["packages"]}
+
+
+def test_a_job_whose_workers_lack_the_code_fails_in_one_line(made, tmp_path):
+    source, _ = made
+    container = ["--sdk_container_image=example/without-it", "--sdk_location=container"]
+    with dataflow.service() as service:
+        code, _, errors, staged = submit(service, source, tmp_path / "out", *container)
+    assert "workflow.tar.gz" not in staged
+    [pool] = service.job["environment"]["workerPools"]
+    assert pool["sdkHarnessContainerImages"][0]["containerImage"] == "example/without-it"
+    assert code == 1
+    assert errors.splitlines() == [
+        f"error: the Dataflow job {dataflow.ID} failed: ModuleNotFoundError: No module named "
+        "'pipelines'"
+    ]
+    assert sorted(os.listdir(tmp_path)) == ["staged"]
+
+
+def test_a_dataflow_job_scores_as_a_local_one(tmp_path):
+    model_dir = test_score.trained(tmp_path / "trained", ("neg", "pos"))
+    write(tmp_path / "in", test_score.TEXTS)
+    expected = test_score.scored(tmp_path / "in", model_dir)
+    with dataflow.service() as service:
+        flags = ["--model_dir", model_dir]
+        code, _, errors, _ = submit(
+            service, tmp_path / "in", tmp_path / "out", *flags, command="pipelines.score"
+        )
+    assert code == 0, errors + service.error
+    [shard] = (tmp_path / "out").glob("*.jsonl")
+    rows = test_score.read(shard)
+    assert [row["key"] for row in rows] == [row["key"] for row in expected]
+    scores = [row["score"] for row in expected]
+    assert [row["score"] for row in rows] == pytest.approx(scores, abs=1e-6)
+
+
+def lines(errors):
+    """Returns what was printed but for what the build of the package says."""
+    return [line for line in errors.splitlines() if not line.startswith("* ")]
+
+
+def wait_for_job(service, process):
+    deadline = time.monotonic() + 120
+    while not service.asked and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def test_ctrl_c_cancels_the_job(made, tmp_path):
+    with dataflow.service(executes=False) as service:
+        process = start(service, made[0], tmp_path / "out")
+        wait_for_job(service, process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, lines(errors)) == (130, ["stopped"])
+    assert service.state == dataflow.CANCELLED
+    assert os.listdir(tmp_path) == ["staged"]
+
+
+def test_a_job_that_somebody_cancels_is_told_in_one_line(made, tmp_path):
+    with dataflow.service(executes=False) as service:
+        process = start(service, made[0], tmp_path / "out")
+        wait_for_job(service, process)
+        service.state = dataflow.CANCELLED
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert lines(errors) == [f"error: the Dataflow job {dataflow.ID} ended as CANCELLED"]
+
+
+def parse(*flags):
+    return runners.parse_options("DataflowRunner", list(flags), "pipelines.preprocess")
+
+
+def test_the_code_is_shipped_unless_a_container_holds_it():
+    setup_file = parse(*CLOUD).view_as(SetupOptions).setup_file
+    assert pathlib.Path(setup_file) == ROOT / "setup.py"
+    own = parse(*CLOUD, "--setup_file=own/setup.py").view_as(SetupOptions)
+    assert own.setup_file == "own/setup.py"
+    assert not parse(*CLOUD, "--sdk_container_image=x").view_as(SetupOptions).setup_file
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (PROJECT, "DataflowRunner needs --temp_location"),
+        (CLOUD[2:], "DataflowRunner needs --project"),
+        (
+            [*CLOUD, "--no_wait_until_finish"],
+            "checked at its end",
+        ),
+    ],
+)
+def test_what_dataflow_would_refuse_is_refused_at_once(flags, message):
+    with pytest.raises(BadInput, match=message) as error:
+        parse(*flags)
+    assert "\n" not in str(error.value)
+
+
+def test_the_container_has_the_locked_version_of_beam():
+    lock = (ROOT / "requirements.lock").read_text()
+    version = re.search(r"^apache-beam(?:\[gcp\])?==(\S+)", lock, re.MULTILINE).group(1)
+    first = (ROOT / "Dockerfile").read_text().partition("\n")[0]
+    assert first == f"FROM apache/beam_python3.11_sdk:{version}"

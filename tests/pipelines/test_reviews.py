@@ -1,0 +1,243 @@
+import contextlib
+import os
+import subprocess
+
+import pytest
+from tiny_tree import write
+
+from pipelines.preprocess import input_tree, review_batches
+from textrecords import concurrency, text_source
+from textrecords.errors import BadInput, Failure
+
+GOOD = {
+    "train/neg/0.txt": "bad",
+    "train/neg/1.txt": "worse",
+    "train/pos/0.txt": "good",
+    "test/neg/0.txt": "bad",
+    "test/pos/0.txt": "good",
+}
+
+
+def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
+    others = {
+        "README": "",
+        "train/urls.txt": "",
+        "train/.hidden": "",
+        "train/neg/.hidden.txt": "",
+        "train/neg/notes.md": "",
+        "train/pos/deeper/0.txt": "",
+        "train/unsup/0.txt": "",
+        "train/unsup/1.txt": "",
+    }
+    write(tmp_path, GOOD | others)
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
+    assert tree.classes == ("neg", "pos")
+    assert tree.examples == {"train": {"neg": 2, "pos": 2}, "test": {"neg": 1, "pos": 1}}
+    assert tree.left_out == {
+        "beside the class folders": 1,
+        "hidden": 2,
+        "not *.txt": 1,
+        "train/unsup: no labels": 2,
+    }
+
+
+@contextlib.contextmanager
+def nested(folder, name, depth):
+    """Makes a folder in a folder in a folder, and a review in the last one."""
+    with contextlib.chdir(folder):  # whole paths may be longer than the system takes
+        for _ in range(depth):
+            os.mkdir(name)
+            os.chdir(name)
+        write(".", {"./deep.txt": "deep"})
+    yield
+    subprocess.run(["rm", "-r", folder / name], check=True)  # too deep for Python's own
+
+
+def test_folders_may_lie_deep_in_each_other(tmp_path):
+    write(tmp_path, GOOD)
+    with nested(tmp_path / "train/neg", "a", 1500):
+        assert (
+            input_tree.find_reviews(text_source.Source(str(tmp_path))).examples["train"]["neg"] == 3
+        )
+
+
+def test_a_folder_that_cannot_be_listed_is_named_in_one_line(tmp_path):
+    write(tmp_path, GOOD)
+    message = r"^can't list .*neg/a.* \(File name too long\): "
+    with (
+        nested(tmp_path / "train/neg", "a" * 250, 20),
+        pytest.raises(Failure, match=message),
+    ):
+        input_tree.find_reviews(text_source.Source(str(tmp_path)))
+
+
+def test_a_folder_that_vanishes_is_named_in_one_line(tmp_path):
+    source = text_source.Source(str(tmp_path))
+    with pytest.raises(Failure, match=r"^can't list .*/train/gone \(No such file or dir"):
+        list(input_tree.list_folder(("train", "gone", 0), source))
+
+
+def test_a_file_without_an_end_is_bad(tmp_path, monkeypatch):
+    """As those of /proc may be, whose size isn't known ahead."""
+    write(tmp_path, GOOD)
+    bad = {}
+    monkeypatch.setattr(os, "read", lambda file, size: b"x" * size)
+    keys = [b"train/neg/0.txt"]
+    assert list(text_source.Source(str(tmp_path)).read_good(keys, bad)) == []
+    assert bad == {b"train/neg/0.txt": "more than 10,000,000 bytes"}
+
+
+def test_survey_sorts_classes_of_any_name_and_takes_a_missing_test_split(tmp_path):
+    write(tmp_path, {f"train/{name}/0.txt": "x" for name in ("so so", "Ärger", "b", "a")})
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
+    assert tree.classes == ("a", "b", "so so", "Ärger")
+    assert list(tree.examples) == ["train"]
+
+
+def test_classes_override_order_and_choice(tmp_path):
+    write(tmp_path, GOOD | {"train/unsup/0.txt": "x", "test/unsup/0.txt": "x"})
+    assert input_tree.find_reviews(text_source.Source(str(tmp_path)), ["pos", "neg"]).classes == (
+        "pos",
+        "neg",
+    )
+    chosen = input_tree.find_reviews(text_source.Source(str(tmp_path)), ["pos", "unsup"])
+    assert chosen.examples["train"] == {"pos": 1, "unsup": 1}
+    assert chosen.left_out == {
+        "train/neg: not a chosen class": 2,
+        "test/neg: not a chosen class": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "classes", "message"),
+    [
+        ({}, None, "no input folder"),
+        ({"test/neg/0.txt": "x"}, None, "has no folder train"),
+        ({"train/0.txt": "x"}, None, "has no class folders"),
+        ({"train/unsup/0.txt": "x"}, None, "has no class folders"),
+        ({"train/neg/0.txt": "x"}, None, "has one class only, neg"),
+        ({"train/neg/0.txt": "x", "train/pos/0.md": "x"}, None, "pos holds no *.txt files"),
+        ({**GOOD, "test/meh/0.txt": "x"}, None, "has the classes meh, neg, pos, but train has"),
+        ({"train/a/0.txt": "x", "train/b/0.txt": "x", "test/a/0.txt": "x"}, None, "test has the"),
+        (GOOD, ["neg", "bad"], "has no folder bad: its classes are neg, pos"),
+        ({**GOOD, "train/unsup/0.txt": "x"}, ["neg", "unsup"], "but train has neg, unsup"),
+        (GOOD, ["neg", "neg"], "names a class twice"),
+    ],
+)
+def test_survey_refuses_in_one_line(tmp_path, files, classes, message):
+    write(tmp_path / "in", files)
+    with pytest.raises(BadInput) as error:
+        input_tree.find_reviews(text_source.Source(str(tmp_path / "in")), classes)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nested_folders_and_other_names_are_found_by_the_pattern(tmp_path):
+    files = {"train/a/0": "", "train/a/deep/er/1.md": "", "train/a/.git/2.md": "", "train/b/3": ""}
+    write(tmp_path, files)
+    (tmp_path / "train/a/loop").symlink_to(tmp_path / "train")
+    (tmp_path / "train/a/link.md").symlink_to(tmp_path / "train/b/3")
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path), pattern="*"))
+    assert tree.examples == {"train": {"a": 3, "b": 1}}
+    assert tree.left_out == {"hidden": 1, "links to folders, and special files": 1}
+    keys = {b"train/a/0", b"train/a/deep/er/1.md", b"train/a/link.md"}
+    assert set(tree.source.list_keys("train/a")) == keys
+
+
+def test_the_fingerprint_follows_paths_and_contents_alone(tmp_path):
+    def of(files):
+        folder = tmp_path / str(len(os.listdir(tmp_path)))
+        write(folder, files)
+        return input_tree.find_reviews(text_source.Source(str(folder))).fingerprint()
+
+    assert of(GOOD) == of(dict(reversed(GOOD.items())))
+    assert (of(GOOD).files, of(GOOD).bytes) == (5, 19)
+    others = (
+        {**GOOD, "train/neg/0.txt": "Bad"},
+        {**GOOD, "train/neg/0.txt": "worse", "train/neg/1.txt": "bad"},
+        {**GOOD, "train/neg/2.txt": ""},
+    )
+    assert len({of(files) for files in (GOOD, *others)}) == 4
+
+
+def reviews_of(folder, keys):
+    """Returns a `Review` of each key, all with the label 1."""
+    source = text_source.Source(str(folder))
+    texts = [source.decode(content)[0] for content in source.read(keys)]
+    return [
+        review_batches.Review(text_source.text_hash(text), key, 1, len(text))
+        for text, key in zip(texts, keys, strict=True)
+    ]
+
+
+def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
+    write(
+        tmp_path, {"train/neg/a.txt": b"caf\xe9", "train/pos/b.txt": "ok ☺", "train/pos/c.txt": ""}
+    )
+    files = reviews_of(tmp_path, [b"train/pos/b.txt", b"train/neg/a.txt", b"train/pos/c.txt"])
+    batch, undecodable = review_batches.read_batch(text_source.Source(str(tmp_path)), files)
+    assert batch.schema == review_batches.SCHEMA
+    assert batch.to_pydict() == {
+        "text": [["ok ☺".encode()], ["caf\ufffd".encode()], [b""]],
+        "label": [[1], [1], [1]],
+        "key": [[b"train/pos/b.txt"], [b"train/neg/a.txt"], [b"train/pos/c.txt"]],
+    }
+    assert undecodable == [b"train/neg/a.txt"]
+
+
+def test_a_batch_ends_at_a_number_of_reviews_or_of_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(review_batches, "BATCH_SIZE", 3)
+    monkeypatch.setattr(review_batches, "BATCH_BYTES", 10)
+    texts = [b"1234", b"1234", b"12", b"1", b"2", b"3", b"123456789ab", b"\xff" * 4, b"1"]
+    write(tmp_path, {f"{n}": text for n, text in enumerate(texts)})
+    files = reviews_of(tmp_path, [b"%d" % n for n in range(9)])
+    keys = [[review.key for review in batch] for batch in review_batches.split_into_batches(files)]
+    assert keys == [[b"0", b"1", b"2"], [b"3", b"4", b"5"], [b"6"], [b"7"], [b"8"]]
+    assert list(review_batches.split_into_batches([])) == []
+
+
+def test_work_is_one_item_ahead_and_in_order():
+    done = []
+
+    def work(item):
+        done.append(item)
+        return item * 10
+
+    made = concurrency.prefetch(iter(range(5)), work)
+    assert next(made) == 0
+    assert set(done) <= {0, 1, 2}
+    assert list(made) == [10, 20, 30, 40]
+    assert done == [0, 1, 2, 3, 4]
+    assert list(concurrency.prefetch([], work)) == []
+
+
+def test_a_failure_ahead_is_raised_in_its_place():
+    made = concurrency.prefetch([1, 0, 2], lambda item: 1 // item)
+    assert next(made) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(made)
+
+
+def test_a_text_that_changed_since_it_was_hashed_is_named(tmp_path):
+    write(tmp_path, GOOD)
+    files = reviews_of(tmp_path, [b"train/neg/0.txt"])
+    write(tmp_path, {"train/neg/0.txt": "new"})
+    with pytest.raises(Failure, match=r"train/neg/0\.txt changed while it was being read"):
+        review_batches.read_batch(text_source.Source(str(tmp_path)), files)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "text", "replaced"),
+    [
+        ("utf-8", "é\x00\n".encode(), "é\x00\n", False),
+        ("utf-8", b"caf\xe9", "caf\ufffd", True),
+        ("utf-8", b"\xed\xa0\x80", "\ufffd\ufffd\ufffd", True),
+        ("latin-1", b"caf\xe9", "café", False),
+        ("utf-16", "é".encode("utf-16"), "é", False),
+        ("cp1252", b"\x81", "\ufffd", True),
+        ("unicode_escape", b"a\\ud800", "a\ufffd", True),
+    ],
+)
+def test_texts_are_decoded_to_utf8(encoding, content, text, replaced):
+    source = text_source.Source("", encoding=encoding)
+    assert source.decode(content) == (text.encode(), replaced)

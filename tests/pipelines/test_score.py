@@ -1,0 +1,224 @@
+"""`pipelines.score`: any number of files in, shards of scores out."""
+
+import collections
+import json
+import os
+
+import pyarrow.parquet
+import pytest
+import tiny_dataset
+from tiny_tree import write
+
+from model import train
+from pipelines import runners
+from pipelines.preprocess import input_tree, review_batches
+from pipelines.score import __main__ as score
+from pipelines.score import pipeline as scoring
+from pipelines.score import text_files
+from textrecords import checksums, text_source
+from textrecords.errors import BadInput, Failure
+from textrecords.saved_model import load_model
+
+SMALL = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--dense_units=2", "--epochs=1"]
+TEXTS = {
+    "b.txt": "a b a",
+    "a.txt": "b b",
+    "deep/er/c.txt": b"caf\xe9 a",
+    "empty.txt": "",
+    "deep/other.md": "b a",
+    ".hidden.txt": "a",
+    ".git/x.txt": "a",
+}
+
+
+def trained(folder, classes):
+    rows = [("a b a", 0), ("b", 1), ("c a", len(classes) - 1)]
+    tiny_dataset.write(folder / "records", {"train": rows}, classes=classes)
+    flags = ["--records", str(folder / "records"), "--model_dir", str(folder / "model")]
+    train.main([*flags, *SMALL])
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("two"), ("neg", "pos"))
+
+
+@pytest.fixture
+def texts(tmp_path):
+    write(tmp_path / "in", TEXTS)
+    return tmp_path / "in"
+
+
+def scored(texts, model_dir, *flags):
+    output = model_dir.parent / "scores"
+    score.main(
+        ["--input", str(texts), "--output", str(output), "--model_dir", str(model_dir), *flags]
+    )
+    return [row for path in sorted(output.glob("*.jsonl")) for row in read(path)]
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_scores_are_those_of_predict_in_the_order_of_the_keys(texts, model_dir, capsys):
+    rows = scored(texts, model_dir)
+    assert [row["key"] for row in rows] == ["a.txt", "b.txt", "deep/er/c.txt", "empty.txt"]
+    assert capsys.readouterr().out.splitlines()[-1].startswith("wrote 4 scores to ")
+    contents = [(texts / row["key"]).read_bytes() for row in rows]
+    expected = list(load_model(str(model_dir)).rows(contents))
+    assert [row["score"] for row in rows] == pytest.approx(
+        [row["score"] for row in expected], abs=1e-6
+    )
+    assert [row["label"] for row in rows] == [row["label"] for row in expected]
+    assert all(row.keys() == {"key", "label", "score"} for row in rows)
+
+
+def test_three_classes_have_a_score_each(texts, tmp_path):
+    model_dir = trained(tmp_path / "three", ("x", "y", "z"))
+    for row in scored(texts, model_dir):
+        assert row.keys() == {"key", "label", "scores"}
+        assert sum(row["scores"]) == pytest.approx(1)
+        assert row["label"] == "xyz"[row["scores"].index(max(row["scores"]))]
+
+
+def test_shards_and_batches_leave_order_and_rows_alone(texts, model_dir, monkeypatch):
+    whole = {row["key"]: row["score"] for row in scored(texts, model_dir)}
+    monkeypatch.setattr(scoring, "BATCH_SIZE", 1)
+    monkeypatch.setattr(input_tree, "LISTED_TOGETHER", 2)
+    monkeypatch.setattr(review_batches, "BATCH_BYTES", 1)
+    forth = text_files.TextFiles.list_keys
+    monkeypatch.setattr(
+        text_files.TextFiles, "list_keys", lambda files: sorted(forth(files), reverse=True)
+    )
+    rows = scored(texts, model_dir, "--num_shards=9")
+    assert {row["key"]: row["score"] for row in rows} == pytest.approx(whole, abs=1e-6)
+    output = model_dir.parent / "scores"
+    names = [f"scores-{n:05d}-of-00009.jsonl" for n in range(9)]
+    assert sorted(os.listdir(output)) == ["SHA256SUMS", *names, "scores.json"]
+    keys = [[row["key"] for row in read(output / name)] for name in names]
+    assert keys == [sorted(part) for part in keys]
+    assert [] in keys
+    summary = json.loads((output / "scores.json").read_text())
+    assert (summary["texts"], summary["classes"]) == (4, ["neg", "pos"])
+    labels = collections.Counter(row["label"] for row in rows)
+    assert summary["labels"] == {name: labels[name] for name in ("neg", "pos")}
+    assert [(shard["file"], shard["examples"]) for shard in summary["shards"]] == [
+        (name, len(part)) for name, part in zip(names, keys, strict=True)
+    ]
+    assert checksums.find_damage(str(output)) is None
+
+
+def test_large_texts_are_scored_in_smaller_batches(texts, monkeypatch):
+    monkeypatch.setattr(review_batches, "BATCH_BYTES", 6)
+    plan = scoring.Plan(
+        text_files.TextFiles(text_source.Source(str(texts)), is_glob=False),
+        *("", ("a", "b"), "", "", 1, "jsonl"),
+    )
+    batches = list(plan.read((0, [b"a.txt", b"b.txt", b"empty.txt"])))
+    assert batches == [
+        ((0, [b"a.txt", b"b.txt"]), [b"b b", b"a b a"]),
+        ((0, [b"empty.txt"]), [b""]),
+    ]
+
+
+def test_parquet_holds_the_same(texts, model_dir):
+    rows = scored(texts, model_dir)
+    scored(texts, model_dir, "--format=parquet", "--num_shards=9")
+    paths = sorted((model_dir.parent / "scores").glob("*.parquet"))
+    assert len(paths) == 9
+    read_rows = [row for path in paths for row in pyarrow.parquet.read_table(path).to_pylist()]
+    assert sorted(read_rows, key=lambda row: row["key"]) == rows
+
+
+@pytest.mark.parametrize(
+    ("pattern", "keys"),
+    [
+        ("deep/*", ["other.md"]),
+        ("**/*r/*.txt", ["deep/er/c.txt"]),
+        ("a.txt", ["a.txt"]),
+        ("deep/[1]*.txt", ["[1]*.txt"]),
+    ],
+)
+def test_a_pattern_chooses_files_of_any_name(texts, model_dir, pattern, keys):
+    if "[1]" in pattern:
+        write(texts, {pattern: "a", "deep/1.txt": "a"})
+    assert [row["key"] for row in scored(texts / pattern, model_dir)] == keys
+
+
+def test_names_that_are_not_utf8_are_escaped(texts, model_dir):
+    write(texts, {"x/caf\udce9.txt": "a"})
+    assert [row["key"] for row in scored(texts / "x", model_dir)] == ["caf\\xe9.txt"]
+
+
+def test_another_encoding_is_decoded(texts, model_dir):
+    [row] = scored(texts / "deep/er", model_dir, "--encoding=utf-16")
+    [same] = load_model(str(model_dir)).rows(["caf\ufffd a".encode()])
+    [other] = scored(texts / "deep/er", model_dir)
+    assert other["score"] == pytest.approx(same["score"], abs=1e-6)
+    assert row["score"] != pytest.approx(same["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--input=/nowhere"], "/nowhere has no nowhere: name a folder or a pattern"),
+        (["--input=/tmp/x**.txt"], "'**' can only be an entire path component"),
+        (["--encoding=base64"], "--encoding base64: Python knows no such text encoding"),
+        (["--model_dir=/nowhere"], "no model in /nowhere: run `make train` first"),
+        (["--no_such_flag"], "neither this command nor Beam knows --no_such_flag"),
+    ],
+)
+def test_bad_input_is_refused_and_writes_nothing(texts, model_dir, tmp_path, flags, message):
+    output = tmp_path / "scores"
+    whole = ["--input", str(texts), "--output", str(output), "--model_dir", str(model_dir)]
+    with pytest.raises(BadInput) as error:
+        score.main([*whole, *flags])
+    assert message in str(error.value)
+    assert not output.exists()
+
+
+def test_a_file_that_cannot_be_read_ends_the_run_in_one_line(texts, model_dir, monkeypatch):
+    monkeypatch.setattr(text_source, "LARGEST_FILE", 4)
+    with pytest.raises(Failure, match=r"can't read .*/(b|deep/er/c)\.txt \(more than"):
+        scored(texts, model_dir)
+
+
+def test_a_folder_that_cannot_be_listed_ends_the_run(texts, model_dir, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(Failure, match=r"can't list .*deep \(Permission denied\)"):
+        scored(texts, model_dir)
+
+
+def after_listing(monkeypatch, change):
+    """Has `change` called once the files have been counted."""
+    run = runners.run
+
+    def change_and_run(*args):
+        change()
+        run(*args)
+
+    monkeypatch.setattr(runners, "run", change_and_run)
+
+
+def test_files_that_come_meanwhile_are_noticed(texts, model_dir, monkeypatch):
+    after_listing(monkeypatch, lambda: write(texts, {"new.txt": "a"}))
+    with pytest.raises(Failure, match="in changed while it was being read: run again"):
+        scored(texts, model_dir)
+
+
+def test_a_model_replaced_meanwhile_is_noticed(texts, tmp_path, monkeypatch):
+    model_dir = trained(tmp_path / "other", ("neg", "pos"))
+    sums = model_dir / checksums.SUMS
+    after_listing(monkeypatch, lambda: sums.write_text(sums.read_text() + "\n"))
+    with pytest.raises(Failure, match="model was replaced while it scored: run again"):
+        scored(texts, model_dir)
+    assert not (model_dir.parent / "scores").exists()

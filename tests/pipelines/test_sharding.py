@@ -1,0 +1,73 @@
+import collections
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines import sharding
+from pipelines.preprocess import metadata, statistics
+from textrecords import record_io, spec
+from textrecords.errors import Failure
+
+
+@pytest.mark.parametrize(
+    ("num_reviews", "num_shards"),
+    [(1, 1), (10_000, 1), (10_001, 2), (25_000, 3), (1_000_000, 100), (10**9, 10_000)],
+)
+def test_the_number_of_shards_follows_the_size(num_reviews, num_shards):
+    assert sharding.default_num_shards(num_reviews) == num_shards
+
+
+def test_shard_names():
+    assert spec.shard_name("train", 3, 12) == "train-00003-of-00012.tfrecord"
+    assert spec.shard_name("test", 0, 1, "gzip") == "test-00000-of-00001.tfrecord.gz"
+
+
+def test_the_key_hash_is_the_same_in_every_process():
+    assert sharding.key_hash(b"train/pos/0_9.txt").hex() == "17d161dcf307c31e"
+    assert sharding.key_hash(b"train/pos/\xff.txt").hex() == "face7a6c117a018d"
+
+
+def test_a_shard_mixes_classes():
+    files = [
+        file
+        for c in ("neg", "pos")
+        for file in sorted(
+            sharding.key_hash(f"train/{c}/{n}.txt".encode()) + c.encode() for n in range(500)
+        )
+    ]
+    in_order = b"".join(file[8:9] for file in sorted(files))
+    assert 400 < sum(a != b for a, b in itertools.pairwise(in_order)) < 600
+
+
+def test_a_serialized_example_is_exact():
+    record = record_io.serialize(np.array([5, 1, 300]), 1, b"train/pos/0.txt")
+    # Features come in the order of their names, whatever the process.
+    assert record == (
+        b"\n@"
+        b"\n\x1a\n\x03key\x12\x13\n\x11\n\x0ftrain/pos/0.txt"
+        b"\n\x0e\n\x05label\x12\x05\x1a\x03\n\x01\x01"
+        b"\n\x12\n\x06tokens\x12\x08\x1a\x06\n\x04\x05\x01\xac\x02"
+    )
+    feature = tf.train.Example.FromString(record).features.feature
+    assert feature["tokens"].int64_list.value == [5, 1, 300]
+    assert feature["label"].int64_list.value == [1]
+    assert feature["key"].bytes_list.value == [b"train/pos/0.txt"]
+
+
+def test_quantiles_are_the_least_value_that_covers_the_share():
+    counts = collections.Counter({1: 5, 2: 4, 7: 1})
+    assert statistics.quantiles(counts) == {"min": 1, "50%": 1, "90%": 2, "99%": 7, "max": 7}
+    assert statistics.quantiles(collections.Counter({3: 1})) == dict.fromkeys(
+        statistics.QUANTILES, 3
+    )
+
+
+def test_a_vocabulary_out_of_order_is_noticed():
+    reserved = [0, 9]
+    metadata.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 3, 1]))
+    with pytest.raises(Failure, match="out of order"):
+        metadata.check_order([b"a", b"b", b"c"], np.array([*reserved, 3, 3, 1]))
+    with pytest.raises(Failure, match="out of order"):
+        metadata.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 1, 3]))

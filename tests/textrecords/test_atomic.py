@@ -1,0 +1,261 @@
+"""Folders are whole or not there."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from tiny_tree import write
+
+from textrecords import atomic, checksums
+from textrecords.errors import BadInput
+
+OURS = {"holds": "a|b", "marker": "a"}
+
+
+def fill(folder):
+    with open(os.path.join(folder, "a"), "w") as file:
+        file.write("new")
+
+
+def test_a_whole_folder_replaces_an_old_one_of_ours(tmp_path):
+    write(tmp_path, {"out/a": "old", "out/b": "old"})
+    with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        fill(new)
+        assert (tmp_path / "out" / "a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == ["a"]
+    assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_a_block_that_fails_leaves_all_as_it_was(tmp_path):
+    write(tmp_path, {"out/a": "old"})
+    with pytest.raises(KeyError), atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        fill(new)
+        raise KeyError
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["b", "c"])
+def test_somebodys_own_folder_is_refused(tmp_path, name):
+    """`b` is a name of ours, but without the marker that tells nothing."""
+    write(tmp_path, {f"out/{name}": "mine"})
+    with (
+        pytest.raises(BadInput, match=f"holds {name}, which would be lost"),
+        atomic.write_folder(str(tmp_path / "out"), **OURS),
+    ):
+        pass
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_all_files_with_sums_are_on_the_disk(tmp_path, monkeypatch):
+    """Or a power cut may leave a whole list of files that are not."""
+    write(tmp_path, {"out/a": "x", "out/deep/er/b": "y", "out/logs/c": "z", "out/.temp-1/d": ""})
+    flushed, fsync = set(), os.fsync
+
+    def record(file):
+        flushed.add(os.fstat(file).st_ino)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", record)
+    checksums.write(str(tmp_path / "out"))
+    made = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    lasting = {path.stat().st_ino for path in made if ".temp-1" not in path.parts}
+    assert flushed == lasting
+    assert checksums.SUMS in os.listdir(tmp_path / "out")
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    for _ in range(2):
+        with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+            fill(new)
+        assert (tmp_path / "out").is_symlink()
+        assert sorted(os.listdir(tmp_path)) == ["disk", "out"]
+        assert os.listdir(tmp_path / "disk") == ["a"]
+
+
+def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path):
+    path = str(tmp_path / "out")
+    with atomic.write_folder(path, **OURS):
+        with pytest.raises(BadInput) as error, atomic.write_folder(path, **OURS):
+            pass
+        assert str(error.value) == (
+            f"another run is making {path} (process {os.getpid()}): wait for it, or name another "
+            "folder"
+        )
+        with atomic.write_folder(str(tmp_path / "other"), **OURS):
+            pass
+    with atomic.write_folder(path, **OURS):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["other", "out"]
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path):
+    left = tmp_path / ".out.textrecords-new"
+    (left / ".temp-x" / "deeper").mkdir(parents=True)
+    (left / "manifest.json").write_text("half")
+    (left / "link").symlink_to(tmp_path)
+    with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        assert [name for name in os.listdir(new) if not name.startswith(".temp-")] == []
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_temporary_files_lie_in_the_folder_and_go_with_the_block(tmp_path):
+    before = tempfile.gettempdir()
+    with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        descriptor, path = tempfile.mkstemp()
+        os.close(descriptor)
+        assert path.startswith(f"{new}/.temp-")
+        assert os.environ["TMPDIR"] == os.path.dirname(path)
+    assert os.listdir(tmp_path / "out") == []
+    assert tempfile.gettempdir() == before
+
+
+def killed(tmp_path, last):
+    """Runs a program that makes `out` and is killed in `last`; returns what it printed."""
+    program = (
+        "import os; from textrecords import atomic\n"
+        "kill = lambda: os.kill(os.getpid(), 9)\n"
+        f"with atomic.write_folder({str(tmp_path / 'out')!r}, holds='a|b', marker='a') as new:\n"
+        "  open(f'{new}/a', 'w').write('new'); print(new, flush=True)\n"
+        f"  {last}"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def exchanges(tmp_path):
+    """Skips a test where the system can't exchange two folders in one step."""
+    write(tmp_path, {"one/x": "", "other/x": ""})
+    if not atomic._exchange(str(tmp_path / "one"), str(tmp_path / "other")):
+        pytest.skip("folders can't be exchanged here")
+    shutil.rmtree(tmp_path / "one")
+    shutil.rmtree(tmp_path / "other")
+
+
+def test_a_folder_is_there_at_any_moment_of_its_replacement(tmp_path, exchanges):
+    write(tmp_path, {"out/a": "old"})
+    killed(tmp_path, "was = atomic._exchange; atomic._exchange = lambda *a: (was(*a), kill())")
+    assert (tmp_path / "out" / "a").read_text() == "new"
+    atomic.recover(str(tmp_path / "out"))
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_mend_leaves_a_run_alone_that_is_at_work(tmp_path):
+    with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        fill(new)
+        atomic.recover(str(tmp_path / "out"))
+    assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_a_worker_that_outlives_its_run_writes_nothing_into_the_next(tmp_path):
+    of_the_killed = killed(tmp_path, "kill()")
+    with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        assert new != of_the_killed
+        assert not os.path.exists(of_the_killed)
+
+
+def test_what_a_worker_left_half_written_does_not_stay(tmp_path):
+    for _ in range(2):
+        with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+            fill(new)
+            write(new, {".a-0f": "half"})
+        assert ".a-0f" not in os.listdir(tmp_path / "out")
+
+
+def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
+    write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
+    with pytest.raises(KeyError), atomic.write_folder(str(tmp_path / "out"), **OURS):
+        raise KeyError
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.EBUSY, "busy"), BadInput)],
+)
+def test_a_failure_between_the_two_renames_puts_the_old_one_back(
+    tmp_path, monkeypatch, fault, error
+):
+    write(tmp_path, {"out/a": "old"})
+    rename = os.rename
+
+    def fail(source, target):
+        if "-new" in source:
+            raise fault
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
+    with pytest.raises(error), atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        fill(new)
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+def test_the_lock_holds_until_all_is_swept(tmp_path, monkeypatch):
+    """Or one run would sweep what the next has begun."""
+    path = str(tmp_path / "out")
+    rmtree = shutil.rmtree
+    swept = []
+
+    def start_another(folder, **kwargs):
+        swept.append(folder)
+        with pytest.raises(BadInput, match="another run"), atomic._locked(path):
+            pass
+        rmtree(folder, **kwargs)
+
+    with atomic.write_folder(path, **OURS) as new:
+        fill(new)
+        monkeypatch.setattr(shutil, "rmtree", start_another)
+    assert atomic.beside(path, "new") in swept
+
+
+def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
+    write(tmp_path, {".out.textrecords-lock": "4000000000"})
+    path = str(tmp_path / "out")
+    with atomic.write_folder(path, **OURS):
+        assert (tmp_path / ".out.textrecords-lock").read_text() == str(os.getpid())
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
+    write(tmp_path, {"out/a": "old"})
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == str(tmp_path / "out"))
+    with (
+        pytest.raises(BadInput, match="is a mount point, which can't be replaced"),
+        atomic.write_folder(str(tmp_path / "out"), **OURS),
+    ):
+        pass
+
+
+def test_a_link_that_leads_to_itself_is_refused_before_the_work(tmp_path):
+    (tmp_path / "out").symlink_to("out")
+    with (
+        pytest.raises(BadInput, match="out is a link that leads to itself"),
+        atomic.write_folder(str(tmp_path / "out"), **OURS),
+    ):
+        pytest.fail("the work has begun")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("path", ["file", "file/below"])
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, path):
+    write(tmp_path, {"file": "x"})
+    with (
+        pytest.raises(BadInput, match=r"can't write .*Not a directory"),
+        atomic.write_folder(str(tmp_path / path), **OURS),
+    ):
+        pass

@@ -1,0 +1,48 @@
+"""What stands in a dataset's manifest, and whether it is the same all the while."""
+
+import os
+import shutil
+
+import pytest
+import tiny_dataset
+
+from textrecords import checksums, spec
+from textrecords.dataset import open_dataset
+from textrecords.errors import BadInput, Failure
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 4}', "{"])
+def test_a_broken_manifest_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / spec.MANIFEST).write_text(text)
+    with pytest.raises(BadInput, match=r"manifest\.json can't be read") as error:
+        open_dataset(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_dataset_replaced_while_it_is_read_is_noticed(tmp_path):
+    records = str(tmp_path / "records")
+    tiny_dataset.write(records, {"train": [("a", 0), ("b", 1)]})
+    dataset = open_dataset(records)
+    dataset.check_unchanged()
+    shutil.rmtree(records)
+    tiny_dataset.write(records, {"train": [("a", 0), ("c", 1)]})
+    with pytest.raises(Failure, match="was replaced while it was being read: run again"):
+        dataset.check_unchanged()
+
+
+def test_a_dataset_replaced_while_it_is_checked_is_no_mix_of_both(tmp_path, monkeypatch):
+    tiny_dataset.write(tmp_path / "records", {"train": [("a", 0), ("b", 1)]})
+    tiny_dataset.write(tmp_path / "next", {"train": [("a", 0), ("c", 1)]})
+    sha256 = checksums.sha256
+    moves = [("records", "old"), ("next", "records")]
+
+    def replace_and_hash(path):
+        while moves:
+            source, target = moves.pop(0)
+            os.rename(tmp_path / source, tmp_path / target)
+        return sha256(path)
+
+    monkeypatch.setattr(checksums, "sha256", replace_and_hash)
+    with pytest.raises(BadInput, match="isn't what it was when SHA256SUMS was written"):
+        open_dataset(str(tmp_path / "records"))
+    assert open_dataset(str(tmp_path / "records")).manifest.splits["train"].examples == 2

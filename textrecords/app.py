@@ -1,0 +1,38 @@
+"""Runs a command: its exit code, and the one line that reports an error."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from textrecords import signals, terminal
+from textrecords.errors import BadInput, Failure
+
+
+def run(main: Callable[[list[str]], None]) -> NoReturn:
+    """Runs a command: exit code 2 for bad input, 1 for a failure.
+
+    As shells have it, 130 is for Ctrl-C, 143 for SIGTERM, and 141 for a closed pipe.
+    """
+    signals.handle_stop()
+    try:
+        main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `head`, say, has read enough; Python would flush the rest at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (Exception, KeyboardInterrupt) as error:
+        if signals.received() or isinstance(error, KeyboardInterrupt):
+            print("stopped", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            signals.end(signals.received() or signal.SIGINT)
+        if not isinstance(error, BadInput | Failure | OSError):
+            raise
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # or Python would try at exit, and fail again, if that is the error
+        print(f"error: {terminal.one_line(error)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, BadInput) else 1)
+    sys.exit(0)

@@ -1,0 +1,25 @@
+"""Work on several items at once, in threads."""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from typing import TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def prefetch(items: Iterable[T], work: Callable[[T], U], *, threads: int = 1) -> Iterator[U]:
+    """Yields what `work` makes of each item, in order; threads are at the next ones meanwhile.
+
+    With one thread, one core reads or writes files while TensorFlow computes on another. No more
+    results than threads wait in memory.
+    """
+    with futures.ThreadPoolExecutor(threads) as pool:
+        coming: collections.deque[futures.Future[U]] = collections.deque()
+        for item in items:
+            coming.append(pool.submit(work, item))
+            if len(coming) > threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

@@ -1,0 +1,177 @@
+"""Layers that Keras lacks: `keras.models.load_model` finds them once this module is imported."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from textrecords import spec
+
+FOLDS = 5
+FACTORS = -1640531535, -2048144777  # odd, and spread over 32 bits: a hash by multiplication
+
+
+@keras.saving.register_keras_serializable("textrecords")
+class Frequent(keras.layers.Layer):
+    """Makes all but the most frequent of tokens <int32>[batch_size, length] OOV."""
+
+    def __init__(self, number: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._number = number
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "number": self._number}
+
+    def call(self, tokens: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.where(tokens < self._number, tokens, spec.OOV_ID)
+
+
+@keras.saving.register_keras_serializable("textrecords")
+class Pieces(keras.layers.Layer):
+    """Cuts reviews into pieces that are read at once, for so many steps fewer.
+
+    A method of Johnson and Zhang (2016).
+    """
+
+    def __init__(self, piece_len: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._piece_len = piece_len
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "piece_len": self._piece_len}
+
+    def call(self, inputs: keras.KerasTensor, tokens: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns <float32>[pieces, piece_len, size], with zeros for padding, however far it goes.
+
+        Args:
+          inputs: what stands for the tokens, <float32>[batch_size, length, size].
+          tokens: <int32>[batch_size, length].
+        """
+        inputs = ops.where((tokens != spec.PADDING_ID)[:, :, None], inputs, 0.0)
+        missing = -ops.shape(inputs)[1] % self._piece_len
+        padded = ops.pad(inputs, [[0, 0], [0, missing], [0, 0]])
+        return ops.reshape(padded, [-1, self._piece_len, inputs.shape[-1]])
+
+
+@keras.saving.register_keras_serializable("textrecords")
+class Pool(keras.layers.Layer):
+    """Takes the maximum and the mean of what LSTMs give at a review's tokens, without padding."""
+
+    def call(self, outputs: keras.KerasTensor, tokens: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns <float32>[batch_size, 2 * units].
+
+        Args:
+          outputs: <float32>[pieces, piece_len, units], or of whole rows.
+          tokens: <int32>[batch_size, length].
+        """
+        batch_size, length = ops.shape(tokens)
+        outputs = ops.reshape(outputs, [batch_size, -1, outputs.shape[-1]])[:, :length]
+        is_token = (tokens != spec.PADDING_ID)[:, :, None]
+        highest = ops.max(ops.where(is_token, outputs, -1.0), axis=1)  # an LSTM gives no less
+        number = ops.sum(ops.cast(is_token, outputs.dtype), axis=1)
+        mean = ops.sum(ops.where(is_token, outputs, 0.0), axis=1) / ops.maximum(number, 1.0)
+        return ops.concatenate([highest, mean], axis=-1)
+
+
+@keras.saving.register_keras_serializable("textrecords")
+class NGrams(keras.layers.Layer):
+    """Scores of words and of pairs of words, hashed into buckets; each counts once a review.
+
+    A class's logit is the sum of a review's scores, over the square root of their number. They are
+    fitted by `n_grams.adapt`, and training leaves them alone. To be of use to layers that are
+    trained on the same reviews, they are fitted several times: reviews are in folds, by the sum of
+    their ids, and in training a review is scored by what all folds but its own have taught, else it
+    would be known by heart. Otherwise it's scored by the mean, which is all that files of weights
+    hold.
+
+    Args:
+      outputs: 1 for two classes, else their number.
+      bits: of the number of buckets.
+    """
+
+    def __init__(self, outputs: int, bits: int, **kwargs: Any):
+        super().__init__(**{"trainable": False, "name": "n_grams", **kwargs})
+        self._outputs = outputs
+        self._bits = bits
+        self._none = 2**bits  # stands for what isn't there
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "outputs": self._outputs, "bits": self._bits}
+
+    def build(self, _: tuple[int | None, ...]) -> None:
+        scores, folds = [self._none, self._outputs], [FOLDS * self._none, self._outputs]
+        self.scores = self.add_weight(shape=scores, initializer="zeros", name="scores")
+        self.fold_scores = self.add_weight(shape=folds, initializer="zeros", name="fold_scores")
+
+    def save_own_variables(self, store: dict[str, np.ndarray]) -> None:
+        store["scores"] = self.scores.numpy()
+
+    def load_own_variables(self, store: Mapping[str, np.ndarray]) -> None:
+        self.scores.assign(store["scores"])
+
+    def call(
+        self, tokens: keras.KerasTensor, training: bool | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Looks the n-grams of tokens <int32>[batch_size, length] up.
+
+        Returns:
+          The scores of the words and of the pairs where they stand, <float32>[batch_size, length,
+          2 * outputs], and the logits, <float32>[batch_size, outputs].
+        """
+        words, pairs = self._buckets(tokens)
+        table = self.fold_scores if training else self.scores
+        start = _fold(tokens)[:, None] * self._none if training else 0
+
+        def scores(buckets: keras.KerasTensor) -> keras.KerasTensor:
+            found = ops.take(table, start + buckets % self._none, axis=0)
+            return ops.where(buckets[:, :, None] < self._none, found, 0.0)
+
+        buckets, counts = self._distinct(words, pairs)
+        total = ops.sum(ops.where(counts[:, :, None], scores(buckets), 0.0), axis=1)
+        number = ops.sum(ops.cast(counts, "float32"), axis=1, keepdims=True)
+        at_tokens = ops.concatenate([scores(words), scores(pairs)], axis=-1)
+        return at_tokens, total / ops.sqrt(ops.maximum(number, 1.0))
+
+    def assign(self, tables: Sequence[np.ndarray]) -> None:
+        """Takes the scores that are fitted for each fold, <float32>[2**bits, outputs] each."""
+        self.scores.assign(np.mean(tables, axis=0))
+        self.fold_scores.assign(np.concatenate(tables))
+
+    def count(self, tokens: keras.KerasTensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Finds the n-grams of reviews, tokens <int32>[n, length].
+
+        Returns:
+          The buckets of all reviews, one after the other, <int32>[n-grams]; how many each has,
+          <int64>[n]; and the fold of each, <int32>[n].
+        """
+        buckets, counts = map(np.asarray, self._distinct(*self._buckets(tokens)))
+        return buckets[counts], counts.sum(axis=1), np.asarray(_fold(tokens))
+
+    def _buckets(self, tokens: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Returns the bucket of each word, and of each with the one behind it."""
+        behind = ops.pad(tokens[:, 1:], [[0, 0], [0, 1]])
+        nothing = ops.zeros_like(tokens)
+        padding = spec.PADDING_ID
+        words = ops.where(tokens != padding, self._hash(tokens, nothing), self._none)
+        pairs = ops.where(behind != padding, self._hash(tokens, behind), self._none)
+        return words, pairs
+
+    def _hash(self, first: keras.KerasTensor, second: keras.KerasTensor) -> keras.KerasTensor:
+        mixed = first * FACTORS[0] + second * FACTORS[1]  # wraps around, as int32 does
+        return ops.bitwise_and(ops.right_shift(mixed, 32 - self._bits), self._none - 1)
+
+    def _distinct(
+        self, words: keras.KerasTensor, pairs: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Returns the buckets of each review, sorted, and which of them count."""
+        buckets = ops.sort(ops.concatenate([words, pairs], axis=1), axis=1)
+        is_new = buckets[:, 1:] != buckets[:, :-1]
+        is_new = ops.pad(is_new, [[0, 0], [1, 0]], constant_values=True)
+        return buckets, is_new & (buckets < self._none)
+
+
+def _fold(tokens: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns each review's fold, <int32>[batch_size]; how far it's padded makes no difference."""
+    return ops.sum(tokens, axis=1) % FOLDS

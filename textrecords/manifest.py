@@ -1,0 +1,204 @@
+"""The manifest of a dataset: all that its folder holds, and what it was made of."""
+
+import dataclasses
+import hashlib
+import os
+from typing import Annotated, Literal
+
+from annotated_types import Predicate
+
+from textrecords import checksums, json_files, spec, text_source
+from textrecords.command_line import flag
+from textrecords.errors import BadInput
+from textrecords.field_types import Count, NumShards, Share, Size, VocabularySize
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One file of a dataset; `bytes` and `sha256` (hex) are of the file as it lies on disk."""
+
+    file: str
+    examples: int
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: str, name: str, examples: int) -> "Shard":
+        """Describes the file that lies at `path` and is to have this name."""
+        return cls(name, examples, os.path.getsize(path), checksums.sha256(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split. What was found is counted before any review is dropped; all else is as written."""
+
+    found: int  # reviews of the input that belong to the split
+    distinct_texts: int  # of those found
+    dropped_leaked: int
+    dropped_duplicates: int
+    examples: Count
+    class_examples: dict[str, int]
+    tokens: int
+    oov_tokens: int
+    coverage: dict[str, float]  # which share of the tokens the so many most frequent words make up
+    token_lengths: dict[str, int]  # quantiles of a review's number of tokens: "min", "50%", ...
+    token_length_histogram: dict[str, int]  # reviews, by their number of tokens: "64-127", ...
+    undecodable: int  # reviews decoded with replacement characters
+    without_tokens: int  # reviews with no token left once cleaned, kept as one OOV token
+    short: int  # reviews of fewer tokens than `--min_tokens`, or than `--max_len` if that is less
+    shards: tuple[Shard, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """`size` counts padding and OOV, as Keras does; the file holds one token a line, id 2 first."""
+
+    file: Literal[spec.VOCABULARY]
+    size: Size
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Fingerprint:
+    """Stands for files of an input: `sha256` is the sum of a digest of each, modulo 2**256, in hex.
+
+    A sum, so that files may be taken in any order and by many workers.
+    """
+
+    files: int
+    bytes: int
+    sha256: str
+
+    def __add__(self, other: "Fingerprint") -> "Fingerprint":
+        total = (int(self.sha256, 16) + int(other.sha256, 16)) % 2**256
+        return Fingerprint(self.files + other.files, self.bytes + other.bytes, f"{total:064x}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What is wrong with texts that stand in the input more than once; `file` lists the keys."""
+
+    file: Literal[spec.AUDIT]
+    sha256: str
+    leaked_texts: int  # distinct texts that stand in two splits or more
+    contrary_texts: int  # distinct texts that stand in two classes or more
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFlags:
+    """The flags of `pipelines.preprocess` that shape the data.
+
+    In a manifest, `stop_words` and `replacements` are the SHA-256 of the file, or the name of a
+    built-in list.
+    """
+
+    classes: tuple[str, ...] | None = flag(
+        "the class folders, in the order of labels", None, metavar="NAME"
+    )
+    pattern: str = flag("which file names are reviews", "*.txt")
+    encoding: Annotated[str, Predicate(text_source.is_encoding)] = flag("of the files", "utf-8")
+    validation: Share = flag("how much of train becomes the validation split", 0.0, metavar="SHARE")
+    drop_leaked: bool = flag("keep a text only in test, else validation", False)
+    drop_duplicates: bool = flag("keep a text only once a split", False)
+    min_tokens: Count = flag("report reviews of fewer tokens", 5)
+    max_tokens: VocabularySize = flag("size of the vocabulary, counting padding and OOV", 20_000)
+    max_len: Size | None = flag("how many tokens of a review to keep (else all)", None)
+    stop_words: str | None = flag(
+        "words to remove, one a line; `english` is a short list that comes along",
+        None,
+        metavar="FILE",
+    )
+    replacements: str | None = flag(
+        "words to replace before counting, a line each: from, tab, to", None, metavar="FILE"
+    )
+    num_shards: NumShards | None = flag(
+        "of each split (one for every 10,000 reviews by default)", None
+    )
+    compression: Literal[tuple(spec.COMPRESSIONS)] = flag("of shards", "none")
+
+    def source(self, input_dir: str) -> text_source.Source:
+        """Returns the folder, read as these flags want it."""
+        return text_source.Source(input_dir, self.pattern, self.encoding)
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a dataset folder holds. It is written last: without it there is no dataset."""
+
+    format_version: int
+    input: Fingerprint  # of the files that could be read
+    bad_files: int  # those that couldn't, and are left out
+    data_version: int  # `spec.DATA_VERSION` of the program that wrote it
+    flags: DataFlags
+    classes: tuple[str, ...]
+    vocabulary: Vocabulary
+    splits: dict[Literal[spec.SPLITS], Split]
+    audit: Audit
+    schema_sha256: str
+    left_out: dict[str, int]  # why: how many files
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def shard_sums(self) -> dict[str, str]:
+        """Returns the SHA-256 of each shard, by its file."""
+        return {s.file: s.sha256 for split in self.splits.values() for s in split.shards}
+
+    def check_fits(self, size: spec.InputSize) -> None:
+        """Raises `BadInput` if the records were cut below what a network of this size takes.
+
+        Their ids wouldn't be those of a fresh dataset of the network's size.
+        """
+        if self.vocabulary.size == self.flags.max_tokens < size.max_tokens:
+            _refuse("max_tokens", size.max_tokens, self.flags.max_tokens)
+        if self.flags.max_len is not None and self.flags.max_len < size.max_len:
+            _refuse("max_len", size.max_len, self.flags.max_len)
+
+    def to_json(self) -> str:
+        return json_files.to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Rebuilds a manifest; raises `BadInput` for another format, else `ValueError`."""
+        version = json_files.parse(_Format, text).format_version
+        if version != spec.FORMAT_VERSION:
+            raise BadInput(
+                f"format version {version}, but this program reads {spec.FORMAT_VERSION}: "
+                "run `make preprocess` again"
+            )
+        manifest = json_files.parse(cls, text)
+        for name, split in manifest.splits.items():
+            total = len(split.shards)
+            if split.examples != sum(shard.examples for shard in split.shards):
+                raise ValueError(f"the shards of {name} don't hold {split.examples:,} examples")
+            for index, shard in enumerate(split.shards):
+                if shard.file != spec.shard_name(name, index, total, manifest.flags.compression):
+                    raise ValueError(f"{shard.file} is no name of shard {index} of {name}")
+        return manifest
+
+
+def _refuse(flag: str, wanted: int, limit: int) -> None:
+    raise BadInput(
+        f"--{flag} {wanted}: the records were cut at {limit}; take at most that, "
+        f"or preprocess again with --{flag} {wanted}"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    """What the manifest of any version holds."""
+
+    format_version: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RunInfo:
+    """What is true of one run alone, and so doesn't belong into the manifest."""
+
+    input: str
+    started: str
+    seconds: float
+    host: str
+    python: str
+    packages: dict[str, str]

@@ -1,0 +1,140 @@
+"""A trained model, as a Python object: it scores raw text by its SavedModel."""
+
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from textrecords import imports, model_folder, storage
+from textrecords.errors import BadInput
+from textrecords.model_folder import ModelConfig
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+BATCH_SIZE = 256  # texts scored at once
+
+Signature = Callable[..., dict[str, "tf.Tensor"]]
+
+
+def load_model(folder: str, *, verify: bool = True) -> "Model":
+    """Opens the model that `make train` wrote into a folder.
+
+    Args:
+      folder: the model, on this machine or in Cloud Storage.
+      verify: whether all its files must be as they were written.
+
+    Raises:
+      BadInput: if there is no model, a damaged one, or one that this version can't read.
+    """
+    folder = os.fspath(folder)
+    return Model(folder, model_folder.read(folder, verify=verify))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model makes of a text.
+
+    Attributes:
+      label: the name of the class.
+      scores: the probability of each class, by its name.
+      score: that of the second class of two, else that of the label.
+    """
+
+    label: str
+    scores: dict[str, float]
+    score: float
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Model:
+    """A folder with a trained network, and the settings that describe it."""
+
+    folder: str
+    config: ModelConfig
+
+    def __repr__(self) -> str:
+        size = self.config.network.input_size
+        return (
+            f"Model({self.folder!r}, classes={list(self.classes)}, "
+            f"max_tokens={size.max_tokens}, max_len={size.max_len})"
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; a class's position is its label."""
+        return self.config.classes
+
+    @functools.cached_property
+    def signatures(self) -> Mapping[str, Signature]:
+        """The signatures of the SavedModel; raises `BadInput` if it isn't whole."""
+        with imports.quiet():
+            import tensorflow as tf
+        path = os.path.join(self.folder, model_folder.SERVING)
+        try:
+            return tf.saved_model.load(path).signatures
+        except (OSError, tf.errors.OpError):
+            raise BadInput(f"no whole model in {path}: run `make train` again") from None
+
+    @functools.cached_property
+    def network(self) -> "keras.Model":
+        """The Keras model, to look at, to change, or to train on.
+
+        It maps tokens <int32>[batch_size, length] to the probability of the second class,
+        <float32>[batch_size, 1], or of all, <float32>[batch_size, num_classes].
+        """
+        with imports.quiet():
+            import keras
+
+            from textrecords import layers  # noqa: F401, registers its layers with Keras
+        path = os.path.join(self.folder, model_folder.NETWORK)
+        try:
+            with storage.at_hand(path) as local:
+                return keras.models.load_model(local)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+
+    def predict(self, texts: str | bytes | Sequence[str | bytes]) -> list[Prediction]:
+        """Scores texts, `BATCH_SIZE` at a time; bytes that aren't UTF-8 are replaced."""
+        texts = [texts] if isinstance(texts, str | bytes) else texts
+        encoded = (text.encode() if isinstance(text, str) else text for text in texts)
+        predictions = []
+        for row in self.rows(encoded):
+            scores = row["scores"] if "scores" in row else [1 - row["score"], row["score"]]
+            by_class = dict(zip(row["classes"], scores, strict=True))
+            score = row.get("score", by_class[row["label"]])
+            predictions.append(Prediction(row["label"], by_class, score))
+        return predictions
+
+    def rows(
+        self, texts: Iterable[bytes], batch_size: int = BATCH_SIZE
+    ) -> Iterator[dict[str, Any]]:
+        """Yields `text` and what `score_batch` does of each, in order.
+
+        Nothing is yielded until `batch_size` texts are there, or all.
+        """
+        texts = iter(texts)
+        while batch := list(itertools.islice(texts, batch_size)):
+            scored = score_batch(self.signatures["serving_default"], batch)
+            for text, row in zip(batch, scored, strict=True):
+                yield {"text": text.decode("utf-8", "replace"), **row}
+
+
+def score_batch(serve: Signature, texts: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """Yields what the signature `serve` gives for each text, by the name of the output.
+
+    That is `label`, `classes` and `score`, of the second class; with three or more classes it's
+    `scores`, one a class.
+    """
+    import tensorflow as tf
+
+    outputs = serve(text=tf.constant(texts))
+    columns = {name: values.numpy().tolist() for name, values in sorted(outputs.items())}
+    for values in zip(*columns.values(), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        row["label"] = row["label"].decode()
+        row["classes"] = [name.decode() for name in row["classes"]]
+        yield row

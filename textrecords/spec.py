@@ -1,0 +1,54 @@
+"""Names and ids that all parts of a dataset share; FORMAT.md describes the files."""
+
+import re
+from typing import NamedTuple
+
+from textrecords import checksums
+
+FORMAT_VERSION = 4  # of the manifest
+# Raised when the same input and flags give other bytes: datasets of another version are stale.
+DATA_VERSION = 1
+TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+# The features of a record.
+TOKENS = "tokens"  # <int64>[number of tokens], the ids of the whole review
+LABEL = "label"  # <int64>[], the position of the review's class in `Manifest.classes`
+KEY = "key"  # <string>[], the file's path below the input folder
+# What the transform graph takes in the place of `TOKENS`.
+TEXT = "text"  # <string>[], valid UTF-8
+# Ids as `keras.layers.TextVectorization` gives them. The most frequent token has `NUM_RESERVED`.
+PADDING_ID, OOV_ID = 0, 1
+NUM_RESERVED = 2
+
+
+class InputSize(NamedTuple):
+    """What a network sees of a review: ids below `max_tokens`, of the first `max_len` tokens."""
+
+    max_tokens: int
+    max_len: int
+
+
+# The files of a dataset, beside its shards.
+MANIFEST = "manifest.json"
+SCHEMA = "schema.pbtxt"  # the records, as TensorFlow Metadata describes them
+AUDIT = "audit.jsonl"  # what is wrong with single reviews, one finding a line
+RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
+TRANSFORM_FN = "transform_fn"
+TRANSFORMED_METADATA = "transformed_metadata"
+ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it
+VOCABULARY = f"{TRANSFORM_FN}/{ASSET}"
+# All that `pipelines.preprocess` puts into a dataset folder.
+SHARD_FILES = rf"({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
+DATASET_FILES = "|".join(
+    (
+        *map(re.escape, (MANIFEST, SCHEMA, AUDIT, RUN, TRANSFORM_FN, TRANSFORMED_METADATA)),
+        re.escape(checksums.SUMS),
+        SHARD_FILES,
+    )
+)
+COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's name for it
+
+
+def shard_name(split: str, index: int, num_shards: int, compression: str = "none") -> str:
+    """Returns the file name of shard `index`, counted from 0."""
+    suffix = ".gz" if compression == "gzip" else ""
+    return f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord{suffix}"

@@ -1,0 +1,258 @@
+"""Files and folders, on this machine or in Cloud Storage (`gs://bucket/folder`).
+
+There a folder is but the start of names: it isn't made, nor can it be renamed in one step. Access
+is by TensorFlow, which is loaded for such paths alone.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, TypeVar
+
+from textrecords import concurrency, imports
+from textrecords.errors import BadInput
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+REMOTE = re.compile("gs://[^/]+(/|$)")
+REQUESTS = 32  # at once: nearly all the time of a small file is waiting
+# What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
+UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
+
+
+def check_path(path: str) -> None:
+    """Raises `BadInput` if TensorFlow can't work in a folder of this path."""
+    check_store(path)
+    unfit = UNFIT.search(path)
+    if unfit:
+        raise BadInput(
+            f"{path} isn't UTF-8, or holds one of * ? [ \\, so TensorFlow can't find its way: "
+            "name another folder, or rename it"
+        )
+
+
+def check_store(*paths: str) -> None:
+    """Raises `BadInput` for a path of an object store that isn't known."""
+    for path in filter(is_remote, paths):
+        if not REMOTE.match(path):
+            raise BadInput(
+                f"{path}: of object stores TensorFlow knows Cloud Storage alone: name a folder as "
+                "gs://bucket/folder, or one of a file system that is mounted"
+            )
+
+
+def check_local(path: str) -> None:
+    """Raises `BadInput` for a path of an object store."""
+    if is_remote(path):
+        raise BadInput(f"{path} isn't on this machine: name a folder that is")
+
+
+def flush(path: str) -> None:
+    """Waits until a file or folder is on the disk, where a power cut leaves it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def real(path: str) -> str:
+    """Returns where a path leads, without a slash at its end."""
+    return absolute(path) if is_remote(path) else os.path.realpath(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What a folder in Cloud Storage holds: the part of `os.DirEntry` that is in use."""
+
+    name: str
+    path: str
+    is_folder: bool
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        return self.is_folder
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        return not self.is_folder
+
+    def is_symlink(self) -> bool:
+        return False
+
+
+def is_remote(path: str) -> bool:
+    """Tells whether a path is one of Cloud Storage, or of any other object store."""
+    return "://" in path
+
+
+def absolute(path: str) -> str:
+    """Returns a path without a slash at its end, alike from any working folder."""
+    if is_remote(path):
+        return path.rstrip("/") if REMOTE.match(path) else path
+    return os.path.abspath(path)
+
+
+def is_folder(path: str) -> bool:
+    """Tells whether there is a folder; raises `OSError` if Cloud Storage doesn't tell."""
+    return _is_folder(path) is True if is_remote(path) else os.path.isdir(path)
+
+
+def is_file(path: str) -> bool:
+    """Tells whether there is a file; raises `OSError` if Cloud Storage doesn't tell."""
+    return _is_folder(path) is False if is_remote(path) else os.path.isfile(path)
+
+
+def _is_folder(path: str) -> bool | None:
+    """Tells whether a path of Cloud Storage is one of a folder, or else of a file, if of any."""
+    try:
+        return _ask("stat", path).is_directory  # `isdir` would take any error for a no
+    except FileNotFoundError:
+        return None
+
+
+def scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
+    """Yields what a folder holds, in no order; raises `OSError`."""
+    if not is_remote(folder):
+        with os.scandir(folder) as entries:
+            yield from entries
+        return
+    for name in _ask("listdir", folder):
+        bare = name.rstrip("/")
+        yield Entry(bare, os.path.join(folder, bare), name.endswith("/"))
+
+
+def names(folder: str) -> list[str]:
+    """Returns the names of what a folder holds; nothing, if it isn't there."""
+    try:
+        return sorted(entry.name for entry in scan(folder))
+    except FileNotFoundError:
+        return []
+
+
+def glob(pattern: str) -> list[str]:
+    """Returns the paths in Cloud Storage of this pattern, of which `*` and `?` match no slash."""
+    return _ask("glob", pattern)
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[IO[bytes]]:
+    """Opens a file; raises `OSError`, and never waits for who writes into a pipe."""
+    if is_remote(path):
+        with _tf_errors_as_os_errors(path), _gfile().GFile(path, "rb") as file:
+            yield file
+        return
+    if not os.path.isfile(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    with open(path, "rb") as file:
+        yield file
+
+
+def read_bytes(path: str, most: int | None = None) -> bytes:
+    """Returns the content of a file, or its first `most` bytes; raises `OSError`."""
+    with reading(path) as file:
+        return file.read() if most is None else file.read(most)
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a file; raises `OSError` or `ValueError`."""
+    return read_bytes(path).decode()
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a file; raises `OSError`."""
+    if not is_remote(path):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    with _tf_errors_as_os_errors(path), _gfile().GFile(path, "wb") as file:
+        file.write(text.encode())
+
+
+def make_folder(path: str) -> None:
+    """Makes a folder, and those that it lies in, where there are any."""
+    if not is_remote(path):
+        os.makedirs(path, exist_ok=True)
+
+
+def remove(path: str) -> None:
+    """Removes a file; raises `OSError`."""
+    if is_remote(path):
+        _ask("remove", path)
+    else:
+        os.remove(path)
+
+
+def remove_tree(folder: str) -> None:
+    """Removes a folder, if it's there."""
+    if not is_remote(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif is_folder(folder):
+        _ask("rmtree", folder)
+
+
+def rename(old: str, new: str) -> None:
+    """Renames a file or folder; in Cloud Storage that copies it."""
+    if is_remote(old):
+        _ask("rename", old, new, overwrite=True)
+    else:
+        os.rename(old, new)
+
+
+def copy(source: str, target: str) -> None:
+    """Copies a file to or from Cloud Storage, where it appears when it's whole."""
+    with _tf_errors_as_os_errors(target if is_remote(target) else source):
+        _gfile().copy(source, target, overwrite=True)
+
+
+@contextlib.contextmanager
+def at_hand(path: str) -> Iterator[str]:
+    """Yields the path of a file on this machine with what stands in that one."""
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, os.path.basename(path))
+        copy(path, local)
+        yield local
+
+
+def map_concurrently(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """Yields what `work` makes of each item, in order; a store answers many requests at once."""
+    _tensorflow()  # not by many threads at once
+    return concurrency.prefetch(items, work, threads=REQUESTS)
+
+
+@functools.cache
+def _tensorflow() -> Any:
+    with imports.quiet():
+        import tensorflow as tf
+    return tf
+
+
+def _gfile() -> Any:
+    return _tensorflow().io.gfile
+
+
+def _ask(function: str, path: str, *args: Any, **kwargs: Any) -> Any:
+    with _tf_errors_as_os_errors(path):
+        return getattr(_gfile(), function)(path, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def _tf_errors_as_os_errors(path: str) -> Iterator[None]:
+    """Raises `OSError` for an error of TensorFlow."""
+    tf = _tensorflow()
+    try:
+        yield
+    except tf.errors.NotFoundError:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+    except (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, " ".join(error.message.split()), path) from None

@@ -1,0 +1,191 @@
+"""Text files below a folder: which there are, their bytes, and their texts."""
+
+import codecs
+import collections
+import dataclasses
+import errno
+import fnmatch
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+
+from textrecords import storage
+from textrecords.errors import BadInput, Failure
+
+LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has to fit into memory
+TOO_LARGE = f"more than {LARGEST_FILE:,} bytes"
+# What stands for bytes that couldn't be decoded, and UTF-8 can't hold.
+SURROGATES = re.compile("[\ud800-\udfff]")
+
+# Files that this process has listed and read, for who waits; other processes count for themselves.
+SEEN: collections.Counter[str] = collections.Counter()
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the reviews lie and how they are read.
+
+    Attributes:
+      input_dir: the folder.
+      pattern: which file names are reviews, by the shell's `*`, `?` and `[...]`.
+      encoding: of the files, as Python names it.
+    """
+
+    input_dir: str
+    pattern: str = "*.txt"
+    encoding: str = "utf-8"
+
+    @property
+    def is_utf8(self) -> bool:
+        return codecs.lookup(self.encoding).name == "utf-8"
+
+    def path(self, key: bytes) -> bytes:
+        return os.path.join(os.fsencode(self.input_dir), key)
+
+    def list_keys(
+        self, folder: str = "", left_out: collections.Counter[str] | None = None
+    ) -> Iterator[bytes]:
+        """Yields the keys of the text files in a folder and the folders inside it, in no order.
+
+        Args:
+          folder: by its path below `input_dir`; by default all of that.
+          left_out: where the files that are left out are counted, by reason.
+
+        Raises:
+          Failure: if a folder can't be listed.
+        """
+        left_out = collections.Counter() if left_out is None else left_out
+        folders = [folder]  # a list, for folders may lie deeper in each other than calls may
+        while folders:
+            folder = folders.pop()
+            for entry in scan(os.path.join(self.input_dir, folder)):
+                key = os.path.join(folder, entry.name)
+                if entry.name.startswith("."):
+                    left_out["hidden"] += 1
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(key)
+                elif not _is_file(entry):
+                    left_out["links to folders, and special files"] += 1
+                elif not fnmatch.fnmatchcase(entry.name, self.pattern):
+                    left_out[f"not {self.pattern}"] += 1
+                else:
+                    SEEN["listed"] += 1
+                    yield os.fsencode(key)
+
+    def read(self, keys: Iterable[bytes]) -> Iterator[bytes]:
+        """Yields the bytes of files, in order; raises `Failure`."""
+        for key, content in self._contents(keys):
+            if isinstance(content, OSError):
+                raise Failure(
+                    f"can't read {os.fsdecode(self.path(key))} ({content.strerror}): mend or "
+                    "remove it, run again"
+                )
+            yield content
+
+    def read_good(
+        self, keys: Iterable[bytes], bad: dict[bytes, str]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yields the key and the bytes of each file that can be read; puts into `bad` why not."""
+        for key, content in self._contents(keys):
+            if isinstance(content, OSError):
+                bad[key] = content.strerror
+            else:
+                yield key, content
+
+    def _contents(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | OSError]]:
+        """Yields the key and the bytes of each file, or why it can't be read, in order."""
+        read = _read_remote if storage.is_remote(self.input_dir) else _read_file
+
+        def content(key: bytes) -> tuple[bytes, bytes | OSError]:
+            try:
+                return key, read(self.path(key))
+            except OSError as error:
+                return key, error
+
+        if read is _read_file:
+            return map(content, keys)
+        return storage.map_concurrently(content, keys)
+
+    def decode(self, content: bytes) -> tuple[bytes, bool]:
+        """Returns the text as valid UTF-8, and whether any of it had to be replaced.
+
+        What can't be decoded becomes U+FFFD, as in the served model.
+        """
+        try:
+            return content.decode(self.encoding).encode(), False
+        except UnicodeError:
+            text = content.decode(self.encoding, "replace")
+            return SURROGATES.sub("\ufffd", text).encode(), True
+
+
+def is_encoding(name: str) -> bool:
+    """Tells whether Python knows a text encoding of this name."""
+    try:
+        b"\xff".decode(name, "replace")  # fails for those that aren't of text, such as base64
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def encoding(name: str) -> str:
+    """Returns Python's own name for an encoding, which may have several; raises `BadInput`."""
+    if not is_encoding(name):
+        raise BadInput(
+            f"--encoding {name}: Python knows no such text encoding; try utf-8 or latin-1"
+        )
+    return codecs.lookup(name).name
+
+
+def _read_file(path: bytes) -> bytes:
+    """Returns the bytes of a file; raises `OSError`, also for what is no file or no review."""
+    # Plain calls of the system: for small files Python's file objects take twice the time. A pipe
+    # that took the place of a file isn't waited for.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        if status.st_size > LARGEST_FILE:
+            raise OSError(errno.EFBIG, TOO_LARGE)
+        content = os.read(file, status.st_size + 1)
+        if len(content) == status.st_size:  # nearly always: no call more to see the end
+            return content
+        while more := os.read(file, LARGEST_FILE):  # it's growing, or its size isn't known ahead
+            content += more
+            if len(content) > LARGEST_FILE:
+                raise OSError(errno.EFBIG, TOO_LARGE)
+        return content
+    finally:
+        os.close(file)
+
+
+def _read_remote(path: bytes) -> bytes:
+    """Returns the bytes of a file in Cloud Storage; raises `OSError`, also if it is no review."""
+    content = storage.read_bytes(os.fsdecode(path), LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(errno.EFBIG, TOO_LARGE)
+    return content
+
+
+def text_hash(text: bytes) -> bytes:
+    """Returns 16 bytes by which equal texts are known, alike in any process."""
+    return hashlib.blake2b(text, digest_size=16, key=b"textrecords text").digest()
+
+
+def scan(folder: str) -> Iterator[os.DirEntry[str] | storage.Entry]:
+    """Yields what a folder holds, in no order; raises `Failure`."""
+    try:
+        yield from storage.scan(folder)
+    except OSError as error:
+        raise Failure(
+            f"can't list {folder} ({error.strerror}): mend or remove it, run again"
+        ) from None
+
+
+def _is_file(entry: os.DirEntry[str] | storage.Entry) -> bool:
+    """Tells whether it's a file or a link to one; a link may lead nowhere, or to itself."""
+    return entry.is_file(follow_symlinks=False) or (
+        entry.is_symlink() and os.path.isfile(entry.path)
+    )
