@@ -54,7 +54,7 @@ $(STAMP): requirements.lock setup.py
 
 lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions it allows.
 	$(VENV)/bin/uv pip compile --upgrade --universal --generate-hashes --no-header \
-	  --python-version 3.11 --extra dev --extra report --extra tune --quiet setup.py -o requirements.lock
+	  --python-version 3.11 --extra dev --extra report --extra tune --extra tuned --quiet setup.py -o requirements.lock
 
 data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file.tar.gz takes a local file.
 	@$(RUN) pipelines.download --output data/aclImdb $(if $(ARCHIVE),--archive "$$ARCHIVE") $(ARGS)

@@ -33,6 +33,7 @@ setup(
         # Extra, so that Beam's workers, which install this package, go without.
         "report": ["jinja2>=3.1", "matplotlib>=3.10"],
         "tune": ["optuna==5.0.*"],
+        "tuned": ["scikit-learn>=1.9"],  # to fit the n-grams of that preset
         "dev": [
             "build",
             "hypothesis>=6",

@@ -1,4 +1,4 @@
-"""Which of Beam's engines runs a pipeline, and how its failures are told.
+"""Which of Beam's engines runs a pipeline, and how its failures are reported.
 
 On Dataflow the workers are other machines: they get the code of this project as a package that Beam
 builds and stages (`--setup_file`), or in a container (`--sdk_container_image`).

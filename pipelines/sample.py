@@ -178,7 +178,7 @@ def write(output: str, *, count: int, seed: int) -> None:
     """Writes `count` reviews as `<output>/{train,test}/{neg,pos}/<id>_<stars>.txt`.
 
     Raises:
-      commands.BadInput: if `output` holds anything but a sample.
+      BadInput: if `output` holds anything but a sample.
     """
     blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     with (

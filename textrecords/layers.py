@@ -1,6 +1,6 @@
 """Layers that Keras lacks: `keras.models.load_model` finds them once this module is imported."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ from keras import ops
 
 from textrecords import spec
 
+N_GRAMS = "n_grams"  # the name of that layer
 FOLDS = 5
 FACTORS = -1640531535, -2048144777  # odd, and spread over 32 bits: a hash by multiplication
 
@@ -80,11 +81,11 @@ class NGrams(keras.layers.Layer):
     """Scores of words and of pairs of words, hashed into buckets; each counts once a review.
 
     A class's logit is the sum of a review's scores, over the square root of their number. They are
-    fitted by `n_grams.adapt`, and training leaves them alone. To be of use to layers that are
-    trained on the same reviews, they are fitted several times: reviews are in folds, by the sum of
-    their ids, and in training a review is scored by what all folds but its own have taught, else it
-    would be known by heart. Otherwise it's scored by the mean, which is all that files of weights
-    hold.
+    fitted by `model.network.n_gram_scores`, and training leaves them alone. To be of use to layers
+    that are trained on the same reviews, they are fitted several times: reviews are in folds, by
+    the sum of their ids, and in training a review is scored by what all folds but its own have
+    taught, else it would be known by heart. Otherwise it's scored by the mean, which is all that
+    files of weights hold.
 
     Args:
       outputs: 1 for two classes, else their number.
@@ -92,7 +93,7 @@ class NGrams(keras.layers.Layer):
     """
 
     def __init__(self, outputs: int, bits: int, **kwargs: Any):
-        super().__init__(**{"trainable": False, "name": "n_grams", **kwargs})
+        super().__init__(**{"trainable": False, "name": N_GRAMS, **kwargs})
         self._outputs = outputs
         self._bits = bits
         self._none = 2**bits  # stands for what isn't there
@@ -122,7 +123,7 @@ class NGrams(keras.layers.Layer):
         """
         words, pairs = self._buckets(tokens)
         table = self.fold_scores if training else self.scores
-        start = _fold(tokens)[:, None] * self._none if training else 0
+        start = fold(tokens)[:, None] * self._none if training else 0
 
         def scores(buckets: keras.KerasTensor) -> keras.KerasTensor:
             found = ops.take(table, start + buckets % self._none, axis=0)
@@ -134,20 +135,25 @@ class NGrams(keras.layers.Layer):
         at_tokens = ops.concatenate([scores(words), scores(pairs)], axis=-1)
         return at_tokens, total / ops.sqrt(ops.maximum(number, 1.0))
 
-    def assign(self, tables: Sequence[np.ndarray]) -> None:
-        """Takes the scores that are fitted for each fold, <float32>[2**bits, outputs] each."""
+    def assign(self, tables: np.ndarray) -> None:
+        """Sets the scores to fitted ones.
+
+        Args:
+          tables: for each fold those that its reviews had no part in, <float32>[FOLDS, 2**bits,
+            outputs].
+        """
         self.scores.assign(np.mean(tables, axis=0))
         self.fold_scores.assign(np.concatenate(tables))
 
-    def count(self, tokens: keras.KerasTensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Finds the n-grams of reviews, tokens <int32>[n, length].
+    def count(self, tokens: keras.KerasTensor) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the distinct n-grams of reviews, tokens <int32>[n, length].
 
         Returns:
-          The buckets of all reviews, one after the other, <int32>[n-grams]; how many each has,
-          <int64>[n]; and the fold of each, <int32>[n].
+          The buckets of all reviews, one review after the other, <int32>[total], and how many each
+          review has, <int64>[n].
         """
         buckets, counts = map(np.asarray, self._distinct(*self._buckets(tokens)))
-        return buckets[counts], counts.sum(axis=1), np.asarray(_fold(tokens))
+        return buckets[counts], counts.sum(axis=1)
 
     def _buckets(self, tokens: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Returns the bucket of each word, and of each with the one behind it."""
@@ -172,6 +178,6 @@ class NGrams(keras.layers.Layer):
         return buckets, is_new & (buckets < self._none)
 
 
-def _fold(tokens: keras.KerasTensor) -> keras.KerasTensor:
+def fold(tokens: keras.KerasTensor) -> keras.KerasTensor:
     """Returns each review's fold, <int32>[batch_size]; how far it's padded makes no difference."""
     return ops.sum(tokens, axis=1) % FOLDS

@@ -116,7 +116,7 @@ def _watch(
     signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
     if ended.wait(SECONDS_BEFORE):
         return
-    bar = _bar(of_bytes)
+    bar = _bar(of_bytes=of_bytes)
     task = bar.add_task("", total=None)
 
     def update() -> None:
@@ -132,7 +132,7 @@ def _watch(
                 bar.refresh()
 
 
-def _bar(of_bytes: bool) -> "rich.progress.Progress":
+def _bar(*, of_bytes: bool = False, auto_refresh: bool = False) -> "rich.progress.Progress":
     from rich import console, progress
 
     class Console(console.Console):
@@ -146,7 +146,7 @@ def _bar(of_bytes: bool) -> "rich.progress.Progress":
         progress.DownloadColumn() if of_bytes else progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
         console=Console(soft_wrap=True),  # what is printed meanwhile stays whole
-        auto_refresh=False,
+        auto_refresh=auto_refresh,
         transient=True,
         redirect_stderr=sys.stderr.isatty(),  # else it would go where standard output goes
     )
@@ -155,15 +155,10 @@ def _bar(of_bytes: bool) -> "rich.progress.Progress":
 @contextlib.contextmanager
 def tracked(
     items: Iterable[T], description: str, total: int | None = None
-) -> Iterator[Iterator[T]]:
+) -> Iterator[Iterable[T]]:
     """Yields the items, and shows how many have been taken while the block runs."""
-    taken = 0
-
-    def counted() -> Iterator[T]:
-        nonlocal taken
-        for item in items:
-            yield item
-            taken += 1
-
-    with progress(lambda: (description, taken, total)):
-        yield counted()
+    if not _takes_bars():
+        yield items
+        return
+    with _bar(auto_refresh=True) as bar:
+        yield bar.track(items, total, description=description)

@@ -37,7 +37,7 @@ def write(path: str, text: str) -> None:
 
 
 def _show(split: str, result: dict[str, Any]) -> None:
-    """Prints how well each class is told, and all of them."""
+    """Prints how well each class is recognized, and all of them."""
     measures = ("precision", "recall", "f1")
     terminal.show(
         ("class", "reviews", *measures),

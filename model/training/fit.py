@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from model import evaluate
-from model.network import fast_lstm, lstm, n_grams
+from model.network import fast_lstm, lstm
 from model.training import checkpoints, replicas, timing
-from textrecords import checksums, input_pipeline, spec, storage, terminal
+from textrecords import checksums, imports, input_pipeline, spec, storage, terminal
 from textrecords.dataset import Dataset
 from textrecords.errors import Failure
 from textrecords.model_folder import ModelConfig, Training
@@ -102,7 +102,8 @@ def fit(dataset: Dataset, config: ModelConfig, options: FitOptions) -> Fitted:
     try:
         first_step = saved.restore(trained)
         if not first_step:
-            n_grams.adapt(model, input_pipeline.batches(rows[spec.TRAIN], evaluate.BATCH_SIZE))
+            if config.network.ngram_bits:
+                _fit_n_grams(model, rows[spec.TRAIN])
             if options.gpus > 1:  # else they have the same variables
                 trained.set_weights(model.get_weights())
         batches = _train_batches(rows[spec.TRAIN], dataset, config.training, first_step)
@@ -151,6 +152,14 @@ def _build(
     if options.gpus > 1:
         return model, replicas.to_train(config, num_steps, options.gpus)
     return model, fast_lstm.to_train(model, config.network, config.training)
+
+
+def _fit_n_grams(model: keras.Model, rows: input_pipeline.Rows) -> None:
+    with imports.quiet():
+        # Here, since networks without n-grams need no scikit-learn.
+        from model.network import n_gram_scores
+
+    n_gram_scores.adapt(model, input_pipeline.batches(rows, evaluate.BATCH_SIZE))
 
 
 def _train_batches(

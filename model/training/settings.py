@@ -1,6 +1,7 @@
 """Checks the settings of a training against each other and against the dataset."""
 
 import dataclasses
+import importlib.util
 
 from textrecords import spec
 from textrecords.dataset import Dataset
@@ -9,11 +10,15 @@ from textrecords.model_folder import ModelConfig, Network, Training
 
 
 def check_compatible(network: Network, training: Training) -> None:
-    """Raises `BadInput` for flags that don't go together."""
+    """Raises `BadInput` for flags that don't go together, or need what isn't installed."""
     pools = network.pooling != "last"
     for name in ("embedding_tokens", "embedding_dropout", "piece_len", "ngram_bits"):
         if getattr(network, name) and not pools:
             raise BadInput(f"--{name} needs --pooling max_mean")
+    if network.ngram_bits and not importlib.util.find_spec("sklearn"):
+        raise BadInput(
+            "--ngram_bits (PRESET=tuned) needs scikit-learn: `pip install 'textrecords[tuned]'`"
+        )
     if network.mask_padding and pools:
         raise BadInput("--mask_padding: --pooling max_mean leaves padding out by itself")
     # Else it would see other padding in training than when it serves.

@@ -1,6 +1,7 @@
 """What TensorBoard shows besides the curves: the graph, the tokens in space, lengths and texts."""
 
 import os
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -11,11 +12,10 @@ from textrecords import input_pipeline, storage, terminal
 RUN = "data"  # beside the curves' own
 TEXTS = 10  # shown as the network sees them
 METADATA = "tokens.tsv"  # names the rows of the embedding, one a line
-RESERVED = ("(padding)", "(OOV)")
 
 
 def write(
-    logs_dir: str, model: keras.Model, rows: input_pipeline.Rows, vocabulary: list[bytes]
+    logs_dir: str, model: keras.Model, rows: input_pipeline.Rows, vocabulary: Sequence[str]
 ) -> None:
     """Writes what doesn't change from epoch to epoch, once the network is trained.
 
@@ -23,10 +23,10 @@ def write(
       logs_dir: where the curves are.
       model: a network of `lstm.build`.
       rows: of train.
-      vocabulary: its tokens; the first has the id `contract.NUM_RESERVED`.
+      vocabulary: the names of all ids.
     """
     embedding = next(layer for layer in model.layers if hasattr(layer, "embeddings")).embeddings
-    names = [*RESERVED, *(terminal.one_line(os.fsdecode(token)) for token in vocabulary)]
+    names = [terminal.one_line(token) for token in vocabulary]
     run_dir = os.path.join(logs_dir, RUN)
     with tf.summary.create_file_writer(run_dir).as_default(step=0):
         tf.summary.graph(_graph(model))

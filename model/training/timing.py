@@ -44,7 +44,7 @@ def read_timing(logs_dir: str) -> Timing | None:
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Keeps the seconds of each epoch in `config.TIMING`.
+    """Keeps the seconds of each epoch in `TIMING`.
 
     Args:
       logs_dir: where the file lies; a training that was stopped goes on with it.
@@ -74,7 +74,7 @@ class Stopwatch(keras.callbacks.Callback):
         self.write(epochs={**self._timing.epochs, epoch + 1: measured})
 
     def write(self, **changes: Any) -> None:
-        """Writes the file anew, with other fields of `config.Timing`."""
+        """Writes the file anew, with other fields of `Timing`."""
         self._timing = dataclasses.replace(self._timing, **changes)
         path = os.path.join(self._logs_dir, TIMING)
         with atomic.write_file(path) as part:

@@ -24,9 +24,9 @@ def main(argv: list[str]) -> None:
     args = flags.parse_args(parser, argv)
     storage.check_local(args.output)
     storage.check_path(args.output)
+    settings, over = flags.read_settings(args), search_space.parse(args.over)
     dataset = open_dataset(args.records, verify=not args.no_verify)
-    over = search_space.parse(args.over)
-    space = search_space.Space(dataset, *flags.read_settings(args), over)
+    space = search_space.Space(dataset, *settings, over)
     search.search(space, args.output, trials=args.trials)
 
 

@@ -23,7 +23,7 @@ from textrecords.manifest import DataFlags, Fingerprint
 
 REVIEWS_PER_BUCKET = 100_000
 DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
-# What is wrong ("finding") with which reviews ("keys"): a line of `contract.AUDIT`.
+# What is wrong ("finding") with which reviews ("keys"): a line of `spec.AUDIT`.
 Finding = dict[str, Any]
 
 

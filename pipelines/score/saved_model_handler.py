@@ -15,7 +15,7 @@ Row = dict[str, Any]  # `label`, and `score` or `scores`, as the SavedModel give
 
 
 class SavedModel(base.ModelHandler[list[bytes], list[Row], tf.Module]):
-    """Scores batches of texts with what `model.export` wrote.
+    """Scores batches of texts with what `model.training.export` wrote.
 
     Beam's own handler for TensorFlow loads models by Keras, and Keras 3 loads no SavedModel. Whole
     batches come in, since to hand on single texts would cost more.

@@ -9,7 +9,7 @@ import tiny_dataset
 from test_train import reviews
 
 from model import train
-from model.network import lstm, n_grams
+from model.network import lstm, n_gram_scores
 from model.training import checkpoints, timing
 from textrecords import model_folder
 from textrecords.errors import BadInput, Failure
@@ -102,7 +102,7 @@ def test_n_grams_go_on_as_they_were(records, tmp_path, monkeypatch):
         stop_after(patch, 8)
         with pytest.raises(KeyboardInterrupt):
             run(records, tmp_path / "model", *flags)
-    monkeypatch.setattr(n_grams, "adapt", lambda *_: pytest.fail("they were fitted again"))
+    monkeypatch.setattr(n_gram_scores, "adapt", lambda *_: pytest.fail("they were fitted again"))
     run(records, tmp_path / "model", *flags)
     weights, _ = result(tmp_path / "model")
     assert any("n_grams" in name for name in weights)

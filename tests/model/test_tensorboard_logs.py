@@ -17,7 +17,7 @@ from textrecords import model_folder
 
 SMALL = ["--max_len=4", "--embedding_dim=3", "--lstm_units=2", "--dense_units=2", "--epochs=2"]
 TEXTS = [("film <b>bad</b> film", 0), ("good film", 1), ("film # good a b c d e", 1)]
-TOKENS = ["(padding)", "(OOV)", "film", "good", "e", "d", "c", "b", "a", "<b>bad</b>", "#"]
+TOKENS = ["[PAD]", "[OOV]", "film", "good", "e", "d", "c", "b", "a", "<b>bad</b>", "#"]
 
 
 @pytest.fixture(scope="module")

@@ -39,12 +39,12 @@ def pretend(monkeypatch):
     """Has trials come to `loss(network, training)`, an epoch's each, and nothing be trained."""
 
     def replace(losses):
-        def pretended(records_dir, manifest, described, folder, *, callbacks):
-            told = losses(described.network, described.training)
-            for epoch, loss in enumerate(told):
+        def pretended(dataset, config, folder, *, callbacks):
+            reported = losses(config.network, config.training)
+            for epoch, loss in enumerate(reported):
                 for callback in callbacks:
                     callback.on_epoch_end(epoch, {"val_loss": loss})
-            return trial.Outcome(min(told), 0.5, 1, 2.0)
+            return trial.Outcome(min(reported), 0.5, 1, 2.0)
 
         monkeypatch.setattr(trial, "run", pretended)
 

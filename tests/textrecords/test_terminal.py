@@ -194,7 +194,7 @@ def test_no_color_leaves_a_terminal_no_colours(unpack):
 def test_a_table_is_whole_in_a_pipe_and_at_a_narrow_terminal():
     name = "a_very_long_name_of_a_class" * 9
     program = (
-        "from pipelines import terminal\n"
+        "from textrecords import terminal\n"
         f"terminal.show(('class', 'reviews', 'share'), [({name!r}, 1234567, '0.50%')])"
     )
     assert in_pipe("-c", program).stdout.splitlines()[3] == f"  {name}   1,234,567   0.50%"
@@ -208,7 +208,7 @@ def test_a_table_is_whole_in_a_pipe_and_at_a_narrow_terminal():
 
 def test_numbers_stay_whole_in_a_table_that_does_not_fit():
     program = (
-        "from pipelines import terminal\n"
+        "from textrecords import terminal\n"
         "terminal.show(('class', *'abcdefghijklmnopqrst'), [('x', *[1234567] * 20)])"
     )
     terminal = Terminal("-c", program, NO_COLOR="1")
