@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from urllib import parse
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -20,6 +21,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 WORKERS = 2
+SLOW_SECONDS = 6
 ID = "2026-01-01_00_00_00-1"
 DONE, FAILED, RUNNING, CANCELLED = (
     f"JOB_STATE_{state}" for state in ("DONE", "FAILED", "RUNNING", "CANCELLED")
@@ -31,6 +33,8 @@ class Service(http.server.ThreadingHTTPServer):
 
     Args:
       executes: whether it runs the job, or leaves it running for ever.
+      answers: how it takes what is asked of it once the job is submitted: it's "slow", taking 6 s
+        for each answer, or "refuses" to cancel; else it's "prompt".
 
     Attributes:
       job: what was submitted, as JSON, or None.
@@ -39,9 +43,10 @@ class Service(http.server.ThreadingHTTPServer):
       asked: whether it was asked for the job's state.
     """
 
-    def __init__(self, *, executes=True):
+    def __init__(self, *, executes=True, answers="prompt"):
         super().__init__(("localhost", 0), _Handler)
         self.executes = executes
+        self.answers = answers
         self.job = None
         self.state = RUNNING
         self.error = ""
@@ -117,6 +122,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked = True
+        if self.server.answers == "slow":
+            time.sleep(SLOW_SECONDS)
         path = parse.urlsplit(self.path).path
         if path.endswith("/messages"):
             error = {
@@ -130,15 +137,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer({} if path.endswith("/metrics") else self._job())
 
     def do_PUT(self):
+        if self.server.answers == "refuses":
+            self._answer({"error": {"message": "no permission"}}, status=403)
+            return
+        if self.server.answers == "slow":
+            time.sleep(SLOW_SECONDS)
         self.server.state = CANCELLED
         self._answer(self._job())
 
     def _job(self):
         return {"id": ID, "projectId": "p", "currentState": self.server.state}
 
-    def _answer(self, content):
+    def _answer(self, content, status=200):
         body = json.dumps(content).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -25,7 +25,6 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         sys.exit(141)
     except (Exception, KeyboardInterrupt) as error:
         if signals.received() or isinstance(error, KeyboardInterrupt):
-            print("stopped", file=sys.stderr, flush=True)
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
             signals.end(signals.received() or signal.SIGINT)

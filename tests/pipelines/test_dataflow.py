@@ -134,6 +134,39 @@ def test_ctrl_c_cancels_the_job(made, tmp_path):
     assert os.listdir(tmp_path) == ["staged"]
 
 
+def test_ctrl_c_cancels_the_job_of_a_slow_service(made, tmp_path):
+    """It takes longer for an answer than a stopped command takes otherwise to end."""
+    with dataflow.service(executes=False, answers="slow") as service:
+        process = start(service, made[0], tmp_path / "out")
+        wait_for_job(service, process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, lines(errors)) == (130, ["stopped"])
+    assert service.state == dataflow.CANCELLED
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_job_that_cannot_be_cancelled_is_named_last(made, tmp_path, dead):
+    """Since a service refuses to, or is there no more."""
+    with dataflow.service(executes=False, answers="refuses") as service:
+        process = start(service, made[0], tmp_path / "out")
+        wait_for_job(service, process)
+        if dead:
+            service.shutdown()
+            service.server_close()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert lines(errors)[-1] == (
+        f"stopped: the Dataflow job {dataflow.ID} may still run: see "
+        "https://console.cloud.google.com/dataflow/jobs/us-central1/"
+        f"{dataflow.ID}?project=a-project, or stop it by `gcloud dataflow jobs cancel "
+        f"{dataflow.ID} --region=us-central1 --project=a-project`"
+    )
+    assert service.state == dataflow.RUNNING
+    assert os.listdir(tmp_path) == ["staged"]
+
+
 def test_a_job_that_somebody_cancels_is_told_in_one_line(made, tmp_path):
     with dataflow.service(executes=False) as service:
         process = start(service, made[0], tmp_path / "out")

@@ -1,0 +1,113 @@
+"""Jobs on Dataflow: the code that their workers get, waiting for their end, and cancelling them.
+
+The workers are other machines: they get the code of this project as a package that Beam builds and
+stages (`--setup_file`), or in a container (`--sdk_container_image`).
+"""
+
+import contextlib
+import os
+import threading
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    WorkerOptions,
+)
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from apache_beam.runners.runner import PipelineResult, PipelineState
+
+from textrecords import signals, terminal
+from textrecords.errors import BadInput, Failure
+
+RUNNER = "DataflowRunner"
+REQUIRED = ("project", "region", "temp_location")  # Beam would look for them elsewhere, too
+SETUP_FILE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "setup.py")
+CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
+CANCEL_SECONDS = 60.0  # for the service to confirm that a job is cancelled
+
+
+def is_chosen(options: PipelineOptions) -> bool:
+    """Tells whether these options have a pipeline run on Dataflow."""
+    return options.view_as(StandardOptions).runner.rpartition(".")[2].lower() == RUNNER.lower()
+
+
+def missing_flag(options: PipelineOptions) -> str | None:
+    """Returns the name of the first flag that Dataflow needs and that isn't given."""
+    cloud = options.view_as(GoogleCloudOptions)
+    return next((name for name in REQUIRED if getattr(cloud, name) is None), None)
+
+
+def ship_code(options: PipelineOptions) -> None:
+    """Has Beam stage this project, unless the user names another package or a container."""
+    setup = options.view_as(SetupOptions)
+    if setup.setup_file or options.view_as(WorkerOptions).sdk_container_image:
+        return
+    if not os.path.exists(SETUP_FILE):
+        raise BadInput(
+            f"no {SETUP_FILE} to send to Dataflow's workers: run in the project's own folder, or "
+            "name --sdk_container_image"
+        )
+    setup.setup_file = SETUP_FILE
+
+
+def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
+    """Submits a job and waits for its end; a signal cancels it.
+
+    Raises:
+      Failure: if the job fails, is cancelled, or can't be watched any more.
+    """
+    cloud = options.view_as(GoogleCloudOptions)
+    at_console = f"see {terminal.one_line(f'{CONSOLE}?project={cloud.project}')}"
+    signals.say_at_end(f"if the job was submitted by then, it runs: {at_console}")
+    result = pipeline.run()
+    signals.say_at_end(None)
+    job = f"Dataflow job {result.job_id()}"
+    console = f"{CONSOLE}/{cloud.region}/{result.job_id()}?project={cloud.project}"
+    terminal.say(f"{job}: {console}")
+    try:
+        result.wait_until_finish()
+    except DataflowRuntimeException as error:
+        raise Failure(_why(error, job, console)) from None
+    except BaseException as error:  # a signal, or Beam can't reach the service any more
+        may_run = None
+        if not _cancel(result):
+            may_run = (
+                f"the {job} may still run: see {console}, or stop it by `gcloud dataflow jobs "
+                f"cancel {result.job_id()} --region={cloud.region} --project={cloud.project}`"
+            )
+        if signals.received() is None and isinstance(error, Exception):
+            fate = may_run or "it's cancelled, run again"
+            raise Failure(f"lost contact with the {job}: {fate}") from None
+        signals.say_at_end(may_run and terminal.one_line(may_run))
+        raise
+
+
+def _why(error: DataflowRuntimeException, job: str, console: str) -> str:
+    """Returns why a job ended without success."""
+    if error.result.state != PipelineState.FAILED:
+        return f"the {job} ended as {error.result.state}"
+    # A worker's traceback, if there is any: its last line is the error itself.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"the {job} failed: {f'see {console}' if lines[-1] == 'None' else lines[-1]}"
+
+
+def _cancel(result: PipelineResult) -> bool:
+    """Cancels a job; tells whether the service has confirmed it.
+
+    The request is the first thing sent: `result.cancel` would ask for the job's state before.
+    """
+    signals.extend(CANCEL_SECONDS)
+    client, confirmed = result._runner.dataflow_client, threading.Event()
+
+    def request() -> None:
+        with contextlib.suppress(Exception):
+            if client.modify_job_state(result.job_id(), "JOB_STATE_CANCELLED"):
+                confirmed.set()
+
+    sender = threading.Thread(target=request, daemon=True)
+    sender.start()
+    sender.join(CANCEL_SECONDS)
+    return confirmed.is_set()
