@@ -56,7 +56,7 @@ lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions 
 	$(VENV)/bin/uv pip compile --upgrade --universal --generate-hashes --no-header \
 	  --python-version 3.11 --extra dev --extra report --extra tune --extra tuned --quiet setup.py -o requirements.lock
 
-data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file.tar.gz takes a local file.
+data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file takes a local tar or zip archive.
 	@$(RUN) pipelines.download --output data/aclImdb $(if $(ARCHIVE),--archive "$$ARCHIVE") $(ARGS)
 
 sample: $(STAMP)  ## Write COUNT made-up reviews to data/sample.

@@ -4,14 +4,17 @@ import hashlib
 import http.server
 import io
 import os
+import re
+import stat
 import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 
 import pytest
 
-from pipelines import download
+from pipelines import archives, download
 from textrecords import checksums
 from textrecords.errors import BadInput, Failure
 
@@ -96,7 +99,7 @@ def test_broken_download_is_kept_and_resumed(server, tmp_path):
     server.sends = 1000
     with pytest.raises(Failure, match=r"ended after 1000 of 256000 bytes.*ARCHIVE="):
         download.fetch(published(server), str(path))
-    assert os.listdir(tmp_path) == ["file.tar.gz.partial"]
+    assert os.listdir(tmp_path) == [".file.tar.gz.textrecords-partial"]
     server.sends = len(BODY)
     download.fetch(published(server), str(path))
     assert path.read_bytes() == BODY
@@ -105,7 +108,7 @@ def test_broken_download_is_kept_and_resumed(server, tmp_path):
 
 def test_download_restarts_if_the_server_does_not_resume(server, tmp_path):
     server.honours_range = False
-    (tmp_path / "file.partial").write_bytes(BODY[:1000])
+    (tmp_path / ".file.textrecords-partial").write_bytes(BODY[:1000])
     download.fetch(published(server), str(tmp_path / "file"))
     assert (tmp_path / "file").read_bytes() == BODY
     assert server.ranges == ["bytes=1000-"]
@@ -113,7 +116,7 @@ def test_download_restarts_if_the_server_does_not_resume(server, tmp_path):
 
 @pytest.mark.parametrize("left", [b"not the beginning", b"too long" * len(BODY)])
 def test_download_restarts_if_what_was_left_does_not_fit(server, tmp_path, left):
-    (tmp_path / "file.partial").write_bytes(left)
+    (tmp_path / ".file.textrecords-partial").write_bytes(left)
     download.fetch(published(server), str(tmp_path / "file"))
     assert (tmp_path / "file").read_bytes() == BODY
     assert server.ranges[-1] is None
@@ -137,14 +140,14 @@ def test_a_changed_file_is_downloaded_anew(server, tmp_path):
 def test_a_single_top_folder_becomes_the_output(tmp_path, prefix, mode):
     output = tmp_path / "out"
     archive = write_reviews(tmp_path / "a.tar", prefix, mode)
-    assert download.unpack(archive, str(output)) == 3
+    assert archives.unpack(archive, str(output)) == 3
     assert tree(output) == REVIEWS
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
 
 def test_a_single_split_stays_a_split(tmp_path):
     archive = write_tar(tmp_path / "a.tar", [file_member("train/pos/0_9.txt", b"good")])
-    download.unpack(archive, str(tmp_path / "out"))
+    archives.unpack(archive, str(tmp_path / "out"))
     assert tree(tmp_path / "out") == {"train/pos/0_9.txt": b"good"}
 
 
@@ -167,7 +170,7 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path, member, messa
     members = [file_member("train/pos/0_9.txt"), member, file_member("train/neg/0_2.txt")]
     archive = write_tar(tmp_path / "a.tar", members)
     with pytest.raises(BadInput, match=message):
-        download.unpack(archive, str(tmp_path / "data" / "out"))
+        archives.unpack(archive, str(tmp_path / "data" / "out"))
     assert os.listdir(tmp_path / "data") == []
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "data"]
 
@@ -178,14 +181,14 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path, member, messa
 def test_an_archive_that_is_a_bomb_is_refused_and_leaves_nothing(
     tmp_path, monkeypatch, size, number
 ):
-    monkeypatch.setattr(download, "LEAST_LIMIT", 9_000)
-    monkeypatch.setattr(download, "MOST_UNPACKED", 5)
+    monkeypatch.setattr(archives, "MIN_LIMIT", 9_000)
+    monkeypatch.setattr(archives, "MAX_RATIO", 5)
     members = [file_member(f"train/pos/{n}.txt", b"a" * size) for n in range(number)]
-    monkeypatch.setattr(download, "BYTES_A_FILE", 1_500)
+    monkeypatch.setattr(archives, "BYTES_PER_FILE", 1_500)
     archive = write_tar(tmp_path / "a.tar.gz", members, "w:xz")
     assert os.path.getsize(archive) < 1_500
     with pytest.raises(BadInput, match="unpacks to more than 5 times its own size"):
-        download.unpack(archive, str(tmp_path / "data" / "out"))
+        archives.unpack(archive, str(tmp_path / "data" / "out"))
     assert os.listdir(tmp_path / "data") == []
 
 
@@ -205,7 +208,7 @@ def test_a_size_is_refused_before_so_much_is_read(tmp_path, kind, size, message)
     member.type, member.size = kind, size
     (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT))
     with pytest.raises(BadInput, match=message) as error:
-        download.unpack(str(tmp_path / "a.tar"), str(tmp_path / "out"))
+        archives.unpack(str(tmp_path / "a.tar"), str(tmp_path / "out"))
     assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["a.tar"]
 
@@ -216,7 +219,7 @@ def test_a_broken_archive_is_refused_and_leaves_nothing(tmp_path, kept):
     with open(archive, "rb+") as file:
         file.truncate(kept % os.path.getsize(archive))
     with pytest.raises(BadInput, match="can't be unpacked") as error:
-        download.unpack(archive, str(tmp_path / "out"))
+        archives.unpack(archive, str(tmp_path / "out"))
     assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["a.tar"]
 
@@ -224,15 +227,99 @@ def test_a_broken_archive_is_refused_and_leaves_nothing(tmp_path, kept):
 def test_an_archive_without_files_is_refused(tmp_path):
     archive = write_tar(tmp_path / "a.tar", [special_member("train", tarfile.DIRTYPE)])
     with pytest.raises(BadInput, match="holds no files"):
-        download.unpack(archive, str(tmp_path / "out"))
+        archives.unpack(archive, str(tmp_path / "out"))
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
 def test_what_a_killed_run_left_is_not_mixed_in(tmp_path):
-    (tmp_path / "out.partial" / "train").mkdir(parents=True)
-    (tmp_path / "out.partial" / "train" / "old.txt").write_text("old")
-    download.unpack(write_reviews(tmp_path / "a.tar"), str(tmp_path / "out"))
+    left = tmp_path / ".out.textrecords-new" / "0" / "train"
+    left.mkdir(parents=True)
+    (left / "old.txt").write_text("old")
+    archives.unpack(write_reviews(tmp_path / "a.tar"), str(tmp_path / "out"))
     assert tree(tmp_path / "out") == REVIEWS
+    assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
+
+
+def test_a_folder_of_the_users_own_beside_the_output_stays(tmp_path):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "mine.txt").write_text("mine")
+    archives.unpack(write_reviews(tmp_path / "a.tar"), str(tmp_path / "out"))
+    assert tree(tmp_path / "out.partial") == {"mine.txt": b"mine"}
+
+
+def test_a_folder_named_as_the_one_that_holds_it_is_unpacked(tmp_path):
+    members = [file_member(f"train/train/{name}/0.txt", name.encode()) for name in ("a", "b")]
+    archive = write_tar(tmp_path / "a.tar", members)
+    archives.unpack(archive, str(tmp_path / "out"))
+    assert tree(tmp_path / "out") == {"train/train/a/0.txt": b"a", "train/train/b/0.txt": b"b"}
+
+
+def write_zip(path, members, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return str(path)
+
+
+def zip_link(name):
+    member = zipfile.ZipInfo(name)
+    member.create_system, member.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    return member
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("prefix", ["dataset/", ""])
+def test_a_zip_is_unpacked_as_a_tar_is(tmp_path, prefix, compression):
+    members = [(prefix + name, data) for name, data in REVIEWS.items()]
+    archive = write_zip(tmp_path / "a.zip", members, compression)
+    assert archives.unpack(archive, str(tmp_path / "out")) == 3
+    assert tree(tmp_path / "out") == REVIEWS
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ("/absolute.txt", "'/absolute.txt' leads out of the archive"),
+        ("../up.txt", "'../up.txt' leads out of the archive"),
+        ("a/../../up.txt", "leads out of the archive"),
+        ("a\\..\\up.txt", "leads out of the archive"),
+        ("C:/up.txt", "'C:/up.txt' leads out of the archive"),
+        (zip_link("in"), "'in' is a link or a special file"),
+    ],
+)
+def test_a_hostile_zip_is_refused_and_leaves_nothing(tmp_path, member, message):
+    archive = write_zip(tmp_path / "a.zip", [("train/pos/0.txt", b"x"), (member, b"x")])
+    with pytest.raises(BadInput, match=re.escape(message)):
+        archives.unpack(archive, str(tmp_path / "data" / "out"))
+    assert os.listdir(tmp_path / "data") == []
+    assert sorted(os.listdir(tmp_path)) == ["a.zip", "data"]
+
+
+def test_a_zip_that_is_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MIN_LIMIT", 9_000)
+    archive = write_zip(tmp_path / "a.zip", [("train/pos/0.txt", b"a" * 200_000)])
+    with pytest.raises(BadInput, match="unpacks to more than 50 times its own size"):
+        archives.unpack(archive, str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "encrypted"])
+def test_a_zip_that_cannot_be_read_is_refused(tmp_path, damage):
+    archive = write_zip(
+        tmp_path / "a.zip", [("train/pos/0.txt", b"good " * 99)], zipfile.ZIP_STORED
+    )
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    if damage == "cut":
+        del content[-30:]
+    elif damage == "changed":
+        content[60] ^= 1
+    else:
+        for at in (content.index(b"PK\x03\x04") + 6, content.index(b"PK\x01\x02") + 8):
+            content[at] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(BadInput, match="can't be unpacked") as error:
+        archives.unpack(archive, str(tmp_path / "out"))
+    assert "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == ["a.zip"]
 
 
 def command(*args, **env):
@@ -272,7 +359,7 @@ def test_command_counts_files_of_nested_folders_and_takes_a_split_that_is_a_file
 def test_command_refuses_a_missing_archive_in_one_line(tmp_path):
     done = command("--output", tmp_path / "out", "--archive", tmp_path / "none.tar")
     assert done.returncode == 2
-    assert done.stderr == f"error: no file {tmp_path / 'none.tar'}: name a tar archive\n"
+    assert done.stderr == f"error: no file {tmp_path / 'none.tar'}: name a tar or zip archive\n"
     assert os.listdir(tmp_path) == []
 
 
@@ -281,6 +368,6 @@ def test_command_without_a_network_names_the_other_way_in_one_line(tmp_path):
     done = command("--output", tmp_path / "out", http_proxy=proxy, no_proxy="")
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {download.IMDB.url} can't be downloaded (")
-    assert done.stderr.endswith("`make data ARCHIVE=path/to/file.tar.gz`\n")
+    assert done.stderr.endswith("`make data ARCHIVE=path/to/file`\n")
     assert done.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == []

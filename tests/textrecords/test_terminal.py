@@ -155,7 +155,7 @@ def told(unpack):
 
 
 def test_a_pipe_gets_a_plain_table_and_no_bar(unpack):
-    slow = slowed("pipelines.download", "pipelines.download._plain_data")
+    slow = slowed("pipelines.download", "pipelines.archives._plain_data")
     done = in_pipe(*slow, *unpack[2:])
     before, after = told(unpack)
     assert (done.returncode, done.stderr) == (0, "")
@@ -217,7 +217,7 @@ def test_numbers_stay_whole_in_a_table_that_does_not_fit():
 
 
 def test_a_simple_terminal_gets_neither_bars_nor_colours(unpack):
-    slow = slowed("pipelines.download", "pipelines.download._plain_data")
+    slow = slowed("pipelines.download", "pipelines.archives._plain_data")
     terminal = Terminal(*slow, *unpack[2:], TERM="dumb")
     assert terminal.read_all() == 0
     before, after = told(unpack)
@@ -266,7 +266,7 @@ def of_download(folder, url):
 
 def of_unpacking(folder, _):
     archive = test_download.write_reviews(folder / "a.tar", mode="w")
-    command = slowed("pipelines.download", "pipelines.download._plain_data")
+    command = slowed("pipelines.download", "pipelines.archives._plain_data")
     return 0, [*command, "--output", folder / "out", "--archive", archive], "2.6/10.2 kB"
 
 

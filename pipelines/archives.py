@@ -1,0 +1,178 @@
+"""Unpacks archives of text files, tar or zip, whole or not at all; hostile ones are refused."""
+
+import contextlib
+import gzip
+import lzma
+import os
+import pathlib
+import shutil
+import stat
+import tarfile
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from textrecords import atomic, spec, terminal
+from textrecords.errors import BadInput, Failure
+
+# Text packs to a third or a tenth. Small archives may be of a few files that repeat themselves.
+MAX_RATIO = 50
+MIN_LIMIT = 100_000_000  # bytes
+BYTES_PER_FILE = 1_000  # what a file costs on disk beside its content
+MAX_HEADER = 2**20  # bytes of a long name and the like, which tarfile reads into memory at once
+
+# What the libraries raise for an archive that is broken, cut short, encrypted or hostile.
+ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+def unpack(path: str, output: str) -> int:
+    """Unpacks the archive at `path` to the folder `output`, which must be empty or missing.
+
+    A single folder at the archive's top becomes `output` itself, unless it is a split.
+
+    Returns:
+      The number of files.
+
+    Raises:
+      BadInput: if the file is no archive, is broken, or holds anything that isn't a plain file or
+        folder below `output`.
+      Failure: if the files can't be written.
+    """
+    nothing = "(?!)"  # in a folder that may be replaced
+    with atomic.write_folder(output, holds=nothing, marker="") as folder:
+        unpacked = os.path.join(folder, uuid.uuid4().hex)
+        os.mkdir(unpacked)
+        with _errors_reported(path):
+            _extract(path, unpacked)
+        number = sum(len(names) for _, _, names in os.walk(unpacked))
+        if not number:
+            raise BadInput(f"{path} holds no files: name an archive of text files")
+        top = _top(unpacked)
+        if not os.path.isdir(os.path.join(top, spec.TRAIN)):
+            raise BadInput(f"{path} has no folder train: it must hold train/<class>/*.txt")
+        for name in os.listdir(top):
+            os.rename(os.path.join(top, name), os.path.join(folder, name))
+        shutil.rmtree(unpacked)
+    return number
+
+
+def _extract(path: str, folder: str) -> None:
+    size = os.path.getsize(path)
+    limited = _Limited(size)
+    with open(path, "rb") as file, _show_unpacking(file, size):
+        if zipfile.is_zipfile(file):
+            _extract_zip(file, folder, limited)
+            return
+        file.seek(0)
+        with tarfile.open(fileobj=file, tarinfo=_Header) as tar:
+            tar.extractall(folder, filter=limited.tar_filter)
+
+
+def _show_unpacking(file: IO[bytes], size: int) -> contextlib.AbstractContextManager[None]:
+    """Shows how far into an archive its reader is."""
+    return terminal.progress(lambda: ("unpacking", file.tell(), size), of_bytes=True)
+
+
+@contextlib.contextmanager
+def _errors_reported(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ERRORS as error:
+        reason = str(error).partition(":\n")[0]  # what each compression finds amiss follows
+        raise BadInput(
+            f"{path} can't be unpacked ({reason}): name a whole tar or zip archive of plain text "
+            "files"
+        ) from None
+    except OSError as error:
+        raise Failure(f"{path} can't be unpacked ({error})") from None
+
+
+def _extract_zip(file: IO[bytes], folder: str, limited: "_Limited") -> None:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        for member in members:
+            limited.take(member.file_size)
+            _check_plain(member)
+        for member in members:
+            archive.extract(member, folder)
+
+
+def _check_plain(member: zipfile.ZipInfo) -> None:
+    """Raises `ValueError` for a member of a zip that isn't a plain file or folder, or is locked."""
+    parts = pathlib.PurePosixPath(member.filename.replace("\\", "/")).parts
+    kind = stat.S_IFMT(member.external_attr >> 16)  # of Unix; 0 if it was made elsewhere
+    if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
+        raise ValueError(f"{member.filename!r} leads out of the archive")
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise ValueError(f"{member.filename!r} is a link or a special file")
+    if member.flag_bits & 1:
+        raise ValueError(f"{member.filename!r} is encrypted")
+
+
+class _Header(tarfile.TarInfo):
+    """A header, refused for its size before tarfile goes by it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Header":
+        header = super().frombuf(buf, encoding, errors)
+        is_file = header.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        if header.size < 0 or (header.size > MAX_HEADER and not is_file):
+            raise tarfile.FilterError(f"{header.name!r} has {header.size:,} bytes")
+        return header
+
+
+class _Limited:
+    """Takes plain files as long as they are no bomb.
+
+    Args:
+      packed: bytes of the archive; all that is in it may take `MAX_RATIO` times as many.
+    """
+
+    def __init__(self, packed: int):
+        self._left = max(MIN_LIMIT, MAX_RATIO * packed)
+
+    def take(self, size: int) -> None:
+        """Counts a file of so many bytes; raises `ValueError` if that is more than there may be."""
+        self._left -= size + BYTES_PER_FILE
+        if self._left < 0:
+            raise ValueError(
+                f"it unpacks to more than {MAX_RATIO} times its own size, as no texts do"
+            )
+
+    def tar_filter(self, member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+        """Is what tarfile calls a filter."""
+        self.take(member.size)
+        return _plain_data(member, folder)
+
+
+def _plain_data(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+    """A tarfile filter, stricter than Python's own, which it uses for `..` and the owner.
+
+    Python's strips the root from an absolute name, and lets links within the tree through, by
+    which early releases of 3.11 to 3.13 could be led out of it. Modes and times aren't kept: a
+    review needs none, and a file is made with fewer system calls.
+    """
+    if os.path.isabs(member.name):
+        raise tarfile.AbsolutePathError(member)
+    if member.issym() or member.islnk():
+        raise tarfile.FilterError(f"{member.name!r} is a link")
+    return tarfile.data_filter(member, folder).replace(mode=None, mtime=None, deep=False)
+
+
+def _top(folder: str) -> str:
+    """Returns the only folder in `folder`, or `folder` itself if there is more or it is a split."""
+    names = os.listdir(folder)
+    top = os.path.join(folder, names[0])
+    is_wrapper = len(names) == 1 and os.path.isdir(top) and names[0] not in spec.SPLITS
+    return top if is_wrapper else folder
