@@ -1,7 +1,6 @@
 """Which of Beam's engines runs a pipeline, and how its failures are reported."""
 
 import contextlib
-import logging
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import create_runner
 
 from pipelines import dataflow
-from textrecords import storage
+from textrecords import imports, storage
 from textrecords.errors import BadInput, Failure
 
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
@@ -61,10 +60,8 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
     Raises:
       Failure: if a Dataflow job fails, and as the stages do.
     """
-    for name in ("apache_beam", None):  # errors are raised, too; RunInference uses the root logger
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with _temporary_folder(options) as temp_dir:
+        with imports.quiet_logs(), _temporary_folder(options) as temp_dir:
             pipeline = _pipeline(options)
             build(pipeline, temp_dir)
             if dataflow.is_chosen(options):

@@ -10,12 +10,15 @@ from typing import NoReturn
 from textrecords import signals, terminal
 from textrecords.errors import BadInput, Failure
 
+STDERR = 2  # the last of the standard descriptors
+
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Runs a command: exit code 2 for bad input, 1 for a failure.
 
     As shells have it, 130 is for Ctrl-C, 143 for SIGTERM, and 141 for a closed pipe.
     """
+    _ready_streams()
     signals.handle_stop()
     try:
         main(sys.argv[1:])
@@ -35,3 +38,18 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         print(f"error: {terminal.one_line(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, BadInput) else 1)
     sys.exit(0)
+
+
+def _ready_streams() -> None:
+    """Has the standard streams take any text, and opens those that are closed.
+
+    Else the next files to be opened would get their descriptors, and libraries would write there.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")

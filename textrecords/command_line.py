@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union
 
 from annotated_types import Interval
 
+from textrecords import imports
 from textrecords.errors import BadInput
 from textrecords.field_types import MAX_INT
 
@@ -25,11 +26,23 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
+class _Verbose(argparse.Action):
+    """Shows logs from when the flag is read, and leaves no trace among the flags."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{**kwargs, "default": argparse.SUPPRESS})
+
+    def __call__(self, *_: Any) -> None:
+        imports.show_logs()
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """argparse's parser, but an error is one line and no flag is guessed from a prefix."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
+        help = "show what TensorFlow, Beam and other libraries log"
+        self.add_argument("--verbose", action=_Verbose, nargs=0, help=help)
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{message} (see python -m {self.prog} --help)")

@@ -2,12 +2,35 @@
 
 import contextlib
 import gc
+import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 
 from textrecords import signals
+
+_verbose = False
+
+
+def show_logs() -> None:
+    """Has TensorFlow, Beam and other libraries say what they log: `--verbose`."""
+    global _verbose
+    _verbose = True
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    logging.basicConfig(level=logging.INFO)
+
+
+@contextlib.contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Hides what libraries log, but for `--verbose`: what fails is raised as an exception, too."""
+    before = logging.root.manager.disable
+    if not _verbose:
+        logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager

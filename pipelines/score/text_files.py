@@ -5,10 +5,15 @@ import glob
 import itertools
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 from textrecords import storage, text_source
 from textrecords.errors import BadInput
+
+TABLE = re.compile(
+    r"\.(csv|tsv|jsonl?|ndjson|parquet|arrow|feather|xlsx?)(\.(gz|bz2|xz|zst))?$", re.I
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +42,11 @@ def parse_input(path: str, encoding: str) -> TextFiles:
     """Returns the files that `--input` names: a folder, a file or a pattern; raises `BadInput`."""
     encoding = text_source.encoding(encoding)
     path = storage.absolute(path)
+    if TABLE.search(path) and not storage.is_folder(path):
+        raise BadInput(
+            f"{path} is a table, and would be scored as a single text: write each of its texts "
+            "into a file of its own"
+        )
     if storage.is_folder(path):
         return TextFiles(text_source.Source(path, encoding=encoding), is_glob=False)
     if storage.is_file(path):  # whatever characters its name has

@@ -118,8 +118,8 @@ def test_large_texts_are_scored_in_smaller_batches(texts, monkeypatch):
     )
     batches = list(plan.read((0, [b"a.txt", b"b.txt", b"empty.txt"])))
     assert batches == [
-        ((0, [b"a.txt", b"b.txt"]), [b"b b", b"a b a"]),
-        ((0, [b"empty.txt"]), [b""]),
+        ((0, [b"a.txt"]), [b"b b"]),
+        ((0, [b"b.txt", b"empty.txt"]), [b"a b a", b""]),
     ]
 
 
@@ -222,3 +222,16 @@ def test_a_model_replaced_meanwhile_is_noticed(texts, tmp_path, monkeypatch):
     with pytest.raises(Failure, match="model was replaced while it scored: run again"):
         scored(texts, model_dir)
     assert not (model_dir.parent / "scores").exists()
+
+
+@pytest.mark.parametrize("name", ["reviews.csv", "a.TSV", "b.jsonl.gz", "part-*.parquet", "x.json"])
+def test_a_table_is_not_scored_as_a_text(texts, model_dir, name):
+    write(texts, {"reviews.csv": "text,label\na b,pos\n"})
+    with pytest.raises(BadInput, match="is a table, and would be scored as a single text") as error:
+        scored(texts / name, model_dir)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_named_as_a_table_is_a_folder(tmp_path, model_dir):
+    write(tmp_path / "in.csv", {"a.txt": "b b"})
+    assert [row["key"] for row in scored(tmp_path / "in.csv", model_dir)] == ["a.txt"]

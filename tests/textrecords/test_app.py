@@ -1,5 +1,7 @@
 """How a command ends: exit code, and what it prints."""
 
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -85,3 +87,49 @@ def test_output_that_nothing_takes_ends_a_command_in_one_line():
             [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
+ODD = "import sys; from textrecords import app, terminal; app.run(lambda argv: {})"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("ascii", b"caf\\xe9 \\u2603\n"),
+        ("latin-1", b"caf\xe9 \\u2603\n"),
+        ("utf-8", "café ☃\n".encode()),
+    ],
+)
+def test_what_an_encoding_lacks_is_escaped(encoding, printed):
+    program = ODD.format("(terminal.say('café ☃'), print('café ☃', file=sys.stderr))")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, printed, printed)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_error_and_no_file_takes_its_place(tmp_path, closed):
+    opened = f"open({str(tmp_path / 'f')!r}, 'w').fileno() > 2 or 1/0"
+    body = f"(print('x'), print('y', file=sys.stderr), {opened})"
+    command = f"{sys.executable} -c {shlex.quote(ODD.format(body))} {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "f").read_text() == ""
+
+
+def test_verbose_shows_what_libraries_log():
+    program = (
+        "import logging; from textrecords import app, command_line, imports\n"
+        "def main(argv):\n"
+        "    args = command_line.ArgumentParser(prog='x').parse_args(argv)\n"
+        "    assert not vars(args)\n"
+        "    with imports.quiet_logs(): logging.info('from a library')\n"
+        "    assert logging.root.manager.disable == 0\n"
+        "app.run(main)"
+    )
+    quiet, verbose = (
+        subprocess.run([sys.executable, "-c", program, *flags], capture_output=True, text=True)
+        for flags in ([], ["--verbose"])
+    )
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert (verbose.returncode, verbose.stderr) == (0, "INFO:root:from a library\n")
