@@ -49,8 +49,7 @@ def unpack(path: str, output: str) -> int:
         folder below `output`.
       Failure: if the files can't be written.
     """
-    nothing = "(?!)"  # in a folder that may be replaced
-    with atomic.write_folder(output, holds=nothing, marker="") as folder:
+    with atomic.write_folder(output, holds=atomic.NOTHING, marker="") as folder:
         unpacked = os.path.join(folder, uuid.uuid4().hex)
         os.mkdir(unpacked)
         with _errors_reported(path):

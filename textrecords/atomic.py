@@ -5,14 +5,13 @@ import errno
 import fcntl
 import functools
 import os
-import pathlib
 import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 
-from textrecords import storage, terminal
+from textrecords import checksums, storage, terminal
 from textrecords.errors import BadInput, Failure
 
 # How the system says that a disk is full, or doesn't take what is written.
@@ -20,6 +19,9 @@ DISK_ERRORS = tuple(
     os.strerror(number)
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 )
+
+NOTHING = "(?!)"  # matches no name
+PART = re.compile(r"\.[0-9a-f]{32}-.*")  # a file that isn't whole yet
 
 
 def beside(path: str, what: str) -> str:
@@ -42,7 +44,7 @@ def write_file(path: str) -> Iterator[str]:
             yield part
             storage.copy(part, path)
         return
-    part = os.path.join(folder, f".{uuid.uuid4().hex}-{name}")
+    part = os.path.join(folder, f".{uuid.uuid4().hex}-{name}")  # as in `PART`
     try:
         yield part
     except BaseException:
@@ -85,8 +87,8 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
         with _disk_errors_as_failures(path), _temporary_files(new):
             yield new
         with _os_errors_as_bad_input(path):
-            for part in pathlib.Path(new).glob(".*"):  # of a worker that was killed
-                part.unlink()
+            for name in filter(PART.fullmatch, os.listdir(new)):  # of a worker that was killed
+                os.remove(os.path.join(new, name))
             _put_in_place(new, path)
             storage.flush(os.path.dirname(path))
 
@@ -104,7 +106,7 @@ def _whole_remote(path: str, holds: str, marker: str) -> Iterator[str]:
     waiting = beside(path, "new")
     with _os_errors_as_bad_input(path):
         # Without the marker, too: a run may have been stopped while it replaced the folder.
-        _refuse_foreign(path, storage.names(path), holds)
+        _refuse_foreign(path, holds)
         if storage.names(waiting):
             terminal.say(f"{waiting} is of another run: if none is under way, remove it")
     new = f"{waiting}/{uuid.uuid4().hex}"
@@ -126,12 +128,12 @@ def _whole_remote(path: str, holds: str, marker: str) -> Iterator[str]:
 
 
 def _all_files(folder: str) -> list[str]:
-    """Returns the paths below a remote folder of all its files; none, if it isn't there."""
+    """Returns the paths below a folder of all its files; none, if it isn't there."""
     if not storage.is_folder(folder):
         return []
     found = []
     for entry in storage.scan(folder):
-        if entry.is_dir():
+        if entry.is_dir(follow_symlinks=False):
             found += [f"{entry.name}/{name}" for name in _all_files(entry.path)]
         else:
             found.append(entry.name)
@@ -289,16 +291,21 @@ def _check_replaceable(path: str, holds: str, marker: str) -> None:
         raise BadInput(f"{path} is a link that leads to itself: name another folder")
     if os.path.ismount(path):
         raise BadInput(f"{path} is a mount point, which can't be replaced: name a folder inside it")
-    names = storage.names(path)
-    _refuse_foreign(path, names, holds)
-    if names and marker not in names:
-        _refuse_foreign(path, names, "")
+    _refuse_foreign(path, holds if marker in storage.names(path) else NOTHING)
 
 
-def _refuse_foreign(path: str, names: list[str], holds: str) -> None:
-    """Raises `BadInput` if any of the names isn't one that `holds` matches."""
-    foreign = [name for name in names if not re.fullmatch(holds, name)]
+def _refuse_foreign(path: str, holds: str) -> None:
+    """Raises `BadInput` if a folder has a file that no run of this program has put there.
+
+    At the top that is one whose name `holds` doesn't match; in the folders inside, one that isn't
+    in the sums, if there are any. Hidden files, and what systems leave, don't count.
+    """
+    foreign = [name for name in storage.names(path) if not re.fullmatch(holds, name)]
+    if sums := checksums.read(path):
+        below = (name for name in _all_files(path) if "/" in name and name not in sums)
+        foreign += [name for name in below if not name.startswith(f"{checksums.LOGS}/")]
+    foreign = [name for name in foreign if not storage.is_leftover(name)]
     if foreign:
         raise BadInput(
-            f"{path} holds {foreign[0]}, which would be lost: name a new or an empty folder"
+            f"{path} holds {foreign[0]}, which would be lost: name a new or empty folder"
         )

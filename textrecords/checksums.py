@@ -84,6 +84,14 @@ def _show_hashing(folder: str, names: set[str]) -> contextlib.AbstractContextMan
     return terminal.progress(look, of_bytes=True)
 
 
+def read(folder: str) -> dict[str, str]:
+    """Returns the SHA-256 of each file by its path; nothing, if the sums can't be read."""
+    try:
+        return _parse_sums(storage.read_text(os.path.join(folder, SUMS)))
+    except (OSError, ValueError):
+        return {}
+
+
 def _parse_sums(text: str) -> dict[str, str]:
     """Returns the SHA-256 of each file by its path; raises `ValueError`."""
     sums = {}

@@ -23,6 +23,7 @@ U = TypeVar("U")
 
 REMOTE = re.compile("gs://[^/]+(/|$)")
 REQUESTS = 32  # at once: nearly all the time of a small file is waiting
+LEFTOVERS = {"Thumbs.db", "desktop.ini", "__MACOSX"}
 # What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
 UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
 
@@ -125,6 +126,11 @@ def scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
     for name in _ask("listdir", folder):
         bare = name.rstrip("/")
         yield Entry(bare, os.path.join(folder, bare), name.endswith("/"))
+
+
+def is_leftover(name: str) -> bool:
+    """Tells whether a file, by its path, is hidden, or one that systems leave in folders."""
+    return any(part.startswith(".") or part in LEFTOVERS for part in name.split("/"))
 
 
 def names(folder: str) -> list[str]:

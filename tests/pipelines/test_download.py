@@ -247,6 +247,13 @@ def test_a_folder_of_the_users_own_beside_the_output_stays(tmp_path):
     assert tree(tmp_path / "out.partial") == {"mine.txt": b"mine"}
 
 
+def test_hidden_files_and_folders_are_unpacked(tmp_path):
+    names = (".x", ".git/config", "train/pos/0.txt", "train/pos/.y")
+    archive = write_tar(tmp_path / "a.tar", [file_member(name) for name in names])
+    archives.unpack(archive, str(tmp_path / "out"))
+    assert set(tree(tmp_path / "out")) == set(names)
+
+
 def test_a_folder_named_as_the_one_that_holds_it_is_unpacked(tmp_path):
     members = [file_member(f"train/train/{name}/0.txt", name.encode()) for name in ("a", "b")]
     archive = write_tar(tmp_path / "a.tar", members)

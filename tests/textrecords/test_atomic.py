@@ -122,7 +122,7 @@ def test_temporary_files_lie_in_the_folder_and_go_with_the_block(tmp_path):
 def killed(tmp_path, last):
     """Runs a program that makes `out` and is killed in `last`; returns what it printed."""
     program = (
-        "import os; from textrecords import atomic\n"
+        "import os; from textrecords import atomic, checksums\n"
         "kill = lambda: os.kill(os.getpid(), 9)\n"
         f"with atomic.write_folder({str(tmp_path / 'out')!r}, holds='a|b', marker='a') as new:\n"
         "  open(f'{new}/a', 'w').write('new'); print(new, flush=True)\n"
@@ -170,8 +170,8 @@ def test_what_a_worker_left_half_written_does_not_stay(tmp_path):
     for _ in range(2):
         with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
             fill(new)
-            write(new, {".a-0f": "half"})
-        assert ".a-0f" not in os.listdir(tmp_path / "out")
+            write(new, {f".{'0f' * 16}-a": "half"})
+        assert os.listdir(tmp_path / "out") == ["a"]
 
 
 def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
@@ -259,3 +259,29 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, path):
         atomic.write_folder(str(tmp_path / path), **OURS),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["a/mine", "b/deep/er/mine", "mine"])
+def test_a_file_of_the_users_own_is_refused_at_any_depth(tmp_path, name):
+    files = {"a/x": "old", "b/deep/er/y": "old"}
+    write(tmp_path / "out", files)
+    checksums.write(str(tmp_path / "out"))
+    flags = {"holds": f"a|b|{checksums.SUMS}", "marker": checksums.SUMS}
+    with atomic.write_folder(str(tmp_path / "out"), **flags) as new:
+        write(new, files)
+        checksums.write(new)
+    write(tmp_path / "out", {name: "mine"})
+    with (
+        pytest.raises(BadInput, match=f"out holds {name}, which would be lost"),
+        atomic.write_folder(str(tmp_path / "out"), **flags),
+    ):
+        pytest.fail("it was taken")
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "b/.hidden/x", "Thumbs.db", "b/desktop.ini"])
+def test_what_systems_leave_stops_no_run(tmp_path, name):
+    write(tmp_path / "out", {"a": "old", "b/x": "old", name: "left"})
+    with atomic.write_folder(str(tmp_path / "out"), holds="a|b", marker="a") as new:
+        fill(new)
+    assert (tmp_path / "out" / "a").read_text() == "new"
