@@ -12,14 +12,24 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     StandardOptions,
 )
-from apache_beam.runners.runner import create_runner
+from apache_beam.runners.runner import PipelineResult, create_runner
 
 from pipelines import dataflow
-from textrecords import imports, storage
+from textrecords import imports, signals, storage
 from textrecords.errors import BadInput, Failure
 
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
 LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
+# Flags that Beam's local engines can't take, with that value or any, and why.
+UNUSABLE = {
+    "direct_running_mode": ("multi_threading", "Beam fails there; take multi_processing"),
+    "direct_runner_bundle_repeat": (True, "tf.Transform writes once, and can't again"),
+    "runtime_type_check": (True, "Beam's check takes no stage with tagged outputs"),
+    "performance_runtime_type_check": (True, "Beam's check takes no stage with tagged outputs"),
+    "profile_cpu": (True, "Beam's local engine fails at it; take py-spy, say"),
+    "profile_memory": (True, "Beam's local engine fails at it; take memray, say"),
+}
+IN_PROCESS_RUNNERS = ("fnapirunner", "bundlebaseddirectrunner")
 
 
 def parse_options(runner: str, flags: list[str], command: str) -> PipelineOptions:
@@ -40,8 +50,14 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
     except (AttributeError, ImportError, ValueError) as error:
         refuse(f"--runner {runner}: {error}")
     options = PipelineOptions(flags, runner=name)
-    if options.view_as(StandardOptions).no_wait_until_finish:
+    given = options.get_all_options()
+    if given["no_wait_until_finish"]:
         refuse("--no_wait_until_finish: what the job writes is checked at its end")
+    if given["direct_num_workers"] < 0:
+        refuse(f"--direct_num_workers {given['direct_num_workers']}: give 1, or 0 for all cores")
+    for flag, (value, why) in UNUSABLE.items():
+        if _runs_here(options) and given[flag] and value in (True, given[flag]):
+            refuse(f"--{flag}: {why}")
     if dataflow.is_chosen(options):
         if missing := dataflow.missing_flag(options):
             refuse(f"--runner {runner} needs --{missing}")
@@ -67,9 +83,31 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
             if dataflow.is_chosen(options):
                 dataflow.run(pipeline, options)
             else:
-                pipeline.run().wait_until_finish()
+                _start(pipeline, options).wait_until_finish()
     except Failure as error:  # without the name of the stage, which Beam adds
         raise Failure(str(error).partition(" [while running")[0]) from None
+
+
+def _runs_here(options: PipelineOptions) -> bool:
+    """Tells whether it's this process that executes the stages."""
+    runner = options.view_as(StandardOptions).runner
+    return runner.rpartition(".")[2].lower() in IN_PROCESS_RUNNERS
+
+
+def _start(pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
+    """Starts a pipeline; raises `BadInput` if its runner can't be had, or doesn't take it."""
+    if _runs_here(options):
+        return pipeline.run()
+    runner = options.view_as(StandardOptions).runner
+    try:
+        return pipeline.run()
+    except Exception as error:
+        if signals.received() or isinstance(error, BadInput | Failure):
+            raise
+        why = str(error).partition("\n")[0]
+        raise BadInput(
+            f"--runner {runner} can't be had, or doesn't take the pipeline: {why}"
+        ) from None
 
 
 def _pipeline(options: PipelineOptions) -> beam.Pipeline:

@@ -77,9 +77,7 @@ def _group_by_shard(
 ) -> tuple[beam.PCollection, beam.pvalue.AsSingleton, beam.pvalue.AsSingleton]:
     """Returns (ShardId, lists of Review), an `audit.Digested` and an `audit.Audited`."""
     tree = plan.tree
-    digest = functools.partial(
-        audit.digest, source=tree.source, num_buckets=audit.num_buckets(tree.num_reviews)
-    )
+    num_buckets = audit.num_buckets(tree.num_reviews)
     folders = [(split, c, i) for split in tree.examples for i, c in enumerate(tree.classes)]
     # (split, class name, label) -> lists of (key, label) -> (bucket, list of Review)
     digested = (
@@ -88,7 +86,10 @@ def _group_by_shard(
         | "SpreadFolders" >> beam.Reshuffle()
         | "ListFolder" >> beam.FlatMap(input_tree.list_folder, tree.source)
         | "SpreadFiles" >> beam.Reshuffle()
-        | "Digest" >> beam.FlatMap(digest).with_outputs(audit.DIGESTED, main="reviews")
+        | "Digest"
+        >> beam.FlatMap(audit.digest, tree.source, num_buckets).with_outputs(
+            audit.DIGESTED, main="reviews"
+        )
     )
     # (bucket, lists of Review) -> (ShardId, list of Review)
     assigned = (

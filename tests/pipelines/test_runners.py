@@ -1,0 +1,68 @@
+"""Beam's flags and runners: each runs, or is refused in one line."""
+
+import pytest
+from tiny_tree import write
+
+from pipelines.preprocess import __main__ as preprocess
+from pipelines.preprocess import pipeline  # noqa: F401, which loads TensorFlow before Beam's options
+from textrecords import spec
+from textrecords.errors import BadInput
+
+TREE = {f"train/{name}/{n}.txt": f"{name} film {n}" for name in ("a", "b") for n in range(3)}
+# The flags that Beam's help names for any runner and for the local engine, each by itself.
+LOCAL = [
+    *("--no_direct_runner_use_stacked_bundle", "--direct_runner_bundle_repeat=0"),
+    *("--direct_num_workers=2", "--direct_num_workers=0", "--direct_running_mode=in_memory"),
+    *("--direct_embed_docker_python", "--direct_test_splits={}", "--disable_beartype"),
+    *("--type_check_strictness=DEFAULT_TO_ANY", "--type_check_additional=all"),
+    *("--no_pipeline_type_check", "--profile_location=x"),
+    *("--exclude_infer_dataclass_field_type", "--allow_non_deterministic_key_coders"),
+    *("--allow_unsafe_triggers", "--force_cloudpickle_deterministic_coders", "--streaming"),
+    *(
+        "--resource_hint=min_ram=1MB",
+        "--auto_unique_labels",
+        "--number_of_worker_harness_threads=1",
+    ),
+    *("--profile_sample_rate=0.5", "--experiments=x"),
+]
+
+
+def run(folder, *flags):
+    write(folder / "in", TREE)
+    preprocess.main(["--input", str(folder / "in"), "--output", str(folder / "out"), *flags])
+
+
+@pytest.mark.parametrize("flag", LOCAL)
+def test_each_flag_of_the_local_engine_runs(tmp_path, flag):
+    run(tmp_path, flag)
+    assert (tmp_path / "out" / spec.MANIFEST).exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--direct_num_workers=-1"], "--direct_num_workers -1: give 1, or 0 for all cores"),
+        (["--direct_running_mode=multi_threading"], "take multi_processing"),
+        (["--no_wait_until_finish"], "is checked at its end"),
+        (["--direct_runner_bundle_repeat=1"], "tf.Transform writes once"),
+        (["--runtime_type_check"], "takes no stage with tagged outputs"),
+        (["--performance_runtime_type_check"], "takes no stage with tagged outputs"),
+        (["--profile_cpu"], "Beam's local engine fails at it"),
+        (["--profile_memory"], "Beam's local engine fails at it"),
+        (["--runner=PortableRunner"], "PortableRunner can't be had, .* --job_endpoint"),
+        (["--runner=PrismRunner", "--prism_location=/nowhere"], "PrismRunner can't be had"),
+        (
+            ["--runner=SparkRunner", "--spark_job_server_jar=/nowhere.jar"],
+            "SparkRunner can't be had",
+        ),
+        (
+            ["--runner=FlinkRunner", "--flink_job_server_jar=/nowhere.jar", "--flink_master=x:1"],
+            "FlinkRunner can't be had",
+        ),
+    ],
+)
+def test_a_runner_that_cannot_be_had_is_refused(tmp_path, flags, message):
+    with pytest.raises(BadInput, match=message) as error:
+        run(tmp_path, *flags)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
