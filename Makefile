@@ -25,6 +25,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
+# A variable that no target reads is a mistake: EPOCHS=3 would train for ten.
+KNOWN := PYTHON INPUT RECORDS OUTPUT MODEL_DIR RUNNER COUNT N ARGS PRESET ARCHIVE TEXT AUDIT
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads $(name): \
+  variables are $(KNOWN), and flags of a command go into ARGS="--flag value"))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lock data sample preprocess train tune evaluate report score predict verify inspect bench test \
   tensorboard audit soak lint clean
@@ -40,15 +46,19 @@ setup:  ## Build .venv from the lock file; PYTHON=python3.12 chooses another int
 # pip isn't asked what they need: it takes `package[extra]` for a package that isn't locked.
 $(STAMP): requirements.lock setup.py
 	@echo "setting up $(VENV) with $(PYTHON): a minute or two, once"
+	@command -v "$(PYTHON)" > /dev/null \
+	  || { echo "error: $(PYTHON) can't be run: name an interpreter, PYTHON=python3.12 make setup" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: PYTHON=python3.12 make setup" >&2; exit 2; }
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
+	@echo "  downloading and installing $$(grep -c '^[a-z]' requirements.lock) packages, 3 GB"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --editable .
 	@$(VENV)/bin/pip check --quiet --disable-pip-version-check
 # Here, on all cores, and not by pip: with PYTHONDONTWRITEBYTECODE every start would compile anew. A
 # few packages hold templates that don't compile.
+	@echo "  compiling them"
 	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
@@ -163,5 +173,5 @@ lint: $(STAMP)  ## Check style.
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 
-clean:  ## Remove all that make made but data/.
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .ruff_cache
+clean:  ## Remove what make setup and the tests made; datasets and models in out/ and data/ stay.
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

@@ -135,6 +135,24 @@ def test_an_audit_tells_what_it_found_or_that_it_found_nothing_out(answer, code,
     assert done.stderr.split("make: ***")[0].startswith(stderr)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["-n", "train", "EPOCHS=3"], "no target reads EPOCHS: variables are PYTHON INPUT"),
+        (["setup", "PYTHON=no-such-python"], "error: no-such-python can't be run: name an"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_refused(tmp_path, given, message):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.lock", "setup.py"):
+        (tmp_path / name).touch()
+    make = ["make", "--no-print-directory", *given]
+    done = subprocess.run(make, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
 def served_alone(model, folder):
     """Serves two texts where there's nothing but the SavedModel and TensorFlow."""
     shutil.move(model / "serving" / "1", folder / "served")
