@@ -4,10 +4,10 @@ import pickle
 import pytest
 from tiny_tree import write
 
-import pipelines.preprocess
 from benchmarks import changes, cost, feed, plain_tft, preprocess, run, score, step
 from model import train
 from model.training import flags
+from pipelines.preprocess import __main__ as main_of_preprocess
 from textrecords import command_line, text_source
 from textrecords.errors import BadInput, Failure
 
@@ -33,7 +33,7 @@ def datasets(tmp_path_factory):
 
 
 def preprocess_tree(source, target):
-    pipelines.preprocess.main(["--input", str(source), "--output", str(target)])
+    main_of_preprocess.main(["--input", str(source), "--output", str(target)])
 
 
 def test_plain_tf_transform_gives_the_same_vocabulary_and_ids(datasets):
@@ -201,8 +201,8 @@ def test_changes_are_tried_with_every_seed_once_and_their_means_are_told(
     monkeypatch.setattr(changes, "CHANGES", {"as it was": "", "two ways": "--bidirectional"})
     tried = []
 
-    def outcome(records_dir, manifest, described):
-        seed, both = described.training.seed, described.network.bidirectional
+    def outcome(dataset, config):
+        seed, both = config.training.seed, config.network.bidirectional
         tried.append((both, seed))
         return {
             "val_accuracy": 0.7 + both / 10 + seed / 50,

@@ -131,7 +131,7 @@ def test_the_epochs_before_a_stop_stay_timed(records, tmp_path, monkeypatch):
         3: 5,
         4: 5,
     }
-    assert all(epoch.validation_seconds > 0 for epoch in timing.epochs.values())
+    assert all(epoch.validation_seconds > 0 for epoch in timed.epochs.values())
 
 
 def test_other_flags_or_records_are_refused_until_told_to_start_anew(

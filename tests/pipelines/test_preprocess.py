@@ -201,7 +201,7 @@ def test_a_run_that_fails_leaves_the_old_dataset_and_nothing_else(tmp_path, monk
     def fail(*_):
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr("pipelines.shards.serialize_example", fail)
+    monkeypatch.setattr("textrecords.record_io.serialize", fail)
     with pytest.raises(RuntimeError, match="disk full"):
         run(tmp_path / "in", tmp_path / "out")
     assert digests(tmp_path / "out") == before
@@ -387,7 +387,7 @@ def test_another_format_version_is_refused(tiny, tmp_path):
     _folder, manifest = tiny
     fields = json.loads(manifest.to_json()) | {"format_version": 99}
     (tmp_path / spec.MANIFEST).write_text(json.dumps(fields))
-    with pytest.raises(BadInput, match="format version 99, but this program reads 3"):
+    with pytest.raises(BadInput, match="format version 99, but this program reads 4"):
         open_dataset(str(tmp_path))
 
 
