@@ -11,11 +11,14 @@ import dataclasses
 import functools
 import hashlib
 import os
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from textrecords import atomic, checksums, record_io, spec, storage
-from textrecords.dataset import Dataset
+
+if TYPE_CHECKING:
+    from textrecords.dataset import Dataset
 
 # Rows put into a new order together.
 GATHERED_TOGETHER = 4096
@@ -36,7 +39,9 @@ class Rows:
     number: int
 
 
-def read_split(dataset: Dataset, split: str, size: spec.InputSize, *, cache: str = "none") -> Rows:
+def read_split(
+    dataset: "Dataset", split: str, size: spec.InputSize, *, cache: str = "none"
+) -> Rows:
     """Returns the rows of one split.
 
     Args:

@@ -1,12 +1,15 @@
 """The records: how they are serialized, read and parsed. FORMAT.md describes them."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from textrecords import spec
-from textrecords.dataset import Dataset
+
+if TYPE_CHECKING:
+    from textrecords.dataset import Dataset
 
 # Records read and parsed together: one at a time is several times slower, and more gain nothing.
 PARSED_TOGETHER = 512
@@ -45,7 +48,7 @@ def parse(records: tf.Tensor, names: Iterable[str] = tuple(FEATURES)) -> dict[st
     return tf.io.parse_example(records, {name: FEATURES[name] for name in names})
 
 
-def read(dataset: Dataset, split: str) -> tf.data.Dataset:
+def read(dataset: "Dataset", split: str) -> tf.data.Dataset:
     """Returns the serialized records of one split, <string>[n], always in the same order.
 
     They come in blocks, each of one shard.
@@ -60,13 +63,13 @@ def read(dataset: Dataset, split: str) -> tf.data.Dataset:
     )
 
 
-def read_shard(dataset: Dataset, path: str | tf.Tensor) -> tf.data.Dataset:
+def read_shard(dataset: "Dataset", path: str | tf.Tensor) -> tf.data.Dataset:
     """Returns the serialized records of one shard, <string>[n], in their order."""
     compression = spec.COMPRESSIONS[dataset.manifest.flags.compression]
     return tf.data.TFRecordDataset(path, compression).batch(PARSED_TOGETHER)
 
 
-def read_examples(dataset: Dataset, split: str) -> tf.data.Dataset:
+def read_examples(dataset: "Dataset", split: str) -> tf.data.Dataset:
     """Returns the examples of one split, one at a time, in the order of `read`.
 
     They are (key <string>[], label <int64>[], tokens <int64>[tokens]).
