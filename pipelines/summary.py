@@ -108,6 +108,7 @@ def _findings(split: Split) -> dict[str, int]:
         "dropped since a later split has their text": split.dropped_leaked,
         "dropped since they repeat another": split.dropped_duplicates,
         "not in the encoding, decoded with replacement": split.undecodable,
+        "with a byte order mark, which is left out": split.byte_order_marks,
         "without words, kept as one OOV token": split.without_tokens,
         "shorter than --min_tokens": split.short,
     }

@@ -44,6 +44,7 @@ class Split:
     token_lengths: dict[str, int]  # quantiles of a review's number of tokens: "min", "50%", ...
     token_length_histogram: dict[str, int]  # reviews, by their number of tokens: "64-127", ...
     undecodable: int  # reviews decoded with replacement characters
+    byte_order_marks: int  # reviews that began with one, which is left out
     without_tokens: int  # reviews with no token left once cleaned, kept as one OOV token
     short: int  # reviews of fewer tokens than `--min_tokens`, or than `--max_len` if that is less
     shards: tuple[Shard, ...]

@@ -1,5 +1,6 @@
 """Writes the files that describe a dataset: manifest, schema and audit."""
 
+import collections
 import datetime
 import hashlib
 import importlib.metadata
@@ -13,7 +14,7 @@ import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipelines.preprocess import audit, statistics
+from pipelines.preprocess import audit, statistics, text_notes
 from pipelines.preprocess.options import Options
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.write_shards import Written
@@ -120,13 +121,7 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
 def _audit_lines(splits: dict[str, Written], findings: list[audit.Finding]) -> str:
     """Returns all findings, a JSON object a line, in an order of their own."""
     for name, written in splits.items():
-        of_split = {
-            "not in the encoding": written.undecodable,
-            "no tokens": written.without_tokens,
-            "short": written.short,
-        }
-        for what, keys in of_split.items():
-            findings += [audit.finding(what, [key], split=name) for key in keys]
+        findings += [audit.finding(what, [key], split=name) for what, key in written.notes]
     # Escaped, since a key may hold bytes that aren't UTF-8.
     return "".join(sorted(json.dumps(finding) + "\n" for finding in findings))
 
@@ -168,6 +163,7 @@ def _describe_vocabulary(vocabulary: list[bytes]) -> Vocabulary:
 
 
 def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> Split:
+    notes = collections.Counter(note.what for note in written.notes)
     return Split(
         found=audited.found[name],
         distinct_texts=audited.distinct[name],
@@ -180,8 +176,9 @@ def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> S
         coverage=statistics.coverage(written.id_counts),
         token_lengths=statistics.quantiles(written.length_counts),
         token_length_histogram=statistics.histogram(written.length_counts),
-        undecodable=len(written.undecodable),
-        without_tokens=len(written.without_tokens),
-        short=len(written.short),
+        undecodable=notes[text_notes.UNDECODABLE],
+        byte_order_marks=notes[text_notes.BYTE_ORDER_MARK],
+        without_tokens=notes[text_notes.NO_TOKENS],
+        short=notes[text_notes.SHORT],
         shards=tuple(sorted(written.shards, key=operator.attrgetter("file"))),
     )

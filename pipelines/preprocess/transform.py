@@ -8,6 +8,8 @@ import tensorflow_transform as tft
 from pipelines.preprocess import vocabulary
 from textrecords import spec
 
+# What many Windows editors put before a text; it is no part of it. Elsewhere U+FEFF is a character.
+BYTE_ORDER_MARK = r"^\x{FEFF}"
 # Keras' `lower_and_strip_punctuation`: every ASCII character that is punctuation.
 PUNCTUATION = r"[!-/:-@\[-`{-~]"
 # `--stop_words english`. Negations stay, since they turn a verdict round.
@@ -40,12 +42,15 @@ class TextOptions:
 def standardize(text: tf.Tensor) -> tf.Tensor:
     """Cleans text as Keras' `lower_and_strip_punctuation` does, after `<br />` became a space.
 
+    A byte order mark at the start is left out.
+
     Args:
       text: <string>[batch_size], valid UTF-8.
 
     Returns:
       <string>[batch_size]
     """
+    text = tf.strings.regex_replace(text, BYTE_ORDER_MARK, "", replace_global=False)
     text = tf.strings.regex_replace(text, "<br />", " ")
     return tf.strings.regex_replace(tf.strings.lower(text), PUNCTUATION, "")
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
 from pipelines import sharding
-from pipelines.preprocess import review_batches, transform
+from pipelines.preprocess import review_batches, text_notes, transform
 from pipelines.preprocess.review_batches import Review
 from textrecords import atomic, concurrency, record_io, spec, text_source
 from textrecords.dataset import read_vocabulary
@@ -29,18 +29,14 @@ class Written:
       label_counts: <int64>[num_classes], reviews of each label.
       length_counts: how many reviews have so many tokens, by the number of tokens.
       id_counts: <int64>[vocabulary size], how often each id was written.
-      undecodable: keys of the reviews that were decoded with replacement.
-      without_tokens: keys of the reviews that are one OOV for want of a token.
-      short: keys of the reviews that have too few tokens.
+      notes: what is worth a note about single reviews.
     """
 
     shards: tuple[Shard, ...]
     label_counts: np.ndarray
     length_counts: collections.Counter[int]
     id_counts: np.ndarray
-    undecodable: tuple[bytes, ...]
-    without_tokens: tuple[bytes, ...]
-    short: tuple[bytes, ...]
+    notes: tuple[text_notes.Note, ...]
 
     def __add__(self, other: "Written") -> "Written":
         return Written(
@@ -164,20 +160,22 @@ class WriteShard:
 
     def _nothing(self, vocabulary_size: int) -> Written:
         labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
-        return Written((), labels, collections.Counter(), ids, (), (), ())
+        return Written((), labels, collections.Counter(), ids, ())
 
     def _count(self, encoded: Encoded, encoder: Encoder) -> Written:
-        keys = encoded.keys.to_pylist()
         without_tokens = encoder.without_tokens(encoded)
         is_short = (encoded.lengths < self._min_length) | (without_tokens & (self.min_tokens > 0))
+        found = text_notes.of_texts(encoded.texts) | {
+            text_notes.NO_TOKENS: without_tokens,
+            text_notes.SHORT: is_short,
+        }
+        undecodable = (text_notes.Note(text_notes.UNDECODABLE, key) for key in encoded.undecodable)
         return Written(
             shards=(),
             label_counts=np.bincount(encoded.labels, minlength=self.num_classes),
             length_counts=collections.Counter(encoded.lengths.tolist()),
             id_counts=np.bincount(encoded.ids, minlength=encoder.vocabulary_size),
-            undecodable=tuple(encoded.undecodable),
-            without_tokens=tuple(itertools.compress(keys, without_tokens)),
-            short=tuple(itertools.compress(keys, is_short)),
+            notes=(*undecodable, *text_notes.take(encoded.keys.to_pylist(), found)),
         )
 
     @property

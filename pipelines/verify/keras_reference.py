@@ -1,5 +1,6 @@
 """What Keras itself makes of the texts: the reference that all stages are compared with."""
 
+import codecs
 from collections.abc import Iterable
 
 import keras
@@ -49,7 +50,8 @@ class Reference:
     def _clean(self, texts: list[bytes]) -> tf.Tensor:
         if self._tokenizer:  # which does the same
             return tf.constant(texts)
-        return tf.strings.regex_replace(tf.constant(texts), "<br />", " ")
+        marks = (text.removeprefix(codecs.BOM_UTF8) for text in texts)
+        return tf.constant([text.replace(b"<br />", b" ") for text in marks])
 
 
 def rows(ids: tf.RaggedTensor) -> list[np.ndarray]:

@@ -81,6 +81,19 @@ def test_the_audit_names_what_is_wrong(tmp_path):
     ]
 
 
+def test_byte_order_marks_are_counted_named_and_no_part_of_a_word(tmp_path, capsys):
+    tree = {"train/neg/0.txt": "\ufeffbad film", "train/pos/0.txt": "\ufeffgood film"}
+    write(tmp_path / "in", tree | {"train/pos/1.txt": "good \ufefffilm"})
+    manifest = run(tmp_path / "in", tmp_path / "out", "--min_tokens=0")
+    assert manifest.splits["train"].byte_order_marks == 2
+    assert findings(tmp_path / "out") == [
+        {"finding": "byte order mark", "split": "train", "keys": [key]} for key in tree
+    ]
+    assert "train, with a byte order mark, which is left out: 2\n" in capsys.readouterr().out
+    vocabulary = read_vocabulary(str(tmp_path / "out" / spec.VOCABULARY))
+    assert [word.decode() for word in vocabulary] == ["good", "film", "\ufefffilm", "bad"]
+
+
 def test_leaks_and_duplicates_are_dropped_on_request(tmp_path):
     write(tmp_path / "in", TREE)
     manifest = run(tmp_path / "in", tmp_path / "out", "--drop_leaked", "--drop_duplicates")

@@ -41,6 +41,21 @@ def test_tokens_are_exact():
     assert tokens_of("Don't<br />STOP -- the Café's 'É'") == ["dont", "stop", "the", "cafés", "É"]
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("\ufeffGood film", ["good", "film"]),
+        ("\ufeff<br />good", ["good"]),
+        ("\ufeff", []),
+        ("\ufeff\ufeffgood", ["\ufeffgood"]),
+        ("a \ufeffgood", ["a", "\ufeffgood"]),
+        ("one\n\ufefftwo", ["one", "\ufefftwo"]),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_word(text, tokens):
+    assert tokens_of(text) == tokens
+
+
 def test_tokens_are_alike_inside_a_dataset():
     tokenizer = transform.Tokenizer(transform.TextOptions(stop_words=("stop",)))
     dataset = tf.data.Dataset.from_tensors(["A stop, b", ""]).map(tokenizer)
