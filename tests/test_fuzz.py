@@ -173,6 +173,8 @@ def test_any_flags_are_taken_or_refused(argv):
 def test_any_bytes_become_valid_text(content, encoding):
     text, replaced = text_source.Source("", encoding=encoding).decode(content)
     assert text.decode().encode() == text
+    seems = text_source.Source("", encoding=encoding).seems_in(content, replaced)
+    assert seems or not replaced
     if not replaced:
         assert text.decode() == content.decode(encoding)
 
@@ -261,6 +263,7 @@ def test_any_tree_gives_a_record_of_each_file(tmp_path_factory, files, flags):
         path = root / "in" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    flags = [*flags, "--on_bad_text=replace_all"]
     preprocess.main(["--input", str(root / "in"), "--output", str(root / "out"), *flags])
     dataset = open_dataset(str(root / "out"))
     compression = spec.COMPRESSIONS[dataset.manifest.flags.compression]

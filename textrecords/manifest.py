@@ -43,8 +43,10 @@ class Split:
     coverage: dict[str, float]  # which share of the tokens the so many most frequent words make up
     token_lengths: dict[str, int]  # quantiles of a review's number of tokens: "min", "50%", ...
     token_length_histogram: dict[str, int]  # reviews, by their number of tokens: "64-127", ...
-    undecodable: int  # reviews decoded with replacement characters
+    undecodable: int  # reviews in another encoding: decoded with replacement, or full of NUL
     byte_order_marks: int  # reviews that began with one, which is left out
+    nul_bytes: int  # reviews that hold any: no text has them, unless it's in another encoding
+    html: int  # reviews with tags or entities, other than `<br />`
     without_tokens: int  # reviews with no token left once cleaned, kept as one OOV token
     short: int  # reviews of fewer tokens than `--min_tokens`, or than `--max_len` if that is less
     shards: tuple[Shard, ...]
@@ -57,6 +59,7 @@ class Vocabulary:
     file: Literal[spec.VOCABULARY]
     size: Size
     sha256: str
+    seen_once: int  # tokens of train that are the only one of their word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,13 +107,25 @@ class DataFlags:
     min_tokens: Count = flag("report reviews of fewer tokens", 5)
     max_tokens: VocabularySize = flag("size of the vocabulary, counting padding and OOV", 20_000)
     max_len: Size | None = flag("how many tokens of a review to keep (else all)", None)
+    split: Literal["whitespace", "character"] = flag(
+        "texts into tokens where: `character` is for languages that put no spaces between words",
+        "whitespace",
+    )
+    strip_html: bool = flag("make tags spaces, and entities what they stand for", False)
+    normalize_unicode: bool = flag(
+        "lower-case all letters, not ASCII's alone; the same for spaces and punctuation", False
+    )
     stop_words: str | None = flag(
-        "words to remove, one a line; `english` is a short list that comes along",
+        "words to remove, one a line, cleaned as texts are; a line that begins with # is a "
+        "comment; `english` is a short list that comes along",
         None,
         metavar="FILE",
     )
     replacements: str | None = flag(
-        "words to replace before counting, a line each: from, tab, to", None, metavar="FILE"
+        "words to replace before counting, a line each: from, tab, to; cleaned as texts are (U.S. "
+        "is us, and so replaces every us); a line that begins with # is a comment",
+        None,
+        metavar="FILE",
     )
     num_shards: NumShards | None = flag(
         "of each split (one for every 10,000 reviews by default)", None
@@ -129,6 +144,7 @@ class Manifest:
     format_version: int
     input: Fingerprint  # of the files that could be read
     bad_files: int  # those that couldn't, and are left out
+    misread_files: dict[str, int]  # that seem to be in another encoding, by that encoding
     data_version: int  # `spec.DATA_VERSION` of the program that wrote it
     flags: DataFlags
     classes: tuple[str, ...]

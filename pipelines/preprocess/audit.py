@@ -7,6 +7,7 @@ each review would cost more than all the work on it.
 
 import collections
 import dataclasses
+import heapq
 import itertools
 import operator
 import os
@@ -22,6 +23,7 @@ from textrecords import spec, text_source
 from textrecords.manifest import DataFlags, Fingerprint
 
 REVIEWS_PER_BUCKET = 100_000
+NAMED = 3  # of the files that end a run
 DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
 # What is wrong ("finding") with which reviews ("keys"): a line of `spec.AUDIT`.
 Finding = dict[str, Any]
@@ -53,13 +55,27 @@ class Audited:
 
 @dataclasses.dataclass(frozen=True)
 class Digested:
-    """One or several lists of files: the good ones' fingerprint, and findings on the bad ones."""
+    """One or several lists of files.
+
+    Attributes:
+      fingerprint: of the good ones.
+      bad: findings on those that can't be read.
+      misread: files that seem to be in another encoding, by that encoding.
+      examples: the first few of these, as (key, encoding).
+    """
 
     fingerprint: Fingerprint
     bad: list[Finding]
+    misread: collections.Counter[str]
+    examples: list[tuple[bytes, str]]
 
     def __add__(self, other: "Digested") -> "Digested":
-        return Digested(self.fingerprint + other.fingerprint, self.bad + other.bad)
+        return Digested(
+            self.fingerprint + other.fingerprint,
+            self.bad + other.bad,
+            self.misread + other.misread,
+            heapq.nsmallest(NAMED, self.examples + other.examples),
+        )
 
 
 def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
@@ -169,11 +185,14 @@ def digest(
     """
     labels = dict(files)
     bad: dict[bytes, str] = {}
+    misread: dict[bytes, str] = {}
     by_bucket = collections.defaultdict(list)
 
     def good() -> Iterator[tuple[bytes, bytes]]:
         for key, content in source.read_good(labels, bad):
-            text = source.decode(content)[0]
+            text, replaced = source.decode(content)
+            if seems := source.seems_in(content, replaced):
+                misread[key] = seems
             text_hash = text_source.text_hash(text)
             bucket = int.from_bytes(text_hash[:6], "big") % num_buckets
             by_bucket[bucket].append(tuple(Review(text_hash, key, labels[key], len(text))))
@@ -183,7 +202,9 @@ def digest(
     text_source.SEEN["read"] += len(files)
     yield from by_bucket.items()
     findings = [finding("bad file", [key], why=why) for key, why in bad.items()]
-    yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, findings))
+    seeming = collections.Counter(misread.values())
+    examples = heapq.nsmallest(NAMED, misread.items())
+    yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, findings, seeming, examples))
 
 
 def num_buckets(num_reviews: int) -> int:

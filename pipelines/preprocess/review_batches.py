@@ -48,19 +48,19 @@ def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]
 
 def read_batch(
     source: text_source.Source, reviews: Iterable[Review]
-) -> tuple[pa.RecordBatch, list[bytes]]:
+) -> tuple[pa.RecordBatch, dict[bytes, str]]:
     """Reads reviews, in their order, as a record batch of `SCHEMA`.
 
     Returns:
-      The batch, and the keys of the reviews that had to be decoded with replacement.
+      The batch, and by their keys the encodings that files seem to be in which aren't in this one.
 
     Raises:
       Failure: if a text isn't the one that was hashed.
     """
-    undecodable: list[bytes] = []
+    misread: dict[bytes, str] = {}
     contents = source.read(review.key for review in reviews)
     texts = [
-        _text(source, review, content, undecodable)
+        _text(source, review, content, misread)
         for review, content in zip(reviews, contents, strict=True)
     ]
     columns = [
@@ -69,18 +69,18 @@ def read_batch(
         pa.array([review.key for review in reviews], pa.large_binary()),
     ]
     wrapped = [_one_each(column) for column in columns]
-    return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), undecodable
+    return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), misread
 
 
 def _text(
-    source: text_source.Source, review: Review, content: bytes, undecodable: list[bytes]
+    source: text_source.Source, review: Review, content: bytes, misread: dict[bytes, str]
 ) -> bytes:
     text, replaced = source.decode(content)
     if text_source.text_hash(text) != review.text_hash:
         path = os.path.join(source.input_dir, os.fsdecode(review.key))
         raise Failure(f"{path} changed while it was being read: run again")
-    if replaced:
-        undecodable.append(review.key)
+    if seems := source.seems_in(content, replaced):
+        misread[review.key] = seems
     return text
 
 

@@ -9,8 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-UNDECODABLE = "not in the encoding"
+from pipelines.preprocess import markup
+
+MISREAD = "not in the encoding"
 BYTE_ORDER_MARK = "byte order mark"
+NUL = "NUL bytes"
+MARKUP = "HTML"  # other than `<br />`
 NO_TOKENS = "no tokens"
 SHORT = "short"
 
@@ -21,15 +25,23 @@ class Note(NamedTuple):
     Attributes:
       what: a constant of this module.
       key: of the review.
+      seems: the encoding that it seems to be in, if not in the one it's read by.
     """
 
     what: str
     key: bytes
+    seems: str = ""
 
 
 def of_texts(texts: pa.Array) -> dict[str, np.ndarray]:
     """Returns which of some texts, <binary>[n], are worth each note, <bool>[n]."""
-    found = {BYTE_ORDER_MARK: pc.starts_with(texts, pattern=codecs.BOM_UTF8)}
+    without_breaks = pc.replace_substring(texts, pattern="<br />", replacement=" ")
+    html = rf"{markup.TAG}|{markup.ENTITY}"
+    found = {
+        BYTE_ORDER_MARK: pc.starts_with(texts, pattern=codecs.BOM_UTF8),
+        NUL: pc.match_substring(texts, pattern=b"\0"),
+        MARKUP: pc.match_substring_regex(without_breaks, pattern=html),
+    }
     return {what: which.to_numpy(zero_copy_only=False) for what, which in found.items()}
 
 

@@ -50,7 +50,7 @@ class Encoded:
 
     Attributes:
       texts, labels, keys: of the reviews, arrays of [batch_size].
-      undecodable: keys of the reviews that were decoded with replacement.
+      misread: what `review_batches.read_batch` returns.
       ids: of all reviews, one after the other, <int64>[tokens].
       lengths: tokens of each review, <int64>[batch_size].
     """
@@ -58,7 +58,7 @@ class Encoded:
     texts: pa.Array
     labels: pa.Array
     keys: pa.Array
-    undecodable: list[bytes]
+    misread: dict[bytes, str]
     ids: np.ndarray
     lengths: np.ndarray
 
@@ -82,9 +82,9 @@ class Encoder:
         vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
         self.vocabulary_size = len(vocabulary) + spec.NUM_RESERVED
 
-    def encode(self, read: tuple[pa.RecordBatch, list[bytes]]) -> Encoded:
+    def encode(self, read: tuple[pa.RecordBatch, dict[bytes, str]]) -> Encoded:
         """Adds their ids to what `review_batches.read_batch` returns."""
-        batch, undecodable = read
+        batch, misread = read
         texts, labels, keys = (column.flatten() for column in batch.columns)
         features = self._graph.transform_fn(
             {
@@ -95,7 +95,7 @@ class Encoder:
         )
         tokens = features[spec.TOKENS]
         lengths = np.bincount(tokens.indices[:, 0].numpy(), minlength=len(texts))
-        return Encoded(texts, labels, keys, undecodable, tokens.values.numpy(), lengths)
+        return Encoded(texts, labels, keys, misread, tokens.values.numpy(), lengths)
 
     def without_tokens(self, encoded: Encoded) -> np.ndarray:
         """Returns which texts have no token, <bool>[batch_size].
@@ -169,13 +169,13 @@ class WriteShard:
             text_notes.NO_TOKENS: without_tokens,
             text_notes.SHORT: is_short,
         }
-        undecodable = (text_notes.Note(text_notes.UNDECODABLE, key) for key in encoded.undecodable)
+        misread = (text_notes.Note(text_notes.MISREAD, *of) for of in encoded.misread.items())
         return Written(
             shards=(),
             label_counts=np.bincount(encoded.labels, minlength=self.num_classes),
             length_counts=collections.Counter(encoded.lengths.tolist()),
             id_counts=np.bincount(encoded.ids, minlength=encoder.vocabulary_size),
-            notes=(*undecodable, *text_notes.take(encoded.keys.to_pylist(), found)),
+            notes=(*misread, *text_notes.take(encoded.keys.to_pylist(), found)),
         )
 
     @property

@@ -67,7 +67,12 @@ def test_the_audit_names_what_is_wrong(tmp_path):
         {"finding": "duplicate", "split": "train", "keys": minds},
         {"finding": "leak", "splits": ["train", "test"], "keys": both},
         {"finding": "no tokens", "split": "train", "keys": ["train/pos/3.txt"]},
-        {"finding": "not in the encoding", "split": "train", "keys": ["train/pos/2.txt"]},
+        {
+            "finding": "not in the encoding",
+            "split": "train",
+            "seems": "latin-1 or cp1252",
+            "keys": ["train/pos/2.txt"],
+        },
         *(
             {"finding": "short", "split": split, "keys": [key]}
             for split, key in [
@@ -92,6 +97,29 @@ def test_byte_order_marks_are_counted_named_and_no_part_of_a_word(tmp_path, caps
     assert "train, with a byte order mark, which is left out: 2\n" in capsys.readouterr().out
     vocabulary = read_vocabulary(str(tmp_path / "out" / spec.VOCABULARY))
     assert [word.decode() for word in vocabulary] == ["good", "film", "\ufefffilm", "bad"]
+
+
+def test_html_and_nul_bytes_are_counted_and_named(tmp_path, capsys):
+    tree = {
+        "train/neg/0.txt": "bad<br>film",
+        "train/neg/1.txt": "fish &amp; chips <br />",
+        "train/neg/2.txt": "a<br /><br />b, 1 < 2, AT&T; <3",
+        "train/pos/0.txt": "g\0o\0",
+        "train/pos/1.txt": "good &#33;",
+    }
+    write(tmp_path / "in", tree)
+    train = run(tmp_path / "in", tmp_path / "out", "--min_tokens=0").splits["train"]
+    assert (train.html, train.nul_bytes) == (3, 1)
+    assert findings(tmp_path / "out") == [
+        *(
+            {"finding": "HTML", "split": "train", "keys": [f"train/{key}.txt"]}
+            for key in ("neg/0", "neg/1", "pos/1")
+        ),
+        {"finding": "NUL bytes", "split": "train", "keys": ["train/pos/0.txt"]},
+    ]
+    printed = capsys.readouterr().out
+    assert "train, with HTML other than <br /> (--strip_html takes it out): 3\n" in printed
+    assert "train, with NUL bytes, as of another encoding: 1\n" in printed
 
 
 def test_leaks_and_duplicates_are_dropped_on_request(tmp_path):

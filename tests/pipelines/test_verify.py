@@ -213,6 +213,57 @@ def test_word_lists_are_taken_into_account(tmp_path, capsys):
             check(folder, *given)
 
 
+CHINESE = {
+    f"{split}/{name}/{n}.txt": text
+    for split in ("train", "test")
+    for n in "012"
+    for name, text in [("neg", "不好看。\n很差"), ("pos", "真 好看。")]
+}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--split=character"],
+        ["--strip_html"],
+        ["--normalize_unicode"],
+        ["--split=character", "--strip_html", "--normalize_unicode"],
+        ["--strip_html", "--normalize_unicode", "--stop_words=english"],
+    ],
+    ids=" ".join,
+)
+def test_hard_texts_have_the_same_ids_whatever_cleans_and_splits_them(tmp_path, capsys, flags):
+    texts = {key: text for key, text in HARD_TEXTS.items() if key != "one word"}
+    tree = {f"train/neg/{name}.txt": text for name, text in texts.items()}
+    folder = make(tmp_path, tree | TREE | CHINESE, *flags)
+    model = ["--records", str(folder / "records"), "--model_dir", str(folder / "model")]
+    train.main([*model, "--max_tokens=40", *SMALL])
+    capsys.readouterr()
+    lists = [flag for flag in flags if flag.startswith("--stop_words")]
+    check(folder, "--model_dir", str(folder / "model"), *lists)
+    printed = capsys.readouterr().out
+    assert "ids of the SavedModel" in printed
+    assert "scores of the SavedModel" in printed
+
+
+def test_characters_have_the_ids_of_keras_itself(tmp_path):
+    folder = make(tmp_path, CHINESE | TREE, "--split=character")
+    train_texts = {key: text for key, text in (CHINESE | TREE).items() if key.startswith("train/")}
+    cleaned = [t.replace("<br />", " ").replace("\n", " ") for t in train_texts.values()]
+    layer = keras.layers.TextVectorization(20_000, split="character", ragged=True)
+    layer.adapt(cleaned)
+    expected = dict(zip(train_texts, layer(cleaned).to_list(), strict=True))
+    records = {
+        os.fsdecode(key): list(feature(example, "tokens"))
+        for examples in examples_of(folder, "train").values()
+        for example in examples
+        for key in feature(example, "key")
+    }
+    assert records == expected
+    dataset = open_dataset(str(folder / "records"))
+    assert dataset.decode(expected["train/neg/2.txt"]) == "不好看。 很差"
+
+
 def test_other_encodings_splits_and_drops_are_followed(tmp_path, capsys):
     tree = {f"{key[:-4]}/{n}.x": text for key, text in TREE.items() for n in range(9)}
     tree |= {f"train/neg/é{n}.x": f"caf\xe9 {n} na\xefve".encode("latin-1") for n in range(30)}
