@@ -72,7 +72,8 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
         terminal.say(f"not in {manifest.flags.encoding}, but perhaps in {encoding}: {files:,}")
     audit = manifest.audit
     terminal.say(
-        f"texts in two splits: {audit.leaked_texts:,}; in two classes: {audit.contrary_texts:,}"
+        f"texts in two splits: {audit.leaked_texts:,} ({audit.leaked_by_words:,} by their words); "
+        f"in two classes: {audit.contrary_texts:,} ({audit.contrary_by_words:,})"
     )
     terminal.say(f"the reviews in question are named in {audit.file}")
     train = manifest.splits[spec.TRAIN]
@@ -125,7 +126,8 @@ def _row(name: str, split: Split) -> tuple[str | int, ...]:
 def _findings(split: Split) -> dict[str, int]:
     return {
         "repeats of another review": split.found - split.distinct_texts,
-        "dropped since a later split has their text": split.dropped_leaked,
+        "repeats of another review's words": split.found - split.distinct_by_words,
+        "dropped since a later split has their words": split.dropped_leaked,
         "dropped since they repeat another": split.dropped_duplicates,
         "not in the encoding, decoded as far as that goes": split.undecodable,
         "with a byte order mark, which is left out": split.byte_order_marks,

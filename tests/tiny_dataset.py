@@ -87,7 +87,7 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
         flags=DataFlags(**FLAGS | {"compression": compression} | flags),
         vocabulary=Vocabulary(spec.VOCABULARY, len(ids) + 2, _sha256(words), 0),
         splits=splits,
-        audit=Audit(spec.AUDIT, checksums.sha256(empty[0]), 0, 0),
+        audit=Audit(spec.AUDIT, checksums.sha256(empty[0]), 0, 0, 0, 0),
         schema_sha256=checksums.sha256(empty[1]),
         left_out={},
     )

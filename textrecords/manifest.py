@@ -34,6 +34,7 @@ class Split:
 
     found: int  # reviews of the input that belong to the split
     distinct_texts: int  # of those found
+    distinct_by_words: int  # the same, but texts of the same words count as one
     dropped_leaked: int
     dropped_duplicates: int
     examples: Count
@@ -80,12 +81,18 @@ class Fingerprint:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What is wrong with texts that stand in the input more than once; `file` lists the keys."""
+    """What is wrong with texts that stand in the input more than once; `file` lists the keys.
+
+    By their words, texts are the same that differ in punctuation, case, spaces, ends of lines,
+    `<br />` or a byte order mark alone.
+    """
 
     file: Literal[spec.AUDIT]
     sha256: str
     leaked_texts: int  # distinct texts that stand in two splits or more
+    leaked_by_words: int
     contrary_texts: int  # distinct texts that stand in two classes or more
+    contrary_by_words: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +109,13 @@ class DataFlags:
     pattern: str = flag("which file names are reviews", "*.txt")
     encoding: Annotated[str, Predicate(text_source.is_encoding)] = flag("of the files", "utf-8")
     validation: Share = flag("how much of train becomes the validation split", 0.0, metavar="SHARE")
-    drop_leaked: bool = flag("keep a text only in test, else validation", False)
-    drop_duplicates: bool = flag("keep a text only once a split", False)
+    drop_leaked: bool = flag("keep texts of the same words only in test, else validation", False)
+    drop_duplicates: bool = flag("keep texts of the same words only once a split", False)
     min_tokens: Count = flag("report reviews of fewer tokens", 5)
     max_tokens: VocabularySize = flag("size of the vocabulary, counting padding and OOV", 20_000)
     max_len: Size | None = flag("how many tokens of a review to keep (else all)", None)
     split: Literal["whitespace", "character"] = flag(
-        "texts into tokens where: `character` is for languages that put no spaces between words",
+        "texts at whitespace, or, for languages without spaces between words, into characters",
         "whitespace",
     )
     strip_html: bool = flag("make tags spaces, and entities what they stand for", False)

@@ -55,8 +55,10 @@ def write(
         audit=Audit(
             file=spec.AUDIT,
             sha256=checksums.sha256(audit_file),
-            leaked_texts=_count(audited, "leak"),
-            contrary_texts=_count(audited, "contrary labels"),
+            leaked_texts=_same_texts(audited, "leak"),
+            leaked_by_words=_count(audited, "leak"),
+            contrary_texts=_same_texts(audited, "contrary labels"),
+            contrary_by_words=_count(audited, "contrary labels"),
         ),
         schema_sha256=checksums.sha256(schema_file),
         left_out=plan.tree.left_out,
@@ -160,6 +162,10 @@ def _count(audited: audit.Audited, what: str) -> int:
     return sum(finding["finding"] == what for finding in audited.findings)
 
 
+def _same_texts(audited: audit.Audited, what: str) -> int:
+    return sum(f["same_texts"] for f in audited.findings if f["finding"] == what)
+
+
 def schema(vocabulary_size: int, num_classes: int) -> str:
     """Returns the schema of a record as TensorFlow Metadata writes it, for tools that read it."""
     one = schema_pb2.FixedShape()
@@ -196,7 +202,8 @@ def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> S
     notes = collections.Counter(note.what for note in written.notes)
     return Split(
         found=audited.found[name],
-        distinct_texts=audited.distinct[name],
+        distinct_texts=audited.distinct_texts[name],
+        distinct_by_words=audited.distinct_by_words[name],
         dropped_leaked=audited.dropped_leaked[name],
         dropped_duplicates=audited.dropped_duplicates[name],
         examples=int(written.label_counts.sum()),

@@ -1,6 +1,8 @@
 """Reviews read from their files, as Arrow record batches."""
 
+import codecs
 import os
+import string
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -21,22 +23,41 @@ SCHEMA = pa.schema(
         (spec.KEY, _BYTES),
     ]
 )
+_LOWER = bytes(range(256)).lower()
+_PUNCTUATION = string.punctuation.encode()
 
 
 class Review(NamedTuple):
     """A review, without its text. Between stages it is a plain tuple: Beam encodes that faster.
 
     Attributes:
-      text_hash: by which equal texts are known; so reviews sort by text, then by key.
+      words_hash: by which texts of the same words are known; so reviews sort by these, then by key.
       key: path of its file below the input folder.
       label: position of its class.
       size: bytes of the text.
+      text_hash: by which the very same texts are known.
     """
 
-    text_hash: bytes
+    words_hash: bytes
     key: bytes
     label: int
     size: int
+    text_hash: bytes
+
+    @classmethod
+    def of(cls, key: bytes, label: int, text: bytes) -> "Review":
+        """Returns the review of a text."""
+        words_hash = text_source.text_hash(words(text) or text)
+        return cls(words_hash, key, label, len(text), text_source.text_hash(text))
+
+
+def words(text: bytes) -> bytes:
+    """Returns the tokens of a text, valid UTF-8, as all flags' defaults give them, with spaces.
+
+    The same as `transform.Tokenizer` in a tenth of the time, for texts that are only compared.
+    """
+    text = text.removeprefix(codecs.BOM_UTF8).replace(b"<br />", b" ")
+    return b" ".join(text.translate(_LOWER, _PUNCTUATION).split())
 
 
 def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]]:

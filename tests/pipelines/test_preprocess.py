@@ -593,8 +593,8 @@ def test_a_folder_in_another_encoding_ends_the_run_in_one_line(tmp_path, encodin
         run(source, tmp_path / "out")
     named = ", ".join(f"{key} ({guess}?)" for key in keys[:3])
     assert str(error.value) == (
-        f"6 of 6 files of {source} aren't in utf-8: {named}, ...; if most are in another encoding, give --encoding {flag}; to replace what can't be "
-        "decoded, give --on_bad_text replace_all"
+        f"6 of 6 files of {source} aren't in utf-8: {named}, ...; if most are in another encoding, "
+        f"give --encoding {flag}; to replace what can't be decoded, give --on_bad_text replace_all"
     )
     assert os.listdir(tmp_path) == ["in"]
     manifest = run(source, tmp_path / "out", "--on_bad_text=replace_all")

@@ -164,10 +164,7 @@ def reviews_of(folder, keys):
     """Returns a `Review` of each key, all with the label 1."""
     source = text_source.Source(str(folder))
     texts = [source.decode(content)[0] for content in source.read(keys)]
-    return [
-        review_batches.Review(text_source.text_hash(text), key, 1, len(text))
-        for text, key in zip(texts, keys, strict=True)
-    ]
+    return [review_batches.Review.of(key, 1, text) for text, key in zip(texts, keys, strict=True)]
 
 
 def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
@@ -280,3 +277,30 @@ CYRILLIC = "Хороший фильм"
 def test_files_in_another_encoding_are_known(encoding, content, seems):
     source = text_source.Source("", encoding=encoding)
     assert source.seems_in(content, source.decode(content)[1]) == seems
+
+
+def test_words_are_those_of_a_text_by_default():
+    text = "\ufeffThe<br />Café's\r\n'É', \t it's ... <BR/>".encode()
+    assert review_batches.words(text) == "the cafés É its br".encode()
+
+
+FORMS = {
+    "plain": "A good film, it's true.",
+    "mark": "\ufeffA good film, it's true.",
+    "ends of lines": "A good\r\nfilm, it's true.\r\n",
+    "break": "A good<br />film, it's true.",
+    "case and punctuation": "a GOOD film (its true)!",
+}
+
+
+def test_texts_of_the_same_words_are_known_and_so_is_the_very_same_text():
+    reviews = [review_batches.Review.of(b"key", 0, text.encode()) for text in FORMS.values()]
+    assert len({review.words_hash for review in reviews}) == 1
+    assert len({review.text_hash for review in reviews}) == len(FORMS)
+    other = review_batches.Review.of(b"key", 0, b"A good film, is it true?")
+    assert other.words_hash != reviews[0].words_hash
+
+
+def test_texts_without_words_are_not_all_the_same():
+    texts = (b"", b"...", b"?!", b"<br />")
+    assert len({review_batches.Review.of(b"key", 0, text).words_hash for text in texts}) == 4
