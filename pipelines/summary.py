@@ -68,9 +68,12 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
                 terminal.say(f"{name}, {what}: {count:,}")
     if manifest.bad_files:
         terminal.say(f"left out {manifest.bad_files:,}: files that can't be read")
+    for encoding, files in manifest.misread_files.items():
+        terminal.say(f"not in {manifest.flags.encoding}, but perhaps in {encoding}: {files:,}")
     audit = manifest.audit
     terminal.say(
-        f"texts in two splits: {audit.leaked_texts:,}; in two classes: {audit.contrary_texts:,}"
+        f"texts in two splits: {audit.leaked_texts:,} ({audit.leaked_by_words:,} by their words); "
+        f"in two classes: {audit.contrary_texts:,} ({audit.contrary_by_words:,})"
     )
     terminal.say(f"the reviews in question are named in {audit.file}")
     train = manifest.splits[spec.TRAIN]
@@ -84,9 +87,27 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
         ("split", "reviews", "examples", "tokens", "OOV", "median", "shards"),
         (_row(name, split) for name, split in manifest.splits.items()),
     )
+    _show_doubts(manifest)
     terminal.say(
         f"wrote {output_dir} in {seconds:.1f} s; "
         f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV"
+    )
+
+
+def _show_doubts(manifest: Manifest) -> None:
+    """Says so if spaces don't seem to part the words of train."""
+    train = manifest.splits[spec.TRAIN]
+    if manifest.flags.split == "character":
+        return
+    if train.token_lengths["50%"] == 1:
+        doubt = "most reviews of train are a single token"
+    elif manifest.vocabulary.seen_once > train.tokens / 2:
+        doubt = "most tokens of train occur there only once"
+    else:
+        return
+    terminal.say(
+        f"{doubt}: for a language without spaces between words (Chinese, Japanese, Thai), try "
+        "--split character"
     )
 
 
@@ -105,9 +126,13 @@ def _row(name: str, split: Split) -> tuple[str | int, ...]:
 def _findings(split: Split) -> dict[str, int]:
     return {
         "repeats of another review": split.found - split.distinct_texts,
-        "dropped since a later split has their text": split.dropped_leaked,
+        "repeats of another review's words": split.found - split.distinct_by_words,
+        "dropped since a later split has their words": split.dropped_leaked,
         "dropped since they repeat another": split.dropped_duplicates,
-        "not in the encoding, decoded with replacement": split.undecodable,
+        "not in the encoding, decoded as far as that goes": split.undecodable,
+        "with a byte order mark, which is left out": split.byte_order_marks,
+        "with NUL bytes, as of another encoding": split.nul_bytes,
+        "with HTML other than <br /> (--strip_html takes it out)": split.html,
         "without words, kept as one OOV token": split.without_tokens,
         "shorter than --min_tokens": split.short,
     }

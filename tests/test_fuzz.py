@@ -20,7 +20,8 @@ from test_train import QUICK
 from model import train
 from pipelines import inspect_records
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import audit, vocabulary
+from pipelines.preprocess import audit, review_batches, transform, vocabulary
+from pipelines.preprocess.review_batches import Review
 from textrecords import checksums, model_folder, spec, terminal, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
@@ -49,6 +50,7 @@ JSON = st.recursive(
     ),
     max_leaves=5,
 )
+DEFAULT = transform.Tokenizer(transform.TextOptions())
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +175,25 @@ def test_any_flags_are_taken_or_refused(argv):
 def test_any_bytes_become_valid_text(content, encoding):
     text, replaced = text_source.Source("", encoding=encoding).decode(content)
     assert text.decode().encode() == text
+    seems = text_source.Source("", encoding=encoding).seems_in(content, replaced)
+    assert seems or not replaced
     if not replaced:
         assert text.decode() == content.decode(encoding)
+
+
+@hypothesis.given(
+    texts=st.lists(
+        st.lists(
+            st.sampled_from(["<br />", "\ufeff", "\r\n", "İ", "É", "\u2028", "\x1c", "\xa0", "a"])
+            | st.text(st.characters(codec="utf-8"), max_size=4)
+        ).map("".join),
+        min_size=1,
+    )
+)
+def test_words_that_are_compared_are_the_tokens_of_the_transform_graph(texts):
+    tokens = DEFAULT(tf.constant(texts)).to_list()
+    words = [review_batches.words(text.encode()) for text in texts]
+    assert words == [b" ".join(each) for each in tokens]
 
 
 @hypothesis.given(
@@ -209,7 +228,7 @@ def test_words_are_counted_as_a_counter_does(batches, top_k):
 def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, drop, order):
     splits = ("train", "test")
     found = [
-        (text_source.text_hash(text.encode()), f"{splits[n % 2]}/c{n % 3}/{n}".encode(), n % 3, 1)
+        tuple(Review.of(f"{splits[n % 2]}/c{n % 3}/{n}".encode(), n % 3, text.encode()))
         for n, text in enumerate(texts)
     ]
     assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), validation, *drop)
@@ -261,6 +280,7 @@ def test_any_tree_gives_a_record_of_each_file(tmp_path_factory, files, flags):
         path = root / "in" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    flags = [*flags, "--on_bad_text=replace_all"]
     preprocess.main(["--input", str(root / "in"), "--output", str(root / "out"), *flags])
     dataset = open_dataset(str(root / "out"))
     compression = spec.COMPRESSIONS[dataset.manifest.flags.compression]

@@ -115,7 +115,8 @@ class Dataset:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the tokens of a review's ids, <int>[tokens], without padding."""
-        return " ".join(self.vocabulary[i] for i in ids if i != spec.PADDING_ID)
+        separator = "" if self.manifest.flags.split == "character" else " "
+        return separator.join(self.vocabulary[i] for i in ids if i != spec.PADDING_ID)
 
     def to_pandas(self, split: str, limit: int | None = None) -> "pd.DataFrame":
         """Returns examples as a table of `key`, `label`, `class`, `tokens` (ids) and `text`.
@@ -163,5 +164,9 @@ def _read_manifest(folder: str) -> Manifest:
 
 
 def read_vocabulary(path: str) -> list[bytes]:
-    """Returns the tokens of a vocabulary file; the first has the id `spec.NUM_RESERVED`."""
+    """Returns the tokens of a vocabulary file; the first has the id `spec.NUM_RESERVED`.
+
+    A token ends with a line feed and with nothing else: `str.splitlines` also ends lines at U+2028
+    and a few control characters, which tokens may hold, and so gives other tokens and ids.
+    """
     return storage.read_bytes(path).split(b"\n")[:-1]

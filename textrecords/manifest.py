@@ -34,6 +34,7 @@ class Split:
 
     found: int  # reviews of the input that belong to the split
     distinct_texts: int  # of those found
+    distinct_by_words: int  # the same, but texts of the same words count as one
     dropped_leaked: int
     dropped_duplicates: int
     examples: Count
@@ -43,7 +44,10 @@ class Split:
     coverage: dict[str, float]  # which share of the tokens the so many most frequent words make up
     token_lengths: dict[str, int]  # quantiles of a review's number of tokens: "min", "50%", ...
     token_length_histogram: dict[str, int]  # reviews, by their number of tokens: "64-127", ...
-    undecodable: int  # reviews decoded with replacement characters
+    undecodable: int  # reviews in another encoding: decoded with replacement, or full of NUL
+    byte_order_marks: int  # reviews that began with one, which is left out
+    nul_bytes: int  # reviews that hold any: no text has them, unless it's in another encoding
+    html: int  # reviews with tags or entities, other than `<br />`
     without_tokens: int  # reviews with no token left once cleaned, kept as one OOV token
     short: int  # reviews of fewer tokens than `--min_tokens`, or than `--max_len` if that is less
     shards: tuple[Shard, ...]
@@ -56,6 +60,7 @@ class Vocabulary:
     file: Literal[spec.VOCABULARY]
     size: Size
     sha256: str
+    seen_once: int  # tokens of train that are the only one of their word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +81,18 @@ class Fingerprint:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What is wrong with texts that stand in the input more than once; `file` lists the keys."""
+    """What is wrong with texts that stand in the input more than once; `file` lists the keys.
+
+    By their words, texts are the same that differ in punctuation, case, spaces, ends of lines,
+    `<br />` or a byte order mark alone.
+    """
 
     file: Literal[spec.AUDIT]
     sha256: str
     leaked_texts: int  # distinct texts that stand in two splits or more
+    leaked_by_words: int
     contrary_texts: int  # distinct texts that stand in two classes or more
+    contrary_by_words: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,18 +109,30 @@ class DataFlags:
     pattern: str = flag("which file names are reviews", "*.txt")
     encoding: Annotated[str, Predicate(text_source.is_encoding)] = flag("of the files", "utf-8")
     validation: Share = flag("how much of train becomes the validation split", 0.0, metavar="SHARE")
-    drop_leaked: bool = flag("keep a text only in test, else validation", False)
-    drop_duplicates: bool = flag("keep a text only once a split", False)
+    drop_leaked: bool = flag("keep texts of the same words only in test, else validation", False)
+    drop_duplicates: bool = flag("keep texts of the same words only once a split", False)
     min_tokens: Count = flag("report reviews of fewer tokens", 5)
     max_tokens: VocabularySize = flag("size of the vocabulary, counting padding and OOV", 20_000)
     max_len: Size | None = flag("how many tokens of a review to keep (else all)", None)
+    split: Literal["whitespace", "character"] = flag(
+        "texts at whitespace, or, for languages without spaces between words, into characters",
+        "whitespace",
+    )
+    strip_html: bool = flag("make tags spaces, and entities what they stand for", False)
+    normalize_unicode: bool = flag(
+        "lower-case all letters, not ASCII's alone; the same for spaces and punctuation", False
+    )
     stop_words: str | None = flag(
-        "words to remove, one a line; `english` is a short list that comes along",
+        "words to remove, one a line, cleaned as texts are; a line that begins with # is a "
+        "comment; `english` is a short list that comes along",
         None,
         metavar="FILE",
     )
     replacements: str | None = flag(
-        "words to replace before counting, a line each: from, tab, to", None, metavar="FILE"
+        "words to replace before counting, a line each: from, tab, to; cleaned as texts are (U.S. "
+        "is us, and so replaces every us); a line that begins with # is a comment",
+        None,
+        metavar="FILE",
     )
     num_shards: NumShards | None = flag(
         "of each split (one for every 10,000 reviews by default)", None
@@ -128,6 +151,7 @@ class Manifest:
     format_version: int
     input: Fingerprint  # of the files that could be read
     bad_files: int  # those that couldn't, and are left out
+    misread_files: dict[str, int]  # that seem to be in another encoding, by that encoding
     data_version: int  # `spec.DATA_VERSION` of the program that wrote it
     flags: DataFlags
     classes: tuple[str, ...]

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from textrecords import checksums
 
-FORMAT_VERSION = 4  # of the manifest
+FORMAT_VERSION = 5  # of the manifest
 # Raised when the same input and flags give other bytes: datasets of another version are stale.
-DATA_VERSION = 1
+DATA_VERSION = 2
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 # The features of a record.
 TOKENS = "tokens"  # <int64>[number of tokens], the ids of the whole review

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 
-from textrecords import storage
+from textrecords import encoding_guess, storage
 from textrecords.errors import BadInput, Failure
 
 LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has to fit into memory
@@ -30,7 +30,7 @@ class Source:
     Attributes:
       input_dir: the folder.
       pattern: which file names are reviews, by the shell's `*`, `?` and `[...]`.
-      encoding: of the files, as Python names it.
+      encoding: of the files, by Python's own name for it.
     """
 
     input_dir: str
@@ -40,6 +40,11 @@ class Source:
     @property
     def is_utf8(self) -> bool:
         return codecs.lookup(self.encoding).name == "utf-8"
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the encoding is one of UTF-16 and UTF-32."""
+        return self.encoding.startswith(("utf-16", "utf-32"))
 
     def path(self, key: bytes) -> bytes:
         return os.path.join(os.fsencode(self.input_dir), key)
@@ -118,6 +123,21 @@ class Source:
         except UnicodeError:
             text = content.decode(self.encoding, "replace")
             return SURROGATES.sub("\ufffd", text).encode(), True
+
+    def seems_in(self, content: bytes, replaced: bool) -> str | None:
+        """Returns the encoding that a file seems to be in, or None if nothing speaks against ours.
+
+        Args:
+          content: the bytes of the file.
+          replaced: whether any had to be replaced.
+        """
+        if replaced:
+            return encoding_guess.guess(content)
+        if self.is_wide:
+            # Without its mark, ASCII is valid UTF-16, but of any old characters.
+            unmarked = self.encoding in ("utf-16", "utf-32") and content.isascii()
+            return "utf-8" if unmarked and content and b"\0" not in content else None
+        return encoding_guess.wider(content)
 
 
 def is_encoding(name: str) -> bool:

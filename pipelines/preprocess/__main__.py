@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pipelines import summary
-from pipelines.preprocess import input_tree, staleness
+from pipelines.preprocess import input_tree, staleness, word_lists
 from pipelines.preprocess.options import Options
 from textrecords import (
     app,
@@ -84,6 +84,7 @@ def _data_flags(args: argparse.Namespace) -> DataFlags:
     if not args.pattern.isprintable():
         raise BadInput(f"--pattern {args.pattern} isn't printable")
     flags = command_line.read_flags(args, DataFlags)
+    word_lists.check(flags)
     return dataclasses.replace(
         flags,
         classes=tuple(flags.classes) if flags.classes else None,

@@ -1,12 +1,13 @@
 """Which split each review goes into, and what is wrong with texts that are in the input twice.
 
-Texts are known by their hashes, and only hashes and paths are grouped: the texts of a dataset need
-not fit into memory. They are grouped in buckets of many hashes, since an element of its own for
-each review would cost more than all the work on it.
+Texts are known by the hashes of their words, and only hashes and paths are grouped: the texts of a
+dataset need not fit into memory. They are grouped in buckets of many hashes, since an element of
+its own for each review would cost more than all the work on it.
 """
 
 import collections
 import dataclasses
+import heapq
 import itertools
 import operator
 import os
@@ -22,6 +23,7 @@ from textrecords import spec, text_source
 from textrecords.manifest import DataFlags, Fingerprint
 
 REVIEWS_PER_BUCKET = 100_000
+NAMED = 3  # of the files that end a run
 DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
 # What is wrong ("finding") with which reviews ("keys"): a line of `spec.AUDIT`.
 Finding = dict[str, Any]
@@ -33,14 +35,16 @@ class Audited:
 
     Attributes:
       found: reviews, by split.
-      distinct: distinct texts, by split.
-      dropped_leaked: reviews left out since a later split has their text, by split.
-      dropped_duplicates: reviews left out since their split has their text already, by split.
+      distinct_texts: of these, by split.
+      distinct_by_words: the same, but texts of the same words count as one.
+      dropped_leaked: reviews left out since a later split has their words, by split.
+      dropped_duplicates: reviews left out since their split has their words already, by split.
       findings: texts that stand in the input more than once.
     """
 
     found: collections.Counter[str]
-    distinct: collections.Counter[str]
+    distinct_texts: collections.Counter[str]
+    distinct_by_words: collections.Counter[str]
     dropped_leaked: collections.Counter[str]
     dropped_duplicates: collections.Counter[str]
     findings: list[Finding]
@@ -53,13 +57,27 @@ class Audited:
 
 @dataclasses.dataclass(frozen=True)
 class Digested:
-    """One or several lists of files: the good ones' fingerprint, and findings on the bad ones."""
+    """One or several lists of files.
+
+    Attributes:
+      fingerprint: of the good ones.
+      bad: findings on those that can't be read.
+      misread: files that seem to be in another encoding, by that encoding.
+      examples: the first few of these, as (key, encoding).
+    """
 
     fingerprint: Fingerprint
     bad: list[Finding]
+    misread: collections.Counter[str]
+    examples: list[tuple[bytes, str]]
 
     def __add__(self, other: "Digested") -> "Digested":
-        return Digested(self.fingerprint + other.fingerprint, self.bad + other.bad)
+        return Digested(
+            self.fingerprint + other.fingerprint,
+            self.bad + other.bad,
+            self.misread + other.misread,
+            heapq.nsmallest(NAMED, self.examples + other.examples),
+        )
 
 
 def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
@@ -74,8 +92,8 @@ class Assign:
     Attributes:
       num_shards: of each split.
       validation: which share of train becomes the validation split.
-      drop_leaked: keep a text only in the last of its splits: test, else validation.
-      drop_duplicates: keep a text only once a split, by the first of its keys.
+      drop_leaked: keep texts of the same words only in the last split: test, else validation.
+      drop_duplicates: keep texts of the same words only once a split, by the first of their keys.
     """
 
     num_shards: dict[str, int]
@@ -99,30 +117,31 @@ class Assign:
 
     def __call__(self, bucket: tuple[int, Iterable[list[Review]]]) -> Iterator[Any]:
         """Yields (ShardId, list of Review) and, as `AUDITED`, an `Audited`."""
-        audited = Audited(*(collections.Counter() for _ in range(4)), [])
+        audited = Audited(*(collections.Counter() for _ in range(5)), [])
         by_shard = collections.defaultdict(list)
         reviews = map(Review._make, itertools.chain.from_iterable(bucket[1]))
-        in_order = sorted(reviews)  # by text, then by key
-        for _, same_text in itertools.groupby(in_order, operator.attrgetter("text_hash")):
-            for split, kept in self._keep(list(same_text), audited).items():
+        in_order = sorted(reviews)  # by their words, then by key
+        for _, same_words in itertools.groupby(in_order, operator.attrgetter("words_hash")):
+            for split, kept in self._keep(list(same_words), audited).items():
                 for review in kept:
                     shard = sharding.shard_of(split, review.key, self.num_shards)
                     by_shard[shard].append(tuple(review))
         yield from by_shard.items()
         yield beam.pvalue.TaggedOutput(AUDITED, audited)
 
-    def _keep(self, same_text: list[Review], audited: Audited) -> dict[str, list[Review]]:
-        """Returns, by split, which of the reviews with one text stay; adds to `audited`."""
+    def _keep(self, same_words: list[Review], audited: Audited) -> dict[str, list[Review]]:
+        """Returns, by split, which of the reviews of the same words stay; adds to `audited`."""
         found: dict[str, list[Review]] = {}
-        for review in same_text:
-            found.setdefault(self.split(review.text_hash, review.key), []).append(review)
-        if len(same_text) > 1:
+        for review in same_words:
+            found.setdefault(self.split(review.words_hash, review.key), []).append(review)
+        if len(same_words) > 1:
             audited.findings.extend(_findings(found))
         last = max(found, key=spec.SPLITS.index)
         kept = {}
         for split, same in found.items():
             audited.found[split] += len(same)
-            audited.distinct[split] += 1
+            audited.distinct_by_words[split] += 1
+            audited.distinct_texts[split] += len({review.text_hash for review in same})
             if self.drop_leaked and split != last:
                 audited.dropped_leaked[split] += len(same)
                 continue
@@ -130,33 +149,46 @@ class Assign:
             audited.dropped_duplicates[split] += len(same) - len(kept[split])
         return kept
 
-    def split(self, text_hash: bytes, key: bytes) -> str:
+    def split(self, words_hash: bytes, key: bytes) -> str:
         """Returns the split of a review.
 
-        Validation is taken from train by the text, so that duplicates never straddle the two.
+        Validation is taken from train by the words, so that duplicates never straddle the two.
         """
         folder = os.fsdecode(key.partition(b"/")[0])
-        if folder == spec.TRAIN and _fraction(text_hash) < self.validation:
+        if folder == spec.TRAIN and _fraction(words_hash) < self.validation:
             return spec.VALIDATION
         return folder
 
 
-def _fraction(text_hash: bytes) -> float:
-    """Returns a number of the text's own from 0 to below 1."""
-    return int.from_bytes(text_hash[-6:], "big") / 2**48  # exact: a float holds 53 bits
+def _fraction(words_hash: bytes) -> float:
+    """Returns a number of the words' own from 0 to below 1."""
+    return int.from_bytes(words_hash[-6:], "big") / 2**48  # exact: a float holds 53 bits
 
 
 def _findings(found: dict[str, list[Review]]) -> Iterator[Finding]:
-    """Describes reviews with one text, by split."""
+    """Describes reviews of the same words, by split.
+
+    `same_texts` is how many texts a finding is also true of if nothing but the very text counts.
+    """
     for split, same in found.items():
         if len(same) > 1:
-            yield finding("duplicate", (review.key for review in same), split=split)
-    everywhere = sorted(itertools.chain.from_iterable(found.values()))
-    keys = [review.key for review in everywhere]
+            keys = [review.key for review in same]
+            yield finding("duplicate", keys, split=split, same_texts=_same_texts(same, keys))
+    in_order = sorted((review, split) for split, same in found.items() for review in same)
+    everywhere, splits = zip(*in_order, strict=True)
+    keys, labels = ([getattr(each, name) for each in everywhere] for name in ("key", "label"))
     if len(found) > 1:
-        yield finding("leak", keys, splits=sorted(found, key=spec.SPLITS.index))
-    if len({review.label for review in everywhere}) > 1:
-        yield finding("contrary labels", keys)
+        named = sorted(found, key=spec.SPLITS.index)
+        yield finding("leak", keys, splits=named, same_texts=_same_texts(everywhere, splits))
+    if len({*labels}) > 1:
+        yield finding("contrary labels", keys, same_texts=_same_texts(everywhere, labels))
+
+
+def _same_texts(reviews: Iterable[Review], places: Iterable[Any]) -> int:
+    """Returns how many texts are in two places or more."""
+    found = {(review.text_hash, place) for review, place in zip(reviews, places, strict=True)}
+    counts = collections.Counter(text_hash for text_hash, _ in found)
+    return sum(count > 1 for count in counts.values())
 
 
 def digest(
@@ -169,21 +201,26 @@ def digest(
     """
     labels = dict(files)
     bad: dict[bytes, str] = {}
+    misread: dict[bytes, str] = {}
     by_bucket = collections.defaultdict(list)
 
     def good() -> Iterator[tuple[bytes, bytes]]:
         for key, content in source.read_good(labels, bad):
-            text = source.decode(content)[0]
-            text_hash = text_source.text_hash(text)
-            bucket = int.from_bytes(text_hash[:6], "big") % num_buckets
-            by_bucket[bucket].append(tuple(Review(text_hash, key, labels[key], len(text))))
+            text, replaced = source.decode(content)
+            if seems := source.seems_in(content, replaced):
+                misread[key] = seems
+            review = Review.of(key, labels[key], text)
+            bucket = int.from_bytes(review.words_hash[:6], "big") % num_buckets
+            by_bucket[bucket].append(tuple(review))
             yield key, content
 
     read = fingerprint.fingerprint(good())
     text_source.SEEN["read"] += len(files)
     yield from by_bucket.items()
     findings = [finding("bad file", [key], why=why) for key, why in bad.items()]
-    yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, findings))
+    seeming = collections.Counter(misread.values())
+    examples = heapq.nsmallest(NAMED, misread.items())
+    yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, findings, seeming, examples))
 
 
 def num_buckets(num_reviews: int) -> int:

@@ -1,5 +1,6 @@
 """Writes the files that describe a dataset: manifest, schema and audit."""
 
+import collections
 import datetime
 import hashlib
 import importlib.metadata
@@ -13,17 +14,16 @@ import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipelines.preprocess import audit, statistics
+from pipelines.preprocess import audit, statistics, text_notes
 from pipelines.preprocess.options import Options
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.write_shards import Written
-from textrecords import checksums, json_files, spec, storage, terminal
+from textrecords import checksums, encoding_guess, json_files, spec, storage, terminal
 from textrecords.dataset import read_vocabulary
 from textrecords.errors import BadInput, Failure
 from textrecords.manifest import Audit, Manifest, RunInfo, Split, Vocabulary
 
 PACKAGES = ("apache-beam", "tensorflow", "tensorflow-transform", "pyarrow")
-BAD_NAMED = 3  # of the files that can't be read
 
 
 def write(
@@ -33,8 +33,7 @@ def write(
     digested: audit.Digested,
     audited: audit.Audited,
 ) -> None:
-    """Checks what was read and counted; writes the audit, the schema and, last, the manifest."""
-    check_bad(digested.bad, plan)
+    """Checks what was counted; writes the audit, the schema and, last, the manifest."""
     vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
     if plan.options.max_len is None:  # else the records don't hold all tokens that were counted
         check_order(vocabulary, splits[spec.TRAIN].id_counts)
@@ -48,15 +47,18 @@ def write(
         data_version=spec.DATA_VERSION,
         input=digested.fingerprint,
         bad_files=len(digested.bad),
+        misread_files=dict(sorted(digested.misread.items())),
         flags=plan.flags,
         classes=plan.tree.classes,
-        vocabulary=_describe_vocabulary(vocabulary),
+        vocabulary=_describe_vocabulary(vocabulary, splits[spec.TRAIN].id_counts),
         splits={name: _split(name, splits[name], plan, audited) for name in plan.num_shards},
         audit=Audit(
             file=spec.AUDIT,
             sha256=checksums.sha256(audit_file),
-            leaked_texts=_count(audited, "leak"),
-            contrary_texts=_count(audited, "contrary labels"),
+            leaked_texts=_same_texts(audited, "leak"),
+            leaked_by_words=_count(audited, "leak"),
+            contrary_texts=_same_texts(audited, "contrary labels"),
+            contrary_by_words=_count(audited, "contrary labels"),
         ),
         schema_sha256=checksums.sha256(schema_file),
         left_out=plan.tree.left_out,
@@ -93,16 +95,40 @@ def check_not_empty(manifest: Manifest) -> None:
             )
 
 
-def check_bad(bad: list[audit.Finding], plan: Plan) -> None:
+def check(digested: audit.Digested, plan: Plan) -> audit.Digested:
+    """Returns what was read; raises `Failure` if too many files can't be, or not as they should."""
+    _check_bad(digested.bad, plan)
+    _check_encoding(digested, plan)
+    return digested
+
+
+def _check_bad(bad: list[audit.Finding], plan: Plan) -> None:
     """Raises `Failure` if a greater share of all files is bad than may be."""
     tree = plan.tree
     if len(bad) > plan.max_bad * tree.num_reviews:
         named = sorted(f"{finding['keys'][0]} ({finding['why']})" for finding in bad)
-        named = named[:BAD_NAMED] + ["..."] * (len(named) > BAD_NAMED)
+        named = named[: audit.NAMED] + ["..."] * (len(named) > audit.NAMED)
         raise Failure(
             f"{len(bad):,} of {tree.num_reviews:,} files of {tree.source.input_dir} can't be read: "
             f"{', '.join(named)}; mend or remove them, and run again"
         )
+
+
+def _check_encoding(digested: audit.Digested, plan: Plan) -> None:
+    """Raises `Failure` if more files seem to be in another encoding than may be."""
+    total = digested.misread.total()
+    if total <= plan.max_bad_texts:
+        return
+    source = plan.tree.source
+    named = [f"{os.fsdecode(key)} ({seems}?)" for key, seems in digested.examples]
+    named += ["..."] * (total > len(named))
+    likeliest = max(sorted(digested.misread), key=digested.misread.__getitem__)
+    name = "NAME" if likeliest == encoding_guess.UNKNOWN else likeliest.partition(" ")[0]
+    raise Failure(
+        f"{total:,} of {plan.tree.num_reviews:,} files of {source.input_dir} aren't in "
+        f"{source.encoding}: {', '.join(named)}; if most are in another encoding, give --encoding "
+        f"{name}; to replace what can't be decoded, give --on_bad_text replace_all"
+    )
 
 
 def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
@@ -120,19 +146,24 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
 def _audit_lines(splits: dict[str, Written], findings: list[audit.Finding]) -> str:
     """Returns all findings, a JSON object a line, in an order of their own."""
     for name, written in splits.items():
-        of_split = {
-            "not in the encoding": written.undecodable,
-            "no tokens": written.without_tokens,
-            "short": written.short,
-        }
-        for what, keys in of_split.items():
-            findings += [audit.finding(what, [key], split=name) for key in keys]
+        findings += [
+            audit.finding(note.what, [note.key], split=name, **_seems(note))
+            for note in written.notes
+        ]
     # Escaped, since a key may hold bytes that aren't UTF-8.
     return "".join(sorted(json.dumps(finding) + "\n" for finding in findings))
 
 
+def _seems(note: text_notes.Note) -> dict[str, str]:
+    return {"seems": note.seems} if note.seems else {}
+
+
 def _count(audited: audit.Audited, what: str) -> int:
     return sum(finding["finding"] == what for finding in audited.findings)
+
+
+def _same_texts(audited: audit.Audited, what: str) -> int:
+    return sum(f["same_texts"] for f in audited.findings if f["finding"] == what)
 
 
 def schema(vocabulary_size: int, num_classes: int) -> str:
@@ -161,16 +192,18 @@ def schema(vocabulary_size: int, num_classes: int) -> str:
     return text_format.MessageToString(schema_pb2.Schema(feature=features))
 
 
-def _describe_vocabulary(vocabulary: list[bytes]) -> Vocabulary:
+def _describe_vocabulary(vocabulary: list[bytes], id_counts: np.ndarray) -> Vocabulary:
     digest = hashlib.sha256(b"".join(token + b"\n" for token in vocabulary)).hexdigest()
     size = len(vocabulary) + spec.NUM_RESERVED
-    return Vocabulary(spec.VOCABULARY, size, digest)
+    return Vocabulary(spec.VOCABULARY, size, digest, statistics.seen_once(id_counts))
 
 
 def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> Split:
+    notes = collections.Counter(note.what for note in written.notes)
     return Split(
         found=audited.found[name],
-        distinct_texts=audited.distinct[name],
+        distinct_texts=audited.distinct_texts[name],
+        distinct_by_words=audited.distinct_by_words[name],
         dropped_leaked=audited.dropped_leaked[name],
         dropped_duplicates=audited.dropped_duplicates[name],
         examples=int(written.label_counts.sum()),
@@ -180,8 +213,11 @@ def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> S
         coverage=statistics.coverage(written.id_counts),
         token_lengths=statistics.quantiles(written.length_counts),
         token_length_histogram=statistics.histogram(written.length_counts),
-        undecodable=len(written.undecodable),
-        without_tokens=len(written.without_tokens),
-        short=len(written.short),
+        undecodable=notes[text_notes.MISREAD],
+        byte_order_marks=notes[text_notes.BYTE_ORDER_MARK],
+        nul_bytes=notes[text_notes.NUL],
+        html=notes[text_notes.MARKUP],
+        without_tokens=notes[text_notes.NO_TOKENS],
+        short=notes[text_notes.SHORT],
         shards=tuple(sorted(written.shards, key=operator.attrgetter("file"))),
     )

@@ -99,8 +99,10 @@ def _group_by_shard(
     )
     return (
         assigned.reviews | "GroupByShard" >> sharding.GroupByShard(plan.num_shards),
-        _total("Digested", digested[audit.DIGESTED]),
-        _total("Audited", assigned[audit.AUDITED]),
+        beam.pvalue.AsSingleton(
+            _total("Digested", digested[audit.DIGESTED]) | "Check" >> beam.Map(metadata.check, plan)
+        ),
+        beam.pvalue.AsSingleton(_total("Audited", assigned[audit.AUDITED])),
     )
 
 
@@ -117,10 +119,9 @@ def _read_shard(
     return (batch for batch, _ in concurrency.prefetch(batches, read))
 
 
-def _total(name: str, parts: beam.PCollection) -> beam.pvalue.AsSingleton:
-    """Returns the sum of all elements, as an argument of a later stage."""
-    total = parts | name >> beam.CombineGlobally(_add_up).without_defaults()
-    return beam.pvalue.AsSingleton(total)
+def _total(name: str, parts: beam.PCollection) -> beam.PCollection:
+    """Returns the sum of all elements."""
+    return parts | name >> beam.CombineGlobally(_add_up).without_defaults()
 
 
 def _add_up(parts: Iterable[Any]) -> Any:

@@ -17,6 +17,7 @@ class Plan:
       assign: the flags that decide where a review goes.
       flags: all flags that shape the data, as they were given.
       max_bad: which share of the files may be bad.
+      max_bad_texts: how many files may be in another encoding.
       output_dir: the folder to write in, empty.
     """
 
@@ -25,6 +26,7 @@ class Plan:
     assign: audit.Assign
     flags: DataFlags
     max_bad: float
+    max_bad_texts: float
     output_dir: str
 
     @classmethod
@@ -40,14 +42,10 @@ class Plan:
           output_dir: the folder to write in, empty.
         """
         flags = word_lists.with_fingerprints(given)
-        text_options = transform.TextOptions(
-            max_tokens=given.max_tokens,
-            max_len=given.max_len,
-            stop_words=word_lists.read_stop_words(given.stop_words),
-            replacements=word_lists.read_replacements(given.replacements),
-        )
+        text_options = word_lists.text_options(given)
         assign = audit.Assign.from_flags(flags, tree.examples)
-        return cls(tree, text_options, assign, flags, options.max_bad, output_dir)
+        most = options.max_bad_texts(tree.num_reviews)
+        return cls(tree, text_options, assign, flags, options.max_bad, most, output_dir)
 
     @property
     def num_shards(self) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """Reviews read from their files, as Arrow record batches."""
 
+import codecs
 import os
+import string
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -21,22 +23,41 @@ SCHEMA = pa.schema(
         (spec.KEY, _BYTES),
     ]
 )
+_LOWER = bytes(range(256)).lower()
+_PUNCTUATION = string.punctuation.encode()
 
 
 class Review(NamedTuple):
     """A review, without its text. Between stages it is a plain tuple: Beam encodes that faster.
 
     Attributes:
-      text_hash: by which equal texts are known; so reviews sort by text, then by key.
+      words_hash: by which texts of the same words are known; so reviews sort by these, then by key.
       key: path of its file below the input folder.
       label: position of its class.
       size: bytes of the text.
+      text_hash: by which the very same texts are known.
     """
 
-    text_hash: bytes
+    words_hash: bytes
     key: bytes
     label: int
     size: int
+    text_hash: bytes
+
+    @classmethod
+    def of(cls, key: bytes, label: int, text: bytes) -> "Review":
+        """Returns the review of a text."""
+        words_hash = text_source.text_hash(words(text) or text)
+        return cls(words_hash, key, label, len(text), text_source.text_hash(text))
+
+
+def words(text: bytes) -> bytes:
+    """Returns the tokens of a text, valid UTF-8, as all flags' defaults give them, with spaces.
+
+    The same as `transform.Tokenizer` in a tenth of the time, for texts that are only compared.
+    """
+    text = text.removeprefix(codecs.BOM_UTF8).replace(b"<br />", b" ")
+    return b" ".join(text.translate(_LOWER, _PUNCTUATION).split())
 
 
 def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]]:
@@ -48,19 +69,19 @@ def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]
 
 def read_batch(
     source: text_source.Source, reviews: Iterable[Review]
-) -> tuple[pa.RecordBatch, list[bytes]]:
+) -> tuple[pa.RecordBatch, dict[bytes, str]]:
     """Reads reviews, in their order, as a record batch of `SCHEMA`.
 
     Returns:
-      The batch, and the keys of the reviews that had to be decoded with replacement.
+      The batch, and by their keys the encodings that files seem to be in which aren't in this one.
 
     Raises:
       Failure: if a text isn't the one that was hashed.
     """
-    undecodable: list[bytes] = []
+    misread: dict[bytes, str] = {}
     contents = source.read(review.key for review in reviews)
     texts = [
-        _text(source, review, content, undecodable)
+        _text(source, review, content, misread)
         for review, content in zip(reviews, contents, strict=True)
     ]
     columns = [
@@ -69,18 +90,18 @@ def read_batch(
         pa.array([review.key for review in reviews], pa.large_binary()),
     ]
     wrapped = [_one_each(column) for column in columns]
-    return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), undecodable
+    return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), misread
 
 
 def _text(
-    source: text_source.Source, review: Review, content: bytes, undecodable: list[bytes]
+    source: text_source.Source, review: Review, content: bytes, misread: dict[bytes, str]
 ) -> bytes:
     text, replaced = source.decode(content)
     if text_source.text_hash(text) != review.text_hash:
         path = os.path.join(source.input_dir, os.fsdecode(review.key))
         raise Failure(f"{path} changed while it was being read: run again")
-    if replaced:
-        undecodable.append(review.key)
+    if seems := source.seems_in(content, replaced):
+        misread[review.key] = seems
     return text
 
 

@@ -53,9 +53,10 @@ def _is_made_of(made: Manifest, options: Options) -> bool:
     # What is left out shapes no record, so it is no need to make them again.
     same_left_out = options.if_needed or tree.left_out == made.left_out
     few_bad = made.bad_files <= options.max_bad * tree.num_reviews
+    few_misread = sum(made.misread_files.values()) <= options.max_bad_texts(tree.num_reviews)
     # Much faster to tell than the fingerprint.
     same_number = tree.num_reviews == made.input.files + made.bad_files
-    if not (same_left_out and few_bad and same_number):
+    if not (same_left_out and few_bad and few_misread and same_number):
         return False
     with summary.show_listing("reading files", tree.num_reviews):
         return tree.fingerprint() == made.input

@@ -22,6 +22,18 @@ def coverage(id_counts: np.ndarray) -> dict[str, float]:
     return {str(size): round(int(covered[size - 1]) / total, 6) for size in sizes}
 
 
+def seen_once(id_counts: np.ndarray) -> int:
+    """Returns how many tokens are the only one of their word.
+
+    If any word of the vocabulary is, so are all beyond it, which are no more frequent.
+
+    Args:
+      id_counts: how often each id occurs, <int64>[vocabulary size].
+    """
+    number = int(np.count_nonzero(id_counts[spec.NUM_RESERVED :] == 1))
+    return number + int(id_counts[spec.OOV_ID]) if number else 0
+
+
 def quantiles(counts: collections.Counter[int]) -> dict[str, int]:
     """Returns `QUANTILES` of the counted values: the least one that covers such a share of all."""
     values = sorted(counts) or [0]

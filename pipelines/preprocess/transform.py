@@ -5,11 +5,21 @@ import dataclasses
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from pipelines.preprocess import vocabulary
+from pipelines.preprocess import markup, vocabulary
 from textrecords import spec
 
+# What many Windows editors put before a text; it is no part of it. Elsewhere U+FEFF is a character.
+BYTE_ORDER_MARK = r"^\x{FEFF}"
 # Keras' `lower_and_strip_punctuation`: every ASCII character that is punctuation.
 PUNCTUATION = r"[!-/:-@\[-`{-~]"
+LINE_END = r"\r\n?|\n"
+# `--normalize_unicode`: what separates words, dashes and the ellipsis among it; what has no width
+# and no meaning; punctuation, with the symbols that Keras counts as such.
+UNICODE_SPACE = r"[\p{Z}\s\x0B\x{1C}-\x{1F}\x{85}\x{200B}\x{2012}-\x{2015}\x{2026}]+"
+UNICODE_INVISIBLE = (
+    r"[\x00\x{AD}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}\x{2066}-\x{2069}\x{FEFF}]"
+)
+UNICODE_PUNCTUATION = r"[\p{P}$+<=>^`|~]"
 # `--stop_words english`. Negations stay, since they turn a verdict round.
 ENGLISH_STOP_WORDS = (
     *("a", "an", "and", "are", "as", "at", "be", "been", "being", "by", "for", "from", "had"),
@@ -29,38 +39,61 @@ class TextOptions:
       max_len: how many tokens of a review are kept; None keeps all.
       stop_words: tokens to remove, after `replacements`.
       replacements: pairs of a token and what stands for it: none, one or several tokens.
+      split: as `keras.layers.TextVectorization` takes it, "whitespace" or "character".
+      strip_html: whether tags become spaces, and entities what they stand for.
+      normalize_unicode: whether letters, spaces and punctuation are all of Unicode's, not ASCII's.
     """
 
     max_tokens: int = 20_000
     max_len: int | None = None
     stop_words: tuple[str, ...] = ()
     replacements: tuple[tuple[str, str], ...] = ()
-
-
-def standardize(text: tf.Tensor) -> tf.Tensor:
-    """Cleans text as Keras' `lower_and_strip_punctuation` does, after `<br />` became a space.
-
-    Args:
-      text: <string>[batch_size], valid UTF-8.
-
-    Returns:
-      <string>[batch_size]
-    """
-    text = tf.strings.regex_replace(text, "<br />", " ")
-    return tf.strings.regex_replace(tf.strings.lower(text), PUNCTUATION, "")
+    split: str = "whitespace"
+    strip_html: bool = False
+    normalize_unicode: bool = False
 
 
 class Tokenizer(tf.Module):
-    """Splits text into tokens: Keras' `split="whitespace"`, then replacements and stop words."""
+    """Cleans text and splits it into tokens, as the flags say."""
 
     def __init__(self, options: TextOptions):
         super().__init__()
+        self._options = options
+        self._strip_html = markup.Stripper() if options.strip_html else None
         self._replacements = _table(dict(options.replacements), default="")
         self._stop_words = _table(dict.fromkeys(options.stop_words, "stop"), default="")
 
+    def standardize(self, text: tf.Tensor) -> tf.Tensor:
+        """Cleans text as Keras' `lower_and_strip_punctuation` does, after `<br />` became a space.
+
+        A byte order mark at the start is left out. If text is split into characters, the ends of
+        lines become spaces: a vocabulary file holds a token a line.
+
+        Args:
+          text: <string>[batch_size], valid UTF-8.
+
+        Returns:
+          <string>[batch_size]
+        """
+        text = tf.strings.regex_replace(text, BYTE_ORDER_MARK, "", replace_global=False)
+        if self._strip_html is not None:
+            text = self._strip_html(text)
+        text = tf.strings.regex_replace(text, "<br />", " ")
+        if self._options.split == "character":
+            text = tf.strings.regex_replace(text, LINE_END, " ")
+        if self._options.normalize_unicode:
+            return _lower_and_strip_unicode(text)
+        return tf.strings.regex_replace(tf.strings.lower(text), PUNCTUATION, "")
+
     def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Returns the tokens of `text`, <string>[batch_size], as <string>[batch_size, (tokens)]."""
-        tokens = tf.strings.split(standardize(text))
+        return self.split(self.standardize(text))
+
+    def split(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Splits cleaned text as Keras does; replacements come next, then stop words."""
+        if self._options.split == "character":
+            return tf.strings.unicode_split(text, "UTF-8")
+        tokens = tf.strings.split(text)
         if self._replacements is not None:
             replaced = tokens.with_flat_values(self._replace(tokens.flat_values))
             # What stands for a token may be several, so they are split anew.
@@ -74,6 +107,13 @@ class Tokenizer(tf.Module):
         found = self._replacements.lookup(tokens)
         # The table holds " to": the space tells "replaced by nothing" from "not in the table".
         return tf.where(found == "", tokens, tf.strings.strip(found))
+
+
+def _lower_and_strip_unicode(text: tf.Tensor) -> tf.Tensor:
+    text = tf.strings.regex_replace(text, UNICODE_INVISIBLE, "")
+    text = tf.strings.regex_replace(text, UNICODE_SPACE, " ")
+    text = tf.strings.lower(text, encoding="utf-8")  # it cuts texts at NUL; there is none now
+    return tf.strings.regex_replace(text, UNICODE_PUNCTUATION, "")
 
 
 def _table(mapping: dict[str, str], *, default: str) -> tf.lookup.StaticHashTable | None:

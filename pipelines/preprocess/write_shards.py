@@ -13,7 +13,7 @@ import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
 from pipelines import sharding
-from pipelines.preprocess import review_batches, transform
+from pipelines.preprocess import review_batches, text_notes, transform
 from pipelines.preprocess.review_batches import Review
 from textrecords import atomic, concurrency, record_io, spec, text_source
 from textrecords.dataset import read_vocabulary
@@ -29,18 +29,14 @@ class Written:
       label_counts: <int64>[num_classes], reviews of each label.
       length_counts: how many reviews have so many tokens, by the number of tokens.
       id_counts: <int64>[vocabulary size], how often each id was written.
-      undecodable: keys of the reviews that were decoded with replacement.
-      without_tokens: keys of the reviews that are one OOV for want of a token.
-      short: keys of the reviews that have too few tokens.
+      notes: what is worth a note about single reviews.
     """
 
     shards: tuple[Shard, ...]
     label_counts: np.ndarray
     length_counts: collections.Counter[int]
     id_counts: np.ndarray
-    undecodable: tuple[bytes, ...]
-    without_tokens: tuple[bytes, ...]
-    short: tuple[bytes, ...]
+    notes: tuple[text_notes.Note, ...]
 
     def __add__(self, other: "Written") -> "Written":
         return Written(
@@ -54,7 +50,7 @@ class Encoded:
 
     Attributes:
       texts, labels, keys: of the reviews, arrays of [batch_size].
-      undecodable: keys of the reviews that were decoded with replacement.
+      misread: what `review_batches.read_batch` returns.
       ids: of all reviews, one after the other, <int64>[tokens].
       lengths: tokens of each review, <int64>[batch_size].
     """
@@ -62,7 +58,7 @@ class Encoded:
     texts: pa.Array
     labels: pa.Array
     keys: pa.Array
-    undecodable: list[bytes]
+    misread: dict[bytes, str]
     ids: np.ndarray
     lengths: np.ndarray
 
@@ -86,9 +82,9 @@ class Encoder:
         vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
         self.vocabulary_size = len(vocabulary) + spec.NUM_RESERVED
 
-    def encode(self, read: tuple[pa.RecordBatch, list[bytes]]) -> Encoded:
+    def encode(self, read: tuple[pa.RecordBatch, dict[bytes, str]]) -> Encoded:
         """Adds their ids to what `review_batches.read_batch` returns."""
-        batch, undecodable = read
+        batch, misread = read
         texts, labels, keys = (column.flatten() for column in batch.columns)
         features = self._graph.transform_fn(
             {
@@ -99,7 +95,7 @@ class Encoder:
         )
         tokens = features[spec.TOKENS]
         lengths = np.bincount(tokens.indices[:, 0].numpy(), minlength=len(texts))
-        return Encoded(texts, labels, keys, undecodable, tokens.values.numpy(), lengths)
+        return Encoded(texts, labels, keys, misread, tokens.values.numpy(), lengths)
 
     def without_tokens(self, encoded: Encoded) -> np.ndarray:
         """Returns which texts have no token, <bool>[batch_size].
@@ -164,20 +160,22 @@ class WriteShard:
 
     def _nothing(self, vocabulary_size: int) -> Written:
         labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
-        return Written((), labels, collections.Counter(), ids, (), (), ())
+        return Written((), labels, collections.Counter(), ids, ())
 
     def _count(self, encoded: Encoded, encoder: Encoder) -> Written:
-        keys = encoded.keys.to_pylist()
         without_tokens = encoder.without_tokens(encoded)
         is_short = (encoded.lengths < self._min_length) | (without_tokens & (self.min_tokens > 0))
+        found = text_notes.of_texts(encoded.texts) | {
+            text_notes.NO_TOKENS: without_tokens,
+            text_notes.SHORT: is_short,
+        }
+        misread = (text_notes.Note(text_notes.MISREAD, *of) for of in encoded.misread.items())
         return Written(
             shards=(),
             label_counts=np.bincount(encoded.labels, minlength=self.num_classes),
             length_counts=collections.Counter(encoded.lengths.tolist()),
             id_counts=np.bincount(encoded.ids, minlength=encoder.vocabulary_size),
-            undecodable=tuple(encoded.undecodable),
-            without_tokens=tuple(itertools.compress(keys, without_tokens)),
-            short=tuple(itertools.compress(keys, is_short)),
+            notes=(*misread, *text_notes.take(encoded.keys.to_pylist(), found)),
         )
 
     @property

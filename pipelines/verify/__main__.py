@@ -7,6 +7,7 @@ TensorFlow is imported where it is first needed, so that `--help` is immediate.
 """
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING
 
 from model import evaluate
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from pipelines.verify import keras_reference, recorded_reviews
 
 
-def read_tokenizer(args: argparse.Namespace, dataset: Dataset) -> "transform.Tokenizer | None":
-    """Returns what splits texts as the word lists want it, or None if there are none.
+def read_options(args: argparse.Namespace, dataset: Dataset) -> "transform.TextOptions":
+    """Returns the flags that the records were made with, and their lists of words.
 
     Raises:
-      BadInput: if these aren't the lists that the records were made with.
+      BadInput: if the lists aren't those.
     """
     for flag in ("stop_words", "replacements"):
         if word_lists.fingerprint(getattr(args, flag)) != getattr(dataset.manifest.flags, flag):
@@ -35,15 +36,11 @@ def read_tokenizer(args: argparse.Namespace, dataset: Dataset) -> "transform.Tok
                 f"--{flag}: {args.records} was made with other ones: "
                 "give the flag as it was given to preprocess"
             )
-    if not args.stop_words and not args.replacements:
-        return None
-    from pipelines.preprocess import transform
-
-    options = transform.TextOptions(
-        stop_words=word_lists.read_stop_words(args.stop_words),
-        replacements=word_lists.read_replacements(args.replacements),
+    return word_lists.text_options(
+        dataclasses.replace(
+            dataset.manifest.flags, stop_words=args.stop_words, replacements=args.replacements
+        )
     )
-    return transform.Tokenizer(options)
 
 
 def _sizes(args: argparse.Namespace, dataset: Dataset, model: Model | None) -> list[spec.InputSize]:
@@ -89,13 +86,13 @@ def main(argv: list[str]) -> None:
     model = _open_model(args.model_dir, dataset)
     with imports.quiet():
         from pipelines.verify import keras_reference, recorded_reviews, trained_model
-    tokenizer = read_tokenizer(args, dataset)
+    options = read_options(args, dataset)
     reviews = recorded_reviews.RecordedReviews(source, dataset)
     with summary.show_listing("reading files", tree.num_reviews):
         comparison.check_keys(reviews.expected_keys(tree), reviews.keys())
     trained = trained_model.TrainedModel(model) if model else None
     sizes = _sizes(args, dataset, model)
-    reference = keras_reference.Reference(tokenizer, dataset.manifest.flags.max_len)
+    reference = keras_reference.Reference(options)
     _adapt(reviews, reference, sizes)
     tallies = comparison.Proof(reviews, reference, sizes, trained).compare()
     comparison.show(tallies)

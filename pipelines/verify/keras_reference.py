@@ -1,6 +1,8 @@
 """What Keras itself makes of the texts: the reference that all stages are compared with."""
 
-from collections.abc import Iterable
+import codecs
+import re
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -13,26 +15,38 @@ from textrecords import spec
 class Reference:
     """`keras.layers.TextVectorization` of several sizes, used as in the Keras tutorial.
 
+    Lists of words are none of Keras' business, nor are `--strip_html` and `--normalize_unicode`: of
+    those it's given the function that the records were made by.
+
     Args:
-      tokenizer: what splits a text if the dataset was made with word lists, which Keras doesn't
-        know, else None.
-      max_len: how many tokens of a review the records keep; None is all.
+      options: the flags that the dataset was made with.
     """
 
-    def __init__(self, tokenizer: transform.Tokenizer | None, max_len: int | None):
-        self._tokenizer = tokenizer
-        self._max_len = max_len
+    def __init__(self, options: transform.TextOptions):
+        self._tokenizer = transform.Tokenizer(options)
+        self._options = options
         self._layers = {}
 
     def adapt(self, max_tokens: int, batches: Iterable[list[bytes]]) -> None:
         """Adds a layer of this size, adapted on batches of texts."""
         self._layers[max_tokens] = keras.layers.TextVectorization(
-            max_tokens,
-            standardize=None if self._tokenizer else "lower_and_strip_punctuation",
-            split=self._tokenizer or "whitespace",
-            ragged=True,
+            max_tokens, standardize=self._standardize, split=self._split, ragged=True
         )
         self._layers[max_tokens].adapt(map(self._clean, batches))
+
+    @property
+    def _has_lists(self) -> bool:
+        return bool(self._options.stop_words or self._options.replacements)
+
+    @property
+    def _standardize(self) -> str | Callable[[tf.Tensor], tf.Tensor]:
+        if self._options.strip_html or self._options.normalize_unicode or self._has_lists:
+            return self._tokenizer.standardize
+        return "lower_and_strip_punctuation"
+
+    @property
+    def _split(self) -> str | Callable[[tf.Tensor], tf.RaggedTensor]:
+        return self._tokenizer.split if self._has_lists else self._options.split
 
     def ids(self, texts: list[bytes]) -> dict[int, list[np.ndarray]]:
         """Returns the ids of each text, <int64>[tokens], for each size.
@@ -42,14 +56,20 @@ class Reference:
         cleaned = self._clean(texts)
         oov = np.array([spec.OOV_ID])
         return {
-            max_tokens: [row[: self._max_len] if len(row) else oov for row in rows(layer(cleaned))]
+            max_tokens: [
+                row[: self._options.max_len] if len(row) else oov for row in rows(layer(cleaned))
+            ]
             for max_tokens, layer in self._layers.items()
         }
 
     def _clean(self, texts: list[bytes]) -> tf.Tensor:
-        if self._tokenizer:  # which does the same
+        """Does what is done before Keras' own cleaning."""
+        if callable(self._standardize):  # which does it, too
             return tf.constant(texts)
-        return tf.strings.regex_replace(tf.constant(texts), "<br />", " ")
+        cleaned = (text.removeprefix(codecs.BOM_UTF8).replace(b"<br />", b" ") for text in texts)
+        if self._options.split == "character":
+            cleaned = (re.sub(rb"\r\n?|\n", b" ", text) for text in cleaned)
+        return tf.constant(list(cleaned))
 
 
 def rows(ids: tf.RaggedTensor) -> list[np.ndarray]:

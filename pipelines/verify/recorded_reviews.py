@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from pipelines.preprocess import audit, input_tree, write_shards
+from pipelines.preprocess import audit, input_tree, review_batches, write_shards
 from textrecords import input_pipeline, record_io, spec, text_source
 from textrecords.dataset import Dataset
 
@@ -56,7 +56,7 @@ class RecordedReviews:
         bucket = []
         for key, content in self.source.read_good(tree.all_keys(), {}):
             text, _ = self.source.decode(content)
-            bucket.append((text_source.text_hash(text), key, self.class_label(key), len(text)))
+            bucket.append(review_batches.Review.of(key, self.class_label(key), text))
         *assigned, _ = assign((0, [bucket]))
         keys = {
             spec.shard_name(split, index, number, flags.compression): []

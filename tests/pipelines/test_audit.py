@@ -8,6 +8,7 @@ from tiny_tree import write
 
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import audit
+from pipelines.preprocess.review_batches import Review
 from textrecords import spec, text_source
 from textrecords.dataset import open_dataset, read_vocabulary
 from textrecords.errors import BadInput
@@ -56,18 +57,24 @@ def test_the_audit_names_what_is_wrong(tmp_path):
     both = ["test/neg/0.txt", "test/pos/0.txt", "train/neg/2.txt"]
     minds = ["train/neg/3.txt", "train/pos/0.txt"]
     assert findings(tmp_path / "out") == [
-        {"finding": "contrary labels", "keys": both},
-        {"finding": "contrary labels", "keys": minds},
-        {"finding": "duplicate", "split": "test", "keys": both[:2]},
+        {"finding": "contrary labels", "same_texts": 1, "keys": both},
+        {"finding": "contrary labels", "same_texts": 1, "keys": minds},
+        {"finding": "duplicate", "split": "test", "same_texts": 1, "keys": both[:2]},
         {
             "finding": "duplicate",
             "split": "train",
+            "same_texts": 1,
             "keys": ["train/neg/0.txt", "train/neg/1.txt"],
         },
-        {"finding": "duplicate", "split": "train", "keys": minds},
-        {"finding": "leak", "splits": ["train", "test"], "keys": both},
+        {"finding": "duplicate", "split": "train", "same_texts": 1, "keys": minds},
+        {"finding": "leak", "splits": ["train", "test"], "same_texts": 1, "keys": both},
         {"finding": "no tokens", "split": "train", "keys": ["train/pos/3.txt"]},
-        {"finding": "not in the encoding", "split": "train", "keys": ["train/pos/2.txt"]},
+        {
+            "finding": "not in the encoding",
+            "split": "train",
+            "seems": "latin-1 or cp1252",
+            "keys": ["train/pos/2.txt"],
+        },
         *(
             {"finding": "short", "split": split, "keys": [key]}
             for split, key in [
@@ -79,6 +86,42 @@ def test_the_audit_names_what_is_wrong(tmp_path):
             ]
         ),
     ]
+
+
+def test_byte_order_marks_are_counted_named_and_no_part_of_a_word(tmp_path, capsys):
+    tree = {"train/neg/0.txt": "\ufeffbad film", "train/pos/0.txt": "\ufeffgood film"}
+    write(tmp_path / "in", tree | {"train/pos/1.txt": "good \ufefffilm"})
+    manifest = run(tmp_path / "in", tmp_path / "out", "--min_tokens=0")
+    assert manifest.splits["train"].byte_order_marks == 2
+    assert findings(tmp_path / "out") == [
+        {"finding": "byte order mark", "split": "train", "keys": [key]} for key in tree
+    ]
+    assert "train, with a byte order mark, which is left out: 2\n" in capsys.readouterr().out
+    vocabulary = read_vocabulary(str(tmp_path / "out" / spec.VOCABULARY))
+    assert [word.decode() for word in vocabulary] == ["good", "film", "\ufefffilm", "bad"]
+
+
+def test_html_and_nul_bytes_are_counted_and_named(tmp_path, capsys):
+    tree = {
+        "train/neg/0.txt": "bad<br>film",
+        "train/neg/1.txt": "fish &amp; chips <br />",
+        "train/neg/2.txt": "a<br /><br />b, 1 < 2, AT&T; <3",
+        "train/pos/0.txt": "good\0film",
+        "train/pos/1.txt": "good &#33;",
+    }
+    write(tmp_path / "in", tree)
+    train = run(tmp_path / "in", tmp_path / "out", "--min_tokens=0").splits["train"]
+    assert (train.html, train.nul_bytes) == (3, 1)
+    assert findings(tmp_path / "out") == [
+        *(
+            {"finding": "HTML", "split": "train", "keys": [f"train/{key}.txt"]}
+            for key in ("neg/0", "neg/1", "pos/1")
+        ),
+        {"finding": "NUL bytes", "split": "train", "keys": ["train/pos/0.txt"]},
+    ]
+    printed = capsys.readouterr().out
+    assert "train, with HTML other than <br /> (--strip_html takes it out): 3\n" in printed
+    assert "train, with NUL bytes, as of another encoding: 1\n" in printed
 
 
 def test_leaks_and_duplicates_are_dropped_on_request(tmp_path):
@@ -99,6 +142,40 @@ def test_leaks_and_duplicates_are_dropped_on_request(tmp_path):
     assert b"minds" in vocabulary
 
 
+ANY_FORM = {
+    "train/neg/0.txt": "A film.\nIt's good",
+    "train/pos/0.txt": "\ufeffA film.\nIt's good",
+    "train/pos/1.txt": "another film",
+    "train/neg/1.txt": "no film",
+    "test/neg/0.txt": "A film.\r\nIt's good\r\n",
+    "test/pos/0.txt": "no film",
+}
+
+
+def test_leaks_and_duplicates_are_found_in_any_form(tmp_path, capsys):
+    write(tmp_path / "in", ANY_FORM)
+    manifest = run(tmp_path / "in", tmp_path / "out", "--min_tokens=0")
+    train = manifest.splits["train"]
+    assert (train.found, train.distinct_texts, train.distinct_by_words) == (4, 4, 3)
+    found = manifest.audit
+    assert (found.leaked_texts, found.leaked_by_words) == (1, 2)
+    assert (found.contrary_texts, found.contrary_by_words) == (1, 2)
+    keys = ["test/neg/0.txt", "train/neg/0.txt", "train/pos/0.txt"]
+    expected = {"finding": "leak", "splits": ["train", "test"], "same_texts": 0, "keys": keys}
+    assert expected in findings(tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "texts in two splits: 1 (2 by their words); in two classes: 1 (2)\n" in printed
+    assert "train, repeats of another review's words: 1\n" in printed
+
+
+def test_leaks_in_any_form_are_dropped_on_request(tmp_path):
+    write(tmp_path / "in", ANY_FORM | {"train/neg/2.txt": "Another film?", "train/pos/3.txt": "x"})
+    flags = ["--drop_leaked", "--drop_duplicates"]
+    train = run(tmp_path / "in", tmp_path / "out", *flags).splits["train"]
+    assert (train.dropped_leaked, train.dropped_duplicates) == (3, 1)
+    assert keys_of(tmp_path / "out", "train") == {"train/neg/2.txt", "train/pos/3.txt"}
+
+
 def test_only_leaks_are_dropped(tmp_path):
     write(tmp_path / "in", TREE)
     train = run(tmp_path / "in", tmp_path / "out", "--drop_leaked").splits["train"]
@@ -107,7 +184,8 @@ def test_only_leaks_are_dropped(tmp_path):
 
 def test_validation_takes_its_share_by_text_and_its_words_too(tmp_path):
     texts = {n: f"text{n} word" for n in range(200)}
-    tree = {f"train/{c}/{n}.txt": text for n, text in texts.items() for c in ("a", "b")}
+    tree = {f"train/a/{n}.txt": text for n, text in texts.items()}
+    tree |= {f"train/b/{n}.txt": f"\ufeff{text.upper()}.\r\n" for n, text in texts.items()}
     write(tmp_path / "in", tree | {"test/a/0.txt": texts[0], "test/b/0.txt": "x"})
     manifest = run(tmp_path / "in", tmp_path / "out", "--validation=0.2", "--max_tokens=1000")
     splits = manifest.splits
@@ -121,7 +199,7 @@ def test_validation_takes_its_share_by_text_and_its_words_too(tmp_path):
     assert train | validation == set(tree)
     assert not train & validation
     vocabulary = read_vocabulary(str(tmp_path / "out" / spec.VOCABULARY))
-    in_train = {tree[key].split()[0].encode() for key in train}
+    in_train = {f"text{key[8:-4]}".encode() for key in train}
     assert set(vocabulary) == in_train | {b"word"}
     assert splits["validation"].coverage == {str(len(vocabulary)): 0.5}
 
@@ -166,7 +244,8 @@ def test_where_a_text_goes_is_the_same_in_every_process():
     hashed = text_source.text_hash(b"a great film")
     assert hashed.hex() == "75481024d15a9f9eb15a3293de8864fc"
     fraction = int("3293de8864fc", 16) / 2**48
-    review = (hashed, b"train/a/0.txt", 0, 12)
+    review = tuple(Review.of(b"train/a/0.txt", 0, b"A great film."))
+    assert review[0] == hashed
     for validation, shard in [
         (fraction, ("train", 2)),
         (fraction + 2**-48, ("validation", 0)),
@@ -179,7 +258,7 @@ def test_buckets_give_the_same_whatever_their_order():
     assign = audit.Assign({"train": 3, "test": 2}, 0.0, True, True)
     texts = [b"a", b"a", b"b", b"c", b"c", b"c"]
     files = [
-        (text_source.text_hash(text), f"{split}/x/{n}".encode(), 0, len(text))
+        tuple(Review.of(f"{split}/x/{n}".encode(), 0, text))
         for n, (text, split) in enumerate(zip(texts, itertools.cycle(["train", "test"])))
     ]
     forth, back = (

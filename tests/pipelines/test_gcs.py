@@ -12,6 +12,8 @@ import pytest
 import test_reproducible
 from tiny_tree import write
 
+from textrecords import spec
+
 pytestmark = pytest.mark.slow
 
 BUCKET = "bucket"
@@ -216,3 +218,12 @@ def test_what_cannot_be_done_is_refused_in_one_line(store, input_dir, output, me
     refused = store.run("pipelines.preprocess", *flags, code=2)
     assert message in refused
     assert refused.count("\n") == 1
+
+
+def test_lists_of_words_may_lie_there(store, tmp_path):
+    store.write("words", b"film\n")
+    flags = ["--input", INPUT, "--stop_words", f"gs://{BUCKET}/words"]
+    store.run("pipelines.preprocess", *flags, "--output", str(tmp_path / "r"))
+    vocabulary = (tmp_path / "r" / spec.VOCABULARY).read_text()
+    assert "good\n" in vocabulary
+    assert "film\n" not in vocabulary

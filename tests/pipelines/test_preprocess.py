@@ -15,7 +15,7 @@ from tiny_tree import write
 from model import evaluate, train
 from pipelines import sample
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import input_tree, review_batches
+from pipelines.preprocess import input_tree, options, review_batches
 from textrecords import model_folder, spec, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput, Failure
@@ -140,6 +140,30 @@ def test_flags_shape_the_data(tmp_path):
         "train/pos/0.txt": (0, [3, 2, 1]),
         "train/pos/1.txt": (0, [1, 3]),
     }
+
+
+TRY = "for a language without spaces between words (Chinese, Japanese, Thai), try --split character"
+
+
+@pytest.mark.parametrize(
+    ("texts", "flags", "said"),
+    [
+        (
+            ["真好看", "不好看。", "真好 看"],
+            [],
+            f"most reviews of train are a single token: {TRY}\n",
+        ),
+        (["真 好看", "不好 看。"], [], f"most tokens of train occur there only once: {TRY}\n"),
+        (["真", "不"], ["--split=character"], ""),
+        (["a film a", "a film b"], [], ""),
+    ],
+)
+def test_texts_that_spaces_do_not_split_are_said_to_be(tmp_path, capsys, texts, flags, said):
+    tree = {f"train/{n % 2}/{n}.txt": text for n, text in enumerate(texts)}
+    write(tmp_path / "in", tree)
+    run(tmp_path / "in", tmp_path / "out", *flags)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith(TRY)]
+    assert "".join(f"{line}\n" for line in lines) == said
 
 
 def test_files_listed_and_read_are_counted_for_the_progress_bar(tmp_path):
@@ -297,6 +321,11 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
         (["--compression=zip"], "argument --compression: invalid choice: 'zip'"),
         (["--direct_num_workers=x"], "argument --direct_num_workers: invalid int value: 'x'"),
         (["--max_len=99999999999"], "must be at least 1 and at most 2147483647"),
+        (
+            ["--split=character", "--stop_words=english"],
+            "--split character: --stop_words and --repl",
+        ),
+        (["--split=words"], "argument --split: invalid choice: 'words'"),
         (["--runner=Foo"], "--runner Foo: "),
         (["--stop_words=none.txt"], "can't read the words in none.txt"),
     ],
@@ -387,7 +416,7 @@ def test_another_format_version_is_refused(tiny, tmp_path):
     _folder, manifest = tiny
     fields = json.loads(manifest.to_json()) | {"format_version": 99}
     (tmp_path / spec.MANIFEST).write_text(json.dumps(fields))
-    with pytest.raises(BadInput, match="format version 99, but this program reads 4"):
+    with pytest.raises(BadInput, match=f"version 99, but this program reads {spec.FORMAT_VERSION}"):
         open_dataset(str(tmp_path))
 
 
@@ -550,6 +579,56 @@ def test_bad_files_that_are_too_many_end_the_run_in_one_line(tmp_path, monkeypat
         "mend or remove them, and run again"
     )
     assert os.listdir(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "guess", "flag"),
+    [("utf-16", "utf-16", "utf-16"), ("latin-1", "latin-1 or cp1252", "latin-1")],
+)
+def test_a_folder_in_another_encoding_ends_the_run_in_one_line(tmp_path, encoding, guess, flag):
+    source = tmp_path / "in"
+    keys = [f"train/{c}/{n}.txt" for c in ("neg", "pos") for n in range(3)]
+    write(source, {key: f"café {key}".encode(encoding) for key in keys})
+    with pytest.raises(Failure) as error:
+        run(source, tmp_path / "out")
+    named = ", ".join(f"{key} ({guess}?)" for key in keys[:3])
+    assert str(error.value) == (
+        f"6 of 6 files of {source} aren't in utf-8: {named}, ...; if most are in another encoding, "
+        f"give --encoding {flag}; to replace what can't be decoded, give --on_bad_text replace_all"
+    )
+    assert os.listdir(tmp_path) == ["in"]
+    manifest = run(source, tmp_path / "out", "--on_bad_text=replace_all")
+    assert (manifest.misread_files, manifest.splits["train"].undecodable) == ({guess: 6}, 6)
+    manifest = run(source, tmp_path / "out", f"--encoding={flag}")
+    assert (manifest.misread_files, manifest.splits["train"].undecodable) == ({}, 0)
+
+
+def test_a_few_files_in_another_encoding_are_named_and_kept(tmp_path, capsys):
+    source, target = tmp_path / "in", tmp_path / "out"
+    many(source, 2)
+    write(source, {"train/neg/5.txt": "bad".encode("utf-16"), "train/neg/6.txt": b"caf\xe9"})
+    assert run(source, target).misread_files == {"latin-1 or cp1252": 1, "utf-16": 1}
+    assert "not in utf-8, but perhaps in utf-16: 1\n" in capsys.readouterr().out
+    assert not ran(source, target)
+    with pytest.raises(
+        Failure, match=r"^2 of 6 files of .* aren't in utf-8: train/neg/5.txt \(utf"
+    ):
+        run(source, target, "--on_bad_text=fail")
+
+
+@pytest.mark.parametrize(
+    ("choice", "number", "most"),
+    [
+        ("replace", 4, 2),
+        ("replace", 20, 10),
+        ("replace", 900, 10),
+        ("replace", 5000, 50),
+        ("replace_all", 4, 4),
+        ("fail", 5000, 0),
+    ],
+)
+def test_how_many_files_may_be_in_another_encoding(choice, number, most):
+    assert options.Options("in", "out", on_bad_text=choice).max_bad_texts(number) == most
 
 
 def test_a_file_that_changes_between_two_readings_ends_the_run_in_one_line(tmp_path, monkeypatch):

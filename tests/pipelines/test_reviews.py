@@ -164,10 +164,7 @@ def reviews_of(folder, keys):
     """Returns a `Review` of each key, all with the label 1."""
     source = text_source.Source(str(folder))
     texts = [source.decode(content)[0] for content in source.read(keys)]
-    return [
-        review_batches.Review(text_source.text_hash(text), key, 1, len(text))
-        for text, key in zip(texts, keys, strict=True)
-    ]
+    return [review_batches.Review.of(key, 1, text) for text, key in zip(texts, keys, strict=True)]
 
 
 def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
@@ -175,14 +172,14 @@ def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
         tmp_path, {"train/neg/a.txt": b"caf\xe9", "train/pos/b.txt": "ok ☺", "train/pos/c.txt": ""}
     )
     files = reviews_of(tmp_path, [b"train/pos/b.txt", b"train/neg/a.txt", b"train/pos/c.txt"])
-    batch, undecodable = review_batches.read_batch(text_source.Source(str(tmp_path)), files)
+    batch, misread = review_batches.read_batch(text_source.Source(str(tmp_path)), files)
     assert batch.schema == review_batches.SCHEMA
     assert batch.to_pydict() == {
         "text": [["ok ☺".encode()], ["caf\ufffd".encode()], [b""]],
         "label": [[1], [1], [1]],
         "key": [[b"train/pos/b.txt"], [b"train/neg/a.txt"], [b"train/pos/c.txt"]],
     }
-    assert undecodable == [b"train/neg/a.txt"]
+    assert misread == {b"train/neg/a.txt": "latin-1 or cp1252"}
 
 
 def test_a_batch_ends_at_a_number_of_reviews_or_of_bytes(tmp_path, monkeypatch):
@@ -241,3 +238,69 @@ def test_a_text_that_changed_since_it_was_hashed_is_named(tmp_path):
 def test_texts_are_decoded_to_utf8(encoding, content, text, replaced):
     source = text_source.Source("", encoding=encoding)
     assert source.decode(content) == (text.encode(), replaced)
+
+
+LONG = "A film of some 60 words, from the café: it's good. "
+CYRILLIC = "Хороший фильм"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "seems"),
+    [
+        ("utf-8", LONG.encode(), None),
+        ("utf-8", LONG.encode("utf-8-sig"), None),
+        ("utf-8", b"nul\0 a\0b \0\0", None),
+        ("utf-8", b"\0", None),
+        ("utf-8", b"", None),
+        ("utf-8", LONG.encode("utf-16"), "utf-16"),
+        ("utf-8", b"\xfe\xff" + LONG.encode("utf-16-be"), "utf-16"),
+        ("utf-8", CYRILLIC.encode("utf-16"), "utf-16"),
+        ("utf-8", LONG.encode("utf-32"), "utf-32"),
+        ("utf-8", LONG.encode("utf-16-le"), "utf-16-le"),
+        ("utf-8", "ascii alone".encode("utf-16-be"), "utf-16-be"),
+        ("utf-8", "ascii alone".encode("utf-32-le"), "utf-32-le"),
+        ("utf-8", "ascii alone".encode("utf-32-be"), "utf-32-be"),
+        ("utf-8", LONG.encode("cp1252"), "latin-1 or cp1252"),
+        ("utf-8", CYRILLIC.encode("koi8-r"), "unknown"),
+        ("ascii", LONG.encode(), "utf-8"),
+        ("latin-1", LONG.encode("latin-1"), None),
+        ("latin-1", LONG.encode("utf-16"), "utf-16"),
+        ("latin-1", "ascii alone".encode("utf-16-le"), "utf-16-le"),
+        ("utf-16", LONG.encode("utf-16"), None),
+        ("utf-16-le", LONG.encode("utf-16-le"), None),
+        ("utf-16", "ascii alone".encode("utf-16-le"), None),
+        ("utf-16", b"even", "utf-8"),
+        ("utf-16", b"odd", "utf-8"),
+        ("utf-32", LONG.encode(), "utf-8"),
+    ],
+)
+def test_files_in_another_encoding_are_known(encoding, content, seems):
+    source = text_source.Source("", encoding=encoding)
+    assert source.seems_in(content, source.decode(content)[1]) == seems
+
+
+def test_words_are_those_of_a_text_by_default():
+    text = "\ufeffThe<br />Café's\r\n'É', \t it's ... <BR/>".encode()
+    assert review_batches.words(text) == "the cafés É its br".encode()
+
+
+FORMS = {
+    "plain": "A good film, it's true.",
+    "mark": "\ufeffA good film, it's true.",
+    "ends of lines": "A good\r\nfilm, it's true.\r\n",
+    "break": "A good<br />film, it's true.",
+    "case and punctuation": "a GOOD film (its true)!",
+}
+
+
+def test_texts_of_the_same_words_are_known_and_so_is_the_very_same_text():
+    reviews = [review_batches.Review.of(b"key", 0, text.encode()) for text in FORMS.values()]
+    assert len({review.words_hash for review in reviews}) == 1
+    assert len({review.text_hash for review in reviews}) == len(FORMS)
+    other = review_batches.Review.of(b"key", 0, b"A good film, is it true?")
+    assert other.words_hash != reviews[0].words_hash
+
+
+def test_texts_without_words_are_not_all_the_same():
+    texts = (b"", b"...", b"?!", b"<br />")
+    assert len({review_batches.Review.of(b"key", 0, text).words_hash for text in texts}) == 4

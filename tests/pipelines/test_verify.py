@@ -47,6 +47,9 @@ HARD_TEXTS = {
     "surrogates": b"lone \xed\xa0\x80 \xed\xb0\x80word",
     "stray": b"caf\xe9 \xff\xfe \xc0\x80 \xf4\x90\x80\x80 \xe2\x82",
     "bom": b"\xef\xbb\xbffilm film",
+    "bom and break": b"\xef\xbb\xbf<br />film",
+    "boms": b"\xef\xbb\xbf\xef\xbb\xbffilm \xef\xbb\xbffilm",
+    "bom alone": b"\xef\xbb\xbf",
     "noncharacters": "\ufffe \uffff \ufdd0 \U0010ffff",
     "empty": "",
     "blank": " \n",
@@ -178,7 +181,7 @@ def test_hard_texts_have_the_ids_of_keras_itself(hard):
         for key in records
     }
     assert len(texts) == 4 * len(HARD_TEXTS) + len(TREE)
-    texts = {key: text.replace("<br />", " ") for key, text in texts.items()}
+    texts = {key: text.removeprefix("\ufeff").replace("<br />", " ") for key, text in texts.items()}
     layer = keras.layers.TextVectorization(20_000, ragged=True)
     layer.adapt([text for key, text in texts.items() if key.startswith(b"train/")])
     ids = dict(zip(texts, layer(list(texts.values())).to_list(), strict=True))
@@ -208,6 +211,57 @@ def test_word_lists_are_taken_into_account(tmp_path, capsys):
     for given, flag in [(lists[:2], "--replacements"), (lists[2:], "--stop_words")]:
         with pytest.raises(BadInput, match=f"{flag}: .* was made with other ones"):
             check(folder, *given)
+
+
+CHINESE = {
+    f"{split}/{name}/{n}.txt": text
+    for split in ("train", "test")
+    for n in "012"
+    for name, text in [("neg", "不好看。\n很差"), ("pos", "真 好看。")]
+}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--split=character"],
+        ["--strip_html"],
+        ["--normalize_unicode"],
+        ["--split=character", "--strip_html", "--normalize_unicode"],
+        ["--strip_html", "--normalize_unicode", "--stop_words=english"],
+    ],
+    ids=" ".join,
+)
+def test_hard_texts_have_the_same_ids_whatever_cleans_and_splits_them(tmp_path, capsys, flags):
+    texts = {key: text for key, text in HARD_TEXTS.items() if key != "one word"}
+    tree = {f"train/neg/{name}.txt": text for name, text in texts.items()}
+    folder = make(tmp_path, tree | TREE | CHINESE, *flags)
+    model = ["--records", str(folder / "records"), "--model_dir", str(folder / "model")]
+    train.main([*model, "--max_tokens=40", *SMALL])
+    capsys.readouterr()
+    lists = [flag for flag in flags if flag.startswith("--stop_words")]
+    check(folder, "--model_dir", str(folder / "model"), *lists)
+    printed = capsys.readouterr().out
+    assert "ids of the SavedModel" in printed
+    assert "scores of the SavedModel" in printed
+
+
+def test_characters_have_the_ids_of_keras_itself(tmp_path):
+    folder = make(tmp_path, CHINESE | TREE, "--split=character")
+    train_texts = {key: text for key, text in (CHINESE | TREE).items() if key.startswith("train/")}
+    cleaned = [t.replace("<br />", " ").replace("\n", " ") for t in train_texts.values()]
+    layer = keras.layers.TextVectorization(20_000, split="character", ragged=True)
+    layer.adapt(cleaned)
+    expected = dict(zip(train_texts, layer(cleaned).to_list(), strict=True))
+    records = {
+        os.fsdecode(key): list(feature(example, "tokens"))
+        for examples in examples_of(folder, "train").values()
+        for example in examples
+        for key in feature(example, "key")
+    }
+    assert records == expected
+    dataset = open_dataset(str(folder / "records"))
+    assert dataset.decode(expected["train/neg/2.txt"]) == "不好看。 很差"
 
 
 def test_other_encodings_splits_and_drops_are_followed(tmp_path, capsys):
