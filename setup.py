@@ -18,6 +18,7 @@ setup(
         "apache-beam==2.77.*",
         "keras==3.15.*",
         "more-itertools>=10.1",
+        "pandas>=2",
         "pyarrow>=20",
         "pydantic>=2",
         "rich>=14",
@@ -37,6 +38,9 @@ setup(
         "dev": [
             "build",
             "hypothesis>=6",
+            "ipykernel>=7",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "playwright",
             "pytest>=8",
             "pytest-xdist>=3",

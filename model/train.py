@@ -76,10 +76,10 @@ def train(options: Options, network: Network, training: Training) -> None:
     dataset = open_dataset(options.records, verify=not options.no_verify)
     config = settings.configure(dataset, network, training)
     with imports.quiet():
-        from model.training import export, fit, replicas, tensorboard_logs
+        from model.training import fit, replicas, tensorboard_logs
 
     replicas.check(options.gpus)
-    transform = export.load_transform(dataset)
+    transform = dataset.transform
     holds, marker = model_folder.MODEL_FILES, model_folder.CONFIG
     with atomic.write_folder(model_dir, holds=holds, marker=marker) as new:
         state_dir = atomic.beside(model_dir, model_folder.CHECKPOINTS)

@@ -1,16 +1,13 @@
 """Prints a few records of a dataset as text."""
 
+import itertools
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from textrecords import app, command_line, imports, spec, terminal
 from textrecords.dataset import Dataset, open_dataset
 from textrecords.errors import BadInput
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(argv: list[str]) -> None:
@@ -28,10 +25,11 @@ def main(argv: list[str]) -> None:
         from textrecords import record_io
     shown = 0
     try:
-        for example in record_io.read_examples(dataset, args.split).take(args.count):
+        examples = record_io.read_examples(dataset, args.split)
+        for example in itertools.islice(examples, args.count):
             if shown:
                 terminal.say("")
-            _show(dataset, *(feature.numpy() for feature in example))
+            _show(dataset, *example)
             shown += 1
     except tf.errors.OpError as error:
         raise BadInput(

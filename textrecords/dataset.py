@@ -2,20 +2,23 @@
 
 import dataclasses
 import functools
+import itertools
+import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from textrecords import checksums, spec, storage
+from textrecords import checksums, imports, spec, storage, text_source
 from textrecords.errors import BadInput, Failure
 from textrecords.manifest import Manifest
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import tensorflow as tf
 
 
-def open_dataset(folder: str, *, verify: bool = True) -> "Dataset":
+def open_dataset(folder: str | os.PathLike[str], *, verify: bool = True) -> "Dataset":
     """Opens the dataset that `make preprocess` wrote into a folder.
 
     Args:
@@ -61,6 +64,14 @@ class Dataset:
         tokens = read_vocabulary(os.path.join(self.folder, spec.VOCABULARY))
         return ("[PAD]", "[OOV]", *map(os.fsdecode, tokens))
 
+    @functools.cached_property
+    def transform(self) -> "tf.Module":
+        """The graph that turns text into ids; raises `BadInput` if it isn't whole."""
+        imports.tensorflow()
+        from textrecords import transform_graph
+
+        return transform_graph.load(self.folder)
+
     def num_examples(self, split: str) -> int:
         """Returns how many examples a split has; raises `BadInput` if there is no such split."""
         if split not in self.manifest.splits:
@@ -90,28 +101,55 @@ class Dataset:
     ) -> "tf.data.Dataset":
         """Returns batches for `keras.Model.fit`, `evaluate` and `predict`.
 
+        Give `fit` `shuffle=False`, too: else it warns that it can't shuffle them itself.
+
         Args:
           split: "train", say.
           max_tokens: ids from here on become OOV, as in a vocabulary of that size.
           max_len: tokens that a review is cut or padded to.
           batch_size: reviews a batch; the last one may be smaller.
-          shuffle_seed: for a new order each time that the batches are gone through; by default
-            they come in the order of the records.
+          shuffle_seed: for a new order each time that the batches are gone through. The orders
+            depend on it and, where one is set, on the seed of `keras.utils.set_random_seed`. By
+            default the batches come in the order of the records.
 
         Returns:
-          (tokens <int32>[batch_size, max_len], labels <int64>[batch_size]).
+          (tokens <int32>[batch_size, max_len], labels <int64>[batch_size]), which stay in memory
+          once they are read.
 
         Raises:
-          BadInput: if there is no such split, or its records were cut below this size.
+          BadInput: if there is no such split, its records were cut below this size, or a number
+            is too small.
         """
+        size = self._input_size(max_tokens, max_len)
+        _check_number("batch_size", batch_size, least=1)
+        imports.tensorflow()
         from textrecords import input_pipeline
 
-        size = spec.InputSize(max_tokens, max_len)
-        self.manifest.check_fits(size)
         rows = input_pipeline.read_split(self, split, size, cache="memory")
         if shuffle_seed is None:
             return input_pipeline.batches(rows, batch_size)
         return input_pipeline.reshuffled_batches(rows, batch_size, seed=shuffle_seed)
+
+    def encode(
+        self, texts: str | bytes | Sequence[str | bytes], max_tokens: int = 1000, max_len: int = 100
+    ) -> "np.ndarray":
+        """Returns the ids of texts, as `batches` would give them: <int32>[number, max_len].
+
+        Args:
+          texts: one or more; bytes that aren't UTF-8 are replaced.
+          max_tokens: ids from here on become OOV.
+          max_len: tokens that a text is cut or padded to.
+
+        Raises:
+          BadInput: if the records were cut below this size, or a number is too small.
+        """
+        size = self._input_size(max_tokens, max_len)
+        tf = imports.tensorflow()
+        from textrecords import input_pipeline, transform_graph
+
+        encoded = tf.constant(text_source.to_bytes(texts), tf.string)
+        tokens = transform_graph.tokenize(self.transform, encoded)
+        return input_pipeline.fit_tokens(tokens, size).numpy()
 
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the tokens of a review's ids, <int>[tokens], without padding."""
@@ -119,31 +157,46 @@ class Dataset:
         return separator.join(self.vocabulary[i] for i in ids if i != spec.PADDING_ID)
 
     def to_pandas(self, split: str, limit: int | None = None) -> "pd.DataFrame":
-        """Returns examples as a table of `key`, `label`, `class`, `tokens` (ids) and `text`.
+        """Returns examples as a table, a row each, in the order of the records.
 
-        The text is what `decode` makes of the ids: the records hold no other.
+        Its columns are `key` (a path, as `os.fsdecode` gives it), `label`, `class`, `tokens`
+        (<int64>[tokens], of the whole review) and `text`, which is what `decode` makes of the
+        tokens: the records hold no other.
 
         Args:
           split: "train", say.
           limit: how many examples to return at most, from the first one on.
 
         Raises:
-          BadInput: if there is no such split.
+          BadInput: if there is no such split, or the limit is negative.
         """
         import pandas as pd
 
+        if limit is not None:
+            _check_number("limit", limit, least=0)
+        imports.tensorflow()
         from textrecords import record_io
 
-        examples = record_io.read_examples(self, split)
-        if limit is not None:
-            examples = examples.take(limit)
-        table = pd.DataFrame(
-            examples.as_numpy_iterator(), columns=[spec.KEY, spec.LABEL, spec.TOKENS]
-        )
-        table[spec.KEY] = table[spec.KEY].map(os.fsdecode)
-        table.insert(2, "class", table[spec.LABEL].map(lambda label: self.classes[label]))
-        table["text"] = table[spec.TOKENS].map(self.decode)
-        return table
+        rows = [
+            (os.fsdecode(key), label, self.classes[label], tokens, self.decode(tokens))
+            for key, label, tokens in itertools.islice(record_io.read_examples(self, split), limit)
+        ]
+        # As objects, since the strings of pandas are UTF-8, which the name of a file needn't be.
+        columns = [spec.KEY, spec.LABEL, "class", spec.TOKENS, "text"]
+        return pd.DataFrame(rows, columns=columns, dtype=object).astype({spec.LABEL: "int64"})
+
+    def _input_size(self, max_tokens: int, max_len: int) -> spec.InputSize:
+        """Returns what a network sees of a review; raises `BadInput` if the records hold less."""
+        _check_number("max_tokens", max_tokens, least=spec.NUM_RESERVED + 1)
+        _check_number("max_len", max_len, least=1)
+        size = spec.InputSize(max_tokens, max_len)
+        self.manifest.check_fits(size)
+        return size
+
+
+def _check_number(name: str, value: int, *, least: int) -> None:
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise BadInput(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 def _read_manifest(folder: str) -> Manifest:

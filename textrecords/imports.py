@@ -1,12 +1,14 @@
 """Imports of TensorFlow and Beam, without their messages."""
 
 import contextlib
+import functools
 import gc
 import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 from textrecords import signals
 
@@ -51,6 +53,14 @@ def quiet() -> Iterator[None]:
         gc.freeze()
         gc.enable()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@functools.cache
+def tensorflow() -> ModuleType:
+    """Returns TensorFlow, imported by `quiet` the first time."""
+    with quiet():
+        import tensorflow
+    return tensorflow
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ class NGrams(keras.layers.Layer):
     that are trained on the same reviews, they are fitted several times: reviews are in folds, by
     the sum of their ids, and in training a review is scored by what all folds but its own have
     taught, else it would be known by heart. Otherwise it's scored by the mean, which is all that
-    files of weights hold.
+    files of weights hold: once loaded from one, it's scored so in training, too.
 
     Args:
       outputs: 1 for two classes, else their number.
@@ -111,6 +111,7 @@ class NGrams(keras.layers.Layer):
 
     def load_own_variables(self, store: Mapping[str, np.ndarray]) -> None:
         self.scores.assign(store["scores"])
+        self.fold_scores.assign(np.tile(store["scores"], (FOLDS, 1)))
 
     def call(
         self, tokens: keras.KerasTensor, training: bool | None = None

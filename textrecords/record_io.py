@@ -1,6 +1,6 @@
 """The records: how they are serialized, read and parsed. FORMAT.md describes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,14 +69,12 @@ def read_shard(dataset: "Dataset", path: str | tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(path, compression).batch(PARSED_TOGETHER)
 
 
-def read_examples(dataset: "Dataset", split: str) -> tf.data.Dataset:
-    """Returns the examples of one split, one at a time, in the order of `read`.
+def read_examples(dataset: "Dataset", split: str) -> Iterator[tuple[bytes, int, np.ndarray]]:
+    """Yields each example of one split in the order of `read`: key, label, tokens <int64>[tokens].
 
-    They are (key <string>[], label <int64>[], tokens <int64>[tokens]).
+    Raises:
+      BadInput: if the dataset has no such split.
     """
-
-    def parse_one(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        features = parse(record)
-        return features[spec.KEY], features[spec.LABEL], features[spec.TOKENS]
-
-    return read(dataset, split).unbatch().map(parse_one)
+    for block in read(dataset, split).map(parse).as_numpy_iterator():
+        keys, labels = block[spec.KEY].tolist(), block[spec.LABEL].tolist()
+        yield from zip(keys, labels, block[spec.TOKENS], strict=True)

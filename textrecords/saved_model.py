@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from textrecords import imports, model_folder, storage
+from textrecords import imports, model_folder, storage, text_source
 from textrecords.errors import BadInput
 from textrecords.model_folder import ModelConfig
 
@@ -20,7 +20,7 @@ BATCH_SIZE = 256  # texts scored at once
 Signature = Callable[..., dict[str, "tf.Tensor"]]
 
 
-def load_model(folder: str, *, verify: bool = True) -> "Model":
+def load_model(folder: str | os.PathLike[str], *, verify: bool = True) -> "Model":
     """Opens the model that `make train` wrote into a folder.
 
     Args:
@@ -71,8 +71,7 @@ class Model:
     @functools.cached_property
     def signatures(self) -> Mapping[str, Signature]:
         """The signatures of the SavedModel; raises `BadInput` if it isn't whole."""
-        with imports.quiet():
-            import tensorflow as tf
+        tf = imports.tensorflow()
         path = os.path.join(self.folder, model_folder.SERVING)
         try:
             return tf.saved_model.load(path).signatures
@@ -84,7 +83,9 @@ class Model:
         """The Keras model, to look at, to change, or to train on.
 
         It maps tokens <int32>[batch_size, length] to the probability of the second class,
-        <float32>[batch_size, 1], or of all, <float32>[batch_size, num_classes].
+        <float32>[batch_size, 1], or of three or more, <float32>[batch_size, num_classes]. It's
+        compiled with Adam and the loss for labels <int64>[batch_size]; for other settings, compile
+        it again. Raises `BadInput` if it can't be read.
         """
         with imports.quiet():
             import keras
@@ -93,16 +94,17 @@ class Model:
         path = os.path.join(self.folder, model_folder.NETWORK)
         try:
             with storage.at_hand(path) as local:
-                return keras.models.load_model(local)
+                network = keras.models.load_model(local, compile=False)
         except (OSError, ValueError) as error:
             raise BadInput(f"{path} can't be read ({error}): run `make train` again") from None
+        kind = "binary" if len(self.classes) == 2 else "sparse_categorical"
+        network.compile("adam", f"{kind}_crossentropy", metrics=["accuracy"])
+        return network
 
     def predict(self, texts: str | bytes | Sequence[str | bytes]) -> list[Prediction]:
-        """Scores texts, `BATCH_SIZE` at a time; bytes that aren't UTF-8 are replaced."""
-        texts = [texts] if isinstance(texts, str | bytes) else texts
-        encoded = (text.encode() if isinstance(text, str) else text for text in texts)
+        """Scores one or more texts, in their order; bytes that aren't UTF-8 are replaced."""
         predictions = []
-        for row in self.rows(encoded):
+        for row in self.rows(text_source.to_bytes(texts)):
             scores = row["scores"] if "scores" in row else [1 - row["score"], row["score"]]
             by_class = dict(zip(row["classes"], scores, strict=True))
             score = row.get("score", by_class[row["label"]])

@@ -7,7 +7,6 @@ is by TensorFlow, which is loaded for such paths alone.
 import contextlib
 import dataclasses
 import errno
-import functools
 import os
 import re
 import shutil
@@ -230,19 +229,12 @@ def at_hand(path: str) -> Iterator[str]:
 
 def map_concurrently(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
     """Yields what `work` makes of each item, in order; a store answers many requests at once."""
-    _tensorflow()  # not by many threads at once
+    imports.tensorflow()  # not by many threads at once
     return concurrency.prefetch(items, work, threads=REQUESTS)
 
 
-@functools.cache
-def _tensorflow() -> Any:
-    with imports.quiet():
-        import tensorflow as tf
-    return tf
-
-
 def _gfile() -> Any:
-    return _tensorflow().io.gfile
+    return imports.tensorflow().io.gfile
 
 
 def _ask(function: str, path: str, *args: Any, **kwargs: Any) -> Any:
@@ -253,7 +245,7 @@ def _ask(function: str, path: str, *args: Any, **kwargs: Any) -> Any:
 @contextlib.contextmanager
 def _tf_errors_as_os_errors(path: str) -> Iterator[None]:
     """Raises `OSError` for an error of TensorFlow."""
-    tf = _tensorflow()
+    tf = imports.tensorflow()
     try:
         yield
     except tf.errors.NotFoundError:

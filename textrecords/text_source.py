@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from textrecords import encoding_guess, storage
 from textrecords.errors import BadInput, Failure
@@ -187,6 +187,12 @@ def _read_remote(path: bytes) -> bytes:
     if len(content) > LARGEST_FILE:
         raise OSError(errno.EFBIG, TOO_LARGE)
     return content
+
+
+def to_bytes(texts: str | bytes | Sequence[str | bytes]) -> list[bytes]:
+    """Returns one or more texts as UTF-8; a lone surrogate becomes bytes that aren't."""
+    texts = [texts] if isinstance(texts, str | bytes) else texts
+    return [t.encode(errors="surrogatepass") if isinstance(t, str) else t for t in texts]
 
 
 def text_hash(text: bytes) -> bytes:

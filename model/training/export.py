@@ -1,29 +1,16 @@
 """The served model: raw text in, scores and class names out."""
 
-import os
-
 import keras
 import tensorflow as tf
 
 from model.network import lstm
-from textrecords import atomic, input_pipeline, spec
-from textrecords.dataset import Dataset
-from textrecords.errors import BadInput
+from textrecords import atomic, input_pipeline, spec, transform_graph
 from textrecords.model_folder import ModelConfig
-
-
-def load_transform(dataset: Dataset) -> tf.Module:
-    """Loads the graph that cleans text and looks up its tokens; raises `BadInput`."""
-    path = os.path.join(dataset.folder, spec.TRANSFORM_FN)
-    try:
-        return tf.saved_model.load(path)
-    except (OSError, tf.errors.OpError):
-        raise BadInput(f"no whole {path}: run `make preprocess` again") from None
 
 
 def save_network(model: keras.Model, path: str) -> None:
     """Writes the network as `keras.models.load_model` reads it, without its optimizer."""
-    network = keras.models.clone_model(model)
+    network = type(model).from_config(model.get_config())
     network.set_weights(model.get_weights())
     with atomic.write_file(path) as part:
         network.save(part)
@@ -41,7 +28,7 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
 
     Args:
       model: a network of `lstm.build`.
-      transform: the dataset's, from `load_transform`.
+      transform: `Dataset.transform`.
       path: the folder to write.
       config: what `model` was built from.
     """
@@ -50,7 +37,7 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
 
     @tf.function(input_signature=signature)  # both signatures call this one graph
     def tokenize(text: tf.Tensor) -> dict[str, tf.Tensor]:
-        tokens = _tokens(transform, text)
+        tokens = transform_graph.tokenize(transform, text)
         return {spec.TOKENS: input_pipeline.fit_tokens(tokens, config.network.input_size)}
 
     def score(text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -72,17 +59,3 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
     archive.add_endpoint("serving_default", score, signature)
     archive.add_endpoint("tokenize", tokenize)
     archive.write_out(path, verbose=False)
-
-
-def _tokens(transform: tf.Module, text: tf.Tensor) -> tf.RaggedTensor:
-    """Returns the ids of <string>[batch_size] texts, <int64>[batch_size, (tokens)]."""
-    # The transform graph knows valid UTF-8 only; preprocessing decodes bytes in the same way.
-    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
-    features = transform.transform_fn(
-        {
-            spec.TEXT: text,
-            spec.LABEL: tf.zeros(tf.shape(text), tf.int64),
-            spec.KEY: tf.zeros_like(text),
-        }
-    )
-    return tf.RaggedTensor.from_sparse(features[spec.TOKENS])

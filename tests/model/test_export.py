@@ -55,7 +55,7 @@ def export_model(tmp_path, *, classes=("neg", "pos"), bias=0.0):
     served = str(tmp_path / "serving")
     dataset = open_dataset(tmp_path / "records")
     config = settings.configure(dataset, NETWORK, Training())
-    export.export(model, export.load_transform(dataset), served, config)
+    export.export(model, dataset.transform, served, config)
     return model, served
 
 
@@ -79,7 +79,7 @@ def test_scores_that_only_training_reads_are_left_out(tmp_path):
     network = dataclasses.replace(NETWORK, pooling="max_mean", ngram_bits=5, dropout=0)
     dataset, served = open_dataset(tmp_path / "records"), str(tmp_path / "serving")
     config = settings.configure(dataset, network, Training())
-    export.export(lstm.build(network, 2), export.load_transform(dataset), served, config)
+    export.export(lstm.build(network, 2), dataset.transform, served, config)
     shapes = [shape for _, shape in tf.train.list_variables(f"{served}/variables/variables")]
     assert [2**5, 1] in shapes
     assert max(shape[0] for shape in shapes if shape) == 2**5
@@ -150,4 +150,4 @@ def test_a_transform_graph_that_is_not_whole_is_named(tmp_path):
     tiny_dataset.write(tmp_path / "records", REVIEWS)
     os.remove(tmp_path / "records/transform_fn/saved_model.pb")
     with pytest.raises(BadInput, match=r"no whole .*transform_fn: run `make preprocess`"):
-        export.load_transform(open_dataset(tmp_path / "records", verify=False))
+        _ = open_dataset(tmp_path / "records", verify=False).transform

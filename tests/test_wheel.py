@@ -1,0 +1,97 @@
+"""The wheel holds all that a user needs, and works from any folder."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import tiny_dataset
+
+from model import train
+
+ROOT = pathlib.Path(__file__).parent.parent
+TOPS = ("textrecords", "model", "pipelines")
+# The modules of a user's own folder, of the names that ours have.
+OWN = 'raise RuntimeError("this is not the module that textrecords looks for")\n'
+NOTEBOOK = """
+import json, sys
+import textrecords as tr
+
+folder = sys.argv[1]
+dataset, model = tr.open_dataset(f"{folder}/records"), tr.load_model(f"{folder}/model")
+tokens = dataset.encode(["good film"], max_len=4)
+print(json.dumps({
+    "file": tr.__file__,
+    "classes": dataset.classes,
+    "tokens": tokens.tolist(),
+    "rows": len(dataset.to_pandas("train")),
+    "batches": int(dataset.batches("train", max_len=4).cardinality()),
+    "score": model.predict(["good film"])[0].score,
+    "network": float(model.network.predict(tokens, verbose=0)[0, 0]),
+    "others": sorted({"model", "pipelines", "apache_beam"} & {*sys.modules}),
+}))
+"""
+
+
+def run(*command, **options):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Builds the wheel from a copy, so that nothing is left here, nor gets in from an old build."""
+    source = tmp_path_factory.mktemp("source")
+    for top in TOPS:
+        shutil.copytree(ROOT / top, source / top, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", source)
+    (wheel,) = (source / "dist").iterdir()
+    return wheel
+
+
+def test_the_wheel_holds_all_packages_and_their_data(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    expected = {
+        str(path.relative_to(ROOT))
+        for top in TOPS
+        for path in (ROOT / top).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {"model/presets/tuned.txt", "model/report/page.html.jinja"} < expected
+    assert {name for name in names if ".dist-info/" not in name} == expected
+
+
+def test_it_works_from_a_folder_with_modules_of_the_same_names(wheel, tmp_path):
+    reviews = [("good film", 1), ("bad film", 0)] * 4
+    tiny_dataset.write(tmp_path / "records", {"train": reviews})
+    paths = [f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model"]
+    sizes = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--epochs=1"]
+    # Pooled, so that the network has layers that Keras lacks.
+    train.main([*paths, *sizes, "--pooling=max_mean", "--ngram_bits=4", "--piece_len=2"])
+    site, own = tmp_path / "site", tmp_path / "own"
+    own.mkdir()
+    for name in ("model.py", "pipelines.py", "spec.py", "layers.py"):
+        (own / name).write_text(OWN)
+    (own / "notebook.py").write_text(NOTEBOOK)
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel)
+    printed = run(
+        sys.executable, "notebook.py", tmp_path, cwd=own, env={**os.environ, "PYTHONPATH": site}
+    )
+    found = json.loads(printed)
+    assert found.pop("score") == pytest.approx(found.pop("network"), rel=1e-5)
+    assert found == {
+        "file": f"{site}/textrecords/__init__.py",
+        "classes": ["neg", "pos"],
+        "tokens": [[3, 2, 0, 0]],
+        "rows": 8,
+        "batches": 1,
+        "others": [],
+    }
