@@ -1,0 +1,400 @@
+"""Puts every stage of the Beam pipelines through the contract in `stage_contract`."""
+
+import functools
+import itertools
+import os
+import random
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import stage_contract
+import tensorflow_transform.beam as tft_beam
+import tiny_dataset
+from apache_beam.pipeline import PipelineVisitor
+from apache_beam.testing.util import assert_that, equal_to
+from stage_contract import Case
+from tiny_tree import write
+
+from model import train
+from pipelines import sharding
+from pipelines.preprocess import __main__ as preprocess
+from pipelines.preprocess import (
+    audit,
+    input_tree,
+    metadata,
+    pipeline,
+    vocabulary,
+)
+from pipelines.preprocess.options import Options
+from pipelines.preprocess.plan import Plan
+from pipelines.score import pipeline as scoring
+from pipelines.score import text_files
+from pipelines.score.saved_model_handler import SavedModel
+from textrecords import command_line, spec
+from textrecords.manifest import DataFlags
+
+TREE = {
+    f"{split}/{name}/{n}.txt": " ".join([name, "film", "it's"][: n % 4]) * (1 + n % 2)
+    for split, name, n in itertools.product(("train", "test"), ("bad", "good"), range(8))
+}
+
+FLAGS = ["--validation=0.3", "--num_shards=2"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A dataset, and the folder that it was made of."""
+    folder = tmp_path_factory.mktemp("made")
+    write(folder / "in", TREE)
+    paths = ["--input", str(folder / "in"), "--output", str(folder / "records")]
+    preprocess.main([*paths, *FLAGS])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny_dataset.write(folder / "records", {"train": [("a b", 0), ("b c", 1)]})
+    small = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--dense_units=2", "--epochs=1"]
+    paths = ["--records", str(folder / "records"), "--model_dir", str(folder / "model")]
+    train.main([*paths, *small])
+    return str(folder / "model" / "serving" / "1")
+
+
+class Preprocess:
+    """The stages of preprocess on a copy of the input, built from flags as the command does."""
+
+    def __init__(self, folder, made):
+        write(folder / "in", TREE)
+        (folder / "out").mkdir()
+        self.folder = folder
+        parser = command_line.ArgumentParser(prog="test")
+        command_line.add_flags(parser, Options)
+        command_line.add_flags(parser, DataFlags)
+        given = ["--input", str(folder / "in"), "--output", str(folder / "out")]
+        args = parser.parse_args([*given, *FLAGS])
+        flags = command_line.read_flags(args, DataFlags)
+        tree = input_tree.find_reviews(flags.source(str(folder / "in")))
+        options = command_line.read_flags(args, Options)
+        self.plan = Plan.make(options, flags, tree, str(folder / "out"))
+        self.source = tree.source
+        self.transform_fn_dir = os.path.join(made, "records", spec.TRANSFORM_FN)
+        self.keys = [(key, int(b"/good/" in key)) for key in sorted(tree.all_keys())]
+        *lists, self.digested = map(untagged, audit.digest(self.keys, self.source, 1))
+        self.bucket = lists[0]
+        *self.shards, self.audited = map(untagged, self.plan.assign((0, [self.bucket[1]])))
+        self.shard = next(
+            (shard, [reviews]) for shard, reviews in self.shards if shard[0] == spec.TRAIN
+        )
+
+    def remove_files(self):
+        for path in (self.folder / "in").rglob("*.txt"):
+            path.unlink()
+
+    def change_files(self):
+        for path in (self.folder / "in").rglob("*.txt"):
+            path.write_text("changed")
+
+    def shuffled(self, shard):
+        shard_id, [reviews] = shard
+        mixed = random.Random(0).sample(reviews, len(reviews))
+        return shard_id, [mixed[:1], mixed[1:]]
+
+    def written(self):
+        """Returns what was written of each split."""
+        parts = {}
+        every_shard = {
+            (split, n): [] for split, number in self.plan.num_shards.items() for n in range(number)
+        }
+        for shard in (every_shard | dict(self.shards)).items():
+            split, part = self.plan.write_shard()((shard[0], [shard[1]]), self.transform_fn_dir)
+            parts[split] = parts[split] + part if split in parts else part
+        return parts
+
+
+def untagged(output):
+    return output.value if isinstance(output, beam.pvalue.TaggedOutput) else output
+
+
+def list_folder(stages):
+    stage = functools.partial(input_tree.list_folder, source=stages.source)
+
+    def spoil():
+        stages.remove_files()
+        (stages.folder / "in/train/good").rmdir()
+
+    def in_order(folder):
+        return iter([sorted(itertools.chain.from_iterable(stage(folder)))])
+
+    return Case(in_order, (("train", "good", 1),), spoil=spoil, message="can't list .*/train/good")
+
+
+def digest(stages):
+    def in_order(keys, source, num_buckets):
+        for output in audit.digest(keys, source, num_buckets):
+            tagged = isinstance(output, beam.pvalue.TaggedOutput)
+            yield output if tagged else (output[0], sorted(output[1]))
+
+    arguments = (stages.keys, stages.source, 1)
+    return Case(in_order, arguments, (stages.keys[::-1], stages.source, 1))
+
+
+def assign(stages):
+    number, reviews = stages.bucket
+    mixed = random.Random(0).sample(reviews, len(reviews))
+    return Case(stages.plan.assign, ((number, [reviews]),), ((number, [mixed[:3], mixed[3:]]),))
+
+
+def keep_train(stages):
+    return Case(lambda shard: [pipeline._is_train(shard)], (stages.shard,))
+
+
+def read_to_count(stages):
+    stage = functools.partial(pipeline._read_shard, source=stages.source)
+    return Case(
+        lambda shard: iter(list(stage(shard))),
+        (stages.shard,),
+        (stages.shuffled(stages.shard),),
+        spoil=stages.change_files,
+        message="changed while it was being read",
+    )
+
+
+def write_shard(stages):
+    return Case(
+        stages.plan.write_shard(),
+        (stages.shard, stages.transform_fn_dir),
+        (stages.shuffled(stages.shard), stages.transform_fn_dir),
+        folder=stages.folder / "out",
+        spoil=stages.remove_files,
+        message="can't read .*No such file",
+    )
+
+
+def add_up(stages):
+    parts = [
+        stages.plan.write_shard()((shard, [reviews]), stages.transform_fn_dir)[1]
+        for shard, reviews in stages.shards
+        if shard[0] == spec.TRAIN
+    ]
+    total = [pipeline._add_up([*parts, parts[0]]).id_counts.tolist()]
+    assert total[0] == (sum(part.id_counts for part in parts) + parts[0].id_counts).tolist()
+    return Case(lambda parts: [pipeline._add_up(parts).id_counts], (parts,), (parts[::-1],))
+
+
+def check(stages):
+    def spoil():
+        stages.digested.bad.extend([audit.finding("bad file", [b"x.txt"], why="gone")] * 20)
+
+    arguments = (stages.digested, stages.plan)
+    return Case(metadata.check, arguments, spoil=spoil, message="files of .* can't be read: x.txt")
+
+
+def write_manifest(stages):
+    parts = stages.written()
+    for path in (stages.folder / "out").glob("*.tfrecord"):
+        path.unlink()
+
+    def stage(parts):
+        plan, found = stages.plan, (stages.digested, stages.audited)
+        metadata.write(parts, plan, stages.transform_fn_dir, *found)
+        return []
+
+    def spoil():
+        counts = parts[spec.TRAIN].id_counts
+        counts[:] = counts[::-1].copy()
+
+    message = "the vocabulary out of order"
+    return Case(stage, (parts,), None, stages.folder / "out", spoil, message)
+
+
+PREPROCESS = {
+    "ListFolder": list_folder,
+    "Digest": digest,
+    "Assign": assign,
+    "KeepTrain": keep_train,
+    "ReadToCount": read_to_count,
+    "WriteShards": write_shard,
+    "Check": check,
+    "AddUp": add_up,
+    "Digested": add_up,
+    "Audited": add_up,
+    "WriteManifest": write_manifest,
+}
+WORDS, COUNTS, BUCKETS = np.array([b"a", b"b", b"c"]), np.array([3, 1, 2]), np.array([1, 0, 1])
+VOCABULARY = {
+    "SplitByBucket": lambda _: Case(vocabulary.split_by_bucket, (WORDS, COUNTS, BUCKETS)),
+    "AddCounts": lambda _: Case(
+        added, ([{b"a": 1, b"b": 2}, {b"a": 4}],), ([{b"a": 4}, {b"b": 2, b"a": 1}],)
+    ),
+    "MostFrequentOfBucket": lambda _: Case(
+        vocabulary._most_frequent_of_bucket, ((0, {b"a": 1, b"b": 3, b"c": 3}), 2)
+    ),
+    "MostFrequent": lambda _: Case(
+        vocabulary.most_frequent, ([[(3, b"c")], [(1, b"a")]], 1), ([[(1, b"a")], [(3, b"c")]], 1)
+    ),
+    "Write": lambda folder: Case(
+        vocabulary._write, ([(3, b"c"), (1, b"a")], str(folder / "tokens")), folder=folder
+    ),
+}
+
+
+def added(batches):
+    """Adds as Beam does: some to one total, some to another, and then the totals."""
+    stage, totals = vocabulary.AddCounts(), []
+    for counts in batches:
+        totals.append(stage.add_input(stage.create_accumulator(), counts))
+    return dict(sorted(stage.extract_output(stage.merge_accumulators(totals)).items()))
+
+
+class Score:
+    """The stages of score."""
+
+    def __init__(self, folder, serving):
+        write(folder / "in", {"b.txt": "a b", "a.txt": "b c", "deep/c.txt": ""})
+        (folder / "out").mkdir()
+        self.folder, self.serving = folder, serving
+        texts = text_files.parse_input(str(folder / "in"), "utf-8")
+        self.plan = scoring.Plan(
+            texts, serving, ("neg", "pos"), "", str(folder / "out"), 1, "jsonl"
+        )
+        self.keys = [b"a.txt", b"b.txt", b"deep/c.txt"]
+        self.rows = [(key, {"label": "neg", "score": n / 4}) for n, key in enumerate(self.keys)]
+
+
+def score_list(stages):
+    def in_order(element):
+        return iter([(shard, sorted(keys)) for shard, keys in stages.plan.list_keys(element)])
+
+    def spoil():
+        (stages.folder / "in/deep/c.txt").unlink()
+        (stages.folder / "in/deep").rmdir()
+        (stages.folder / "in").rename(stages.folder / "away")
+
+    return Case(in_order, (None,), spoil=spoil, message="can't list")
+
+
+def score_read(stages):
+    def spoil():
+        (stages.folder / "in/a.txt").unlink()
+
+    return Case(stages.plan.read, ((0, stages.keys),), spoil=spoil, message="can't read .*a.txt")
+
+
+def score_texts(stages):
+    handler = SavedModel(stages.serving)
+    return Case(
+        lambda batch: handler.run_inference(batch, handler.load_model()), ([[b"a b", b"c"]],)
+    )
+
+
+def score_write(stages):
+    shard = (scoring.SCORES, 0)
+    arguments = ((shard, [stages.rows]),)
+    reordered = ((shard, [stages.rows[2:], stages.rows[:2]]),)
+    return Case(stages.plan.write, arguments, reordered, stages.folder / "out")
+
+
+def summarize(stages):
+    written = [stages.plan.write(((scoring.SCORES, 0), [stages.rows]))]
+
+    def stage(parts):
+        stages.plan.write_summary(parts)
+        return []
+
+    return Case(stage, (written,), folder=stages.folder / "out")
+
+
+SCORE = {
+    "List": score_list,
+    "Batch": lambda stages: Case(
+        stages.plan.batches, ((0, [stages.keys]),), ((0, [stages.keys[::-1]]),)
+    ),
+    "Read": score_read,
+    "Score": score_texts,
+    "ByKey": lambda stages: Case(
+        scoring._by_key, (((0, stages.keys), [row for _, row in stages.rows]),)
+    ),
+    "Write": score_write,
+    "Summarize": summarize,
+}
+# Beam's own, and tf.Transform's.
+OF_BEAM = {
+    *("Folders", "SpreadFolders", "SpreadFiles", "GroupByText", "GroupByShard", "Splits"),
+    *("CountWords", "WriteTransformFn", "Start", "GroupKeys", "Spread", "Shards"),
+}
+
+
+@pytest.mark.parametrize("name", PREPROCESS)
+def test_a_stage_of_preprocess_keeps_the_contract(tmp_path, made, name):
+    stage_contract.check(PREPROCESS[name](Preprocess(tmp_path, made)))
+
+
+@pytest.mark.parametrize("name", VOCABULARY)
+def test_a_stage_of_the_vocabulary_keeps_the_contract(tmp_path, name):
+    stage_contract.check(VOCABULARY[name](tmp_path))
+
+
+@pytest.mark.parametrize("name", SCORE)
+def test_a_stage_of_score_keeps_the_contract(tmp_path, serving, name):
+    stage_contract.check(SCORE[name](Score(tmp_path, serving)))
+
+
+def labels(built):
+    """Returns the labels of all transforms of a pipeline, with those that they are in."""
+    found = set()
+
+    class Visitor(PipelineVisitor):
+        def visit_transform(self, node):
+            found.add(node.full_label)
+
+        def enter_composite_transform(self, node):
+            found.add(node.full_label)
+
+    built.visit(Visitor())
+    return found
+
+
+def test_no_stage_is_left_out(tmp_path, made, serving):
+    built = beam.Pipeline(runner="FnApiRunner")
+    with tft_beam.Context(temp_dir=str(tmp_path / "temp")):
+        pipeline._build(built, Preprocess(tmp_path / "a", made).plan)
+    full = labels(built)
+    top = {label.partition("/")[0] for label in full} - {""}
+    assert top - OF_BEAM == set(PREPROCESS)
+    inside = [label.partition("/_WriteVocabulary/")[2] for label in full]
+    assert {label.partition("/")[0] for label in inside} - {""} == set(VOCABULARY)
+    scores = beam.Pipeline(runner="FnApiRunner")
+    scoring.build(scores, Score(tmp_path / "b", serving).plan)
+    top = {label.partition("/")[0] for label in labels(scores)} - {""}
+    assert top - OF_BEAM == set(SCORE)
+
+
+def test_the_stages_by_themselves_give_what_the_pipeline_gives(tmp_path, made):
+    stages = Preprocess(tmp_path, made)
+    found = (stages.digested, stages.audited)
+    metadata.write(stages.written(), stages.plan, stages.transform_fn_dir, *found)
+    written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert {"manifest.json", "audit.jsonl", "train-00001-of-00002.tfrecord"} < written.keys()
+    for name, content in written.items():
+        assert content == (made / "records" / name).read_bytes(), name
+
+
+def test_a_shard_comes_out_of_the_grouping_even_if_it_is_empty():
+    def in_order(shard, lists):
+        return shard, sorted(itertools.chain.from_iterable(lists))
+
+    with beam.Pipeline(runner="FnApiRunner") as built:
+        given = built | beam.Create([(("train", 1), ["b"]), (("train", 1), ["a"])])
+        grouped = given | sharding.GroupByShard({"train": 2, "test": 1}) | beam.MapTuple(in_order)
+        expected = [(("train", 0), []), (("train", 1), ["a", "b"]), (("test", 0), [])]
+        assert_that(grouped, equal_to(expected))
+
+
+def test_a_stage_that_breaks_the_contract_is_found(tmp_path):
+    numbers = itertools.count()
+    with pytest.raises(AssertionError, match="another result the second time"):
+        stage_contract.check(Case(lambda _: [next(numbers)], (0,)))
+    with pytest.raises(AssertionError, match="the order makes a difference"):
+        stage_contract.check(Case(lambda items: [items[0]], ([1, 2],), ([2, 1],)))
