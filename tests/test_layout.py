@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import needs
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -84,3 +85,28 @@ def test_every_module_and_public_function_says_what_it_does(top):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
                 is_main = node.name == "main"
                 assert is_main or ast.get_docstring(node), f"{path}: {node.name}"
+
+
+def test_child_processes_run_this_checkout(tmp_path):
+    code = "import textrecords, model, pipelines; print(textrecords.__file__, model.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    here = [str(ROOT / top / "__init__.py") for top in ("textrecords", "model")]
+    assert done.stdout.split() == here
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
+)
+def test_what_is_skipped_for_want_of_something_fails_in_ci(monkeypatch, ci, outcome):
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="there is no browser: install one"):
+        needs.skip_without("browser", "install one")
+
+
+def test_nothing_is_skipped_but_by_that():
+    for path, tree in sources("tests"):
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        if path.name not in ("needs.py", "test_layout.py"):
+            assert not names & {"skip", "skipif", "importorskip"}, path

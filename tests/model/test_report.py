@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 
+import needs
 import pytest
 import tiny_dataset
 from playwright import sync_api
@@ -206,7 +207,7 @@ def test_a_page_that_fails_half_way_leaves_the_old_one(tmp_path):
 def browser():
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("there is no chromium: apt-get install chromium")
+        needs.skip_without("chromium", "apt-get install chromium")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync"]
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
