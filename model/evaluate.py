@@ -34,6 +34,12 @@ class Evaluation:
     confusion_matrix: list[list[int]]  # examples, by true class and then by predicted class
     calibration_error: float  # how far probabilities are from the shares that come true
 
+    @property
+    def most_frequent(self) -> float:
+        """The share of the most frequent class: the accuracy of who always says that."""
+        numbers = [sum(counts) for counts in self.confusion_matrix]
+        return max(numbers) / sum(numbers)
+
 
 def evaluate(model: "keras.Model", dataset: Dataset, config: ModelConfig) -> Evaluation:
     """Tries a compiled model on the test split; raises `BadInput` if there is none."""
@@ -104,7 +110,8 @@ def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
         terminal.show(("class", "most often taken for", "reviews", "found"), rows, words=2)
     terminal.say(
         f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}, "
-        f"calibration error {evaluation.calibration_error:.4f}"
+        f"calibration error {evaluation.calibration_error:.4f}; "
+        f"the most frequent class makes up {evaluation.most_frequent:.4f}"
     )
 
 

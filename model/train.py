@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-# The Keras tutorial scores these two: the first should come out near 1, the second near 0.
+# The Keras tutorial scores these two: the first should come out near 1, the second near 0. They are
+# of films, so that only a model of IMDb's classes has anything to say of them.
+FILM_CLASSES = ("neg", "pos")
 SENTENCES = (
     "i loved it! highly recommend it to anyone and everyone looking for a great movie to watch.",
     "this was awful! i hated it so much, nobody should watch this. the acting was terrible, "
@@ -75,8 +77,10 @@ def train(options: Options, network: Network, training: Training) -> None:
     storage.check_path(storage.real(model_dir))
     dataset = open_dataset(options.records, verify=not options.no_verify)
     config = settings.configure(dataset, network, training)
+    if chosen := settings.describe_choice(network, config.network, dataset.manifest):
+        terminal.say(chosen)
     with imports.quiet():
-        from model.training import fit, replicas, tensorboard_logs
+        from model.training import fit, held_out, replicas, tensorboard_logs
 
     replicas.check(options.gpus)
     transform = dataset.transform
@@ -103,7 +107,27 @@ def train(options: Options, network: Network, training: Training) -> None:
     storage.remove_tree(state_dir)
     if test:
         evaluate.show(test, dataset.classes)
+    _show_learned(fitted, dataset)
     terminal.say(f"wrote {model_dir}")
+    if config.classes == FILM_CLASSES:
+        predict.show(model_dir, [sentence.encode() for sentence in SENTENCES])
+    else:
+        held_out.show(fitted.model, dataset, config)
+
+
+def _show_learned(fitted: Any, dataset: Dataset) -> None:
+    """Prints the accuracy on train beside that of no network at all."""
+    split = dataset.manifest.splits[spec.TRAIN]
+    name, number = max(split.class_examples.items(), key=lambda item: item[1])
+    accuracy, share = fitted.history["accuracy"][fitted.best_epoch - 1], number / split.examples
+    terminal.say(
+        f"train accuracy {accuracy:.4f}; the most frequent class, {name}, makes up {share:.4f}"
+    )
+    if accuracy <= share:
+        terminal.say(
+            "nothing was learned: that is no better than always the same class. Try more --epochs, "
+            "a larger --learning_rate, --class_weights balanced, --preset tuned, or more texts"
+        )
 
 
 def _choose_threshold(fitted: Any, config: ModelConfig) -> ModelConfig:
@@ -155,9 +179,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> None:
     args = parse_args(argv)
-    options = command_line.read_flags(args, Options)
-    train(options, *flags.read_settings(args))
-    predict.show(options.model_dir, [sentence.encode() for sentence in SENTENCES])
+    train(command_line.read_flags(args, Options), *flags.read_settings(args))
 
 
 if __name__ == "__main__":

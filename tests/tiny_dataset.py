@@ -1,4 +1,4 @@
-"""A small dataset of the same form as `pipelines.preprocess` writes, from TensorFlow alone."""
+"""A small dataset of the same form as `pipelines.preprocess` writes, without Beam."""
 
 import collections
 import dataclasses
@@ -7,6 +7,7 @@ import os
 
 import tensorflow as tf
 
+from pipelines.preprocess import statistics
 from textrecords import checksums, spec
 from textrecords.manifest import Audit, DataFlags, Fingerprint, Manifest, Shard, Split, Vocabulary
 
@@ -116,7 +117,9 @@ def _write_split(folder, split, rows, ids, classes, num_shards, compression):
         for shard in range(num_shards)
     ]
     counts = {field.name: 0 for field in dataclasses.fields(Split)}
-    details = {name: {} for name in ("coverage", "token_lengths", "token_length_histogram")}
+    details = {name: {} for name in ("coverage", "token_length_histogram")}
+    lengths = collections.Counter(max(len(text.split()), 1) for text, _ in rows)
+    details["token_lengths"] = statistics.quantiles(lengths)
     labels = collections.Counter(label for _, label in rows)
     details["class_examples"] = {name: labels[n] for n, name in enumerate(classes)}
     details["shards"] = (*shards,)

@@ -49,16 +49,24 @@ NotNegative = Annotated[float, Interval(ge=0, le=MAX_INT)]
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The shape of the network. Defaults are those of the Keras tutorial on recurrent networks."""
+    """The shape of the network. Defaults are those of the Keras tutorial on recurrent networks.
+
+    `max_len` and `mask_padding` are `None` until they are chosen by the records' lengths.
+    """
 
     max_tokens: VocabularySize = flag("ids, with padding and OOV", 1000)
-    max_len: Size = flag("tokens a review is cut or padded to", 100)
+    max_len: Size | None = flag(
+        "tokens a review is cut or padded to (default: 100, or fewer if 99%% of train have)", None
+    )
     embedding_dim: Size = flag("numbers a token", 128)
     embedding_tokens: Count = flag(
         "ids that the embedding tells apart, the most frequent ones; 0: all", 0
     )
     embedding_dropout: Share = flag("of the embedding's numbers, for a whole review", 0.0)
-    mask_padding: Switch = flag("the LSTM skips padding", False)
+    mask_padding: Switch | None = flag(
+        "the LSTM skips padding (default: if most reviews of train are shorter than --max_len)",
+        None,
+    )
     lstm_units: Size = flag("units a layer and direction", 64)
     lstm_layers: Size = flag("LSTMs on top of each other", 1)
     bidirectional: Switch = flag("the LSTMs read both ways", False)

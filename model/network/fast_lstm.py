@@ -8,39 +8,70 @@ Keras, up to rounding.
 A table of the whole embedding times the kernel would be faster still. But its gradient is summed by
 token, while Keras hands Adam one part for each time that a token occurs, and adds up the parts'
 squares instead of squaring their sum: another training, with somewhat lower test accuracy.
+
+A network with any layer that isn't known here is trained as Keras has it.
 """
+
+import itertools
 
 import keras
 import tensorflow as tf
 
 from textrecords.model_folder import Network, Training
 
+# What an LSTM may be given and still be run by `_run_lstm`; all else has to be Keras' default.
+FREE = ("name", "trainable", "units", "return_sequences", "seed")
+FREE_SUFFIXES = ("_initializer", "_regularizer", "_constraint")  # of weights
+OF_OUTPUTS = "activity_regularizer"
+
 
 def to_train(model: keras.Model, network: Network, training: Training) -> keras.Model:
     """Returns what to call `fit` on, so that it trains `model`.
 
     It has the layers, the optimizer and the loss of `model`. On a GPU, where Keras takes cuDNN's
-    LSTM, and for networks that XLA makes slower, bidirectional or pooled, it is `model` itself.
+    LSTM, and for networks that XLA makes slower, bidirectional or pooled, or of layers that aren't
+    known here, it is `model` itself.
 
     Args:
       model: a compiled network of `lstm.build`.
       network: its shape.
       training: how it is trained: batches of rows of like length are of several widths.
     """
-    if network.bidirectional or network.pooling != "last" or tf.config.list_physical_devices("GPU"):
+    lstms = _lstms(model)
+    if not lstms or tf.config.list_physical_devices("GPU"):
         return model
     width = None if training.bucket_by_length else network.max_len
     layers = [keras.Input([width], dtype="int32"), *model.layers]
-    if network.mask_padding or network.dropout or network.recurrent_dropout:
-        trained = keras.Sequential(layers)
-    else:
-        trained = FastSequential(layers)
+    is_fast = not model.layers[0].mask_zero and all(map(_is_plain, lstms))
+    trained = (FastSequential if is_fast else keras.Sequential)(layers)
     trained.compile(model.optimizer, model.loss, metrics=["accuracy"], jit_compile=True)
     return trained
 
 
+def _lstms(model: keras.Model) -> list[keras.layers.LSTM]:
+    """Returns the LSTMs of an embedding, LSTMs, and layers for their last outputs; else none."""
+    if type(model) is not keras.Sequential or type(model.layers[0]) is not keras.layers.Embedding:
+        return []
+    lstms = [*itertools.takewhile(lambda it: type(it) is keras.layers.LSTM, model.layers[1:])]
+    rest = model.layers[1 + len(lstms) :]
+    if not all(type(layer) in (keras.layers.Dense, keras.layers.Dropout) for layer in rest):
+        return []
+    in_order = [True] * (len(lstms) - 1) + [False]
+    return lstms if [layer.return_sequences for layer in lstms] == in_order else []
+
+
+def _is_plain(lstm: keras.layers.LSTM) -> bool:
+    """Tells whether an LSTM does no more than `_run_lstm` does."""
+    default = keras.layers.LSTM(lstm.units).get_config()
+    return all(
+        value == default.get(name)
+        for name, value in lstm.get_config().items()
+        if name not in FREE and (not name.endswith(FREE_SUFFIXES) or name == OF_OUTPUTS)
+    )
+
+
 class FastSequential(keras.Sequential):
-    """An embedding, LSTMs without masks and dropout, and layers for their last outputs."""
+    """An embedding, plain LSTMs without a mask, and layers for their last outputs."""
 
     def call(self, tokens: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps <int32>[batch_size, max_len] to what the layers would give one after the other.

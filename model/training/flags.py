@@ -48,6 +48,8 @@ def to_preset(network: Network, training: Training) -> str:
     """Returns the content of a preset file that gives just these settings."""
     lines = []
     for name, value in {**vars(network), **vars(training)}.items():
+        if value is None:  # left to the records
+            continue
         if isinstance(value, bool):
             lines.append(f"--{name}" if value else f"--no-{name}")
         else:

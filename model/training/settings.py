@@ -6,7 +6,11 @@ import importlib.util
 from textrecords import spec
 from textrecords.dataset import Dataset
 from textrecords.errors import BadInput
+from textrecords.manifest import Manifest
 from textrecords.model_folder import ModelConfig, Network, Training
+
+MOST_LEN = 100  # of the tutorial
+LEAST_LEN = 10  # so that a few words more than those of train are read, too
 
 
 def check_compatible(network: Network, training: Training) -> None:
@@ -32,13 +36,16 @@ def check_compatible(network: Network, training: Training) -> None:
 
 
 def configure(dataset: Dataset, network: Network, training: Training) -> ModelConfig:
-    """Returns the settings of a model for a dataset; it has no more tokens than the vocabulary.
+    """Returns the settings of a model for a dataset.
+
+    It has no more tokens than the vocabulary, and what is left to the records' lengths is chosen.
 
     Raises:
       BadInput: if the dataset was cut below the size of the network, or has nothing to choose a
         threshold by.
     """
     manifest = dataset.manifest
+    network = _fit_to_lengths(network, manifest)
     manifest.check_fits(network.input_size)
     if training.choose_threshold and (
         spec.VALIDATION not in manifest.splits or len(manifest.classes) != 2
@@ -50,3 +57,38 @@ def configure(dataset: Dataset, network: Network, training: Training) -> ModelCo
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
     network = dataclasses.replace(network, max_tokens=max_tokens)
     return ModelConfig(network, training, manifest.classes, manifest.vocabulary, manifest.sha256)
+
+
+def _fit_to_lengths(network: Network, manifest: Manifest) -> Network:
+    """Chooses `max_len` and `mask_padding` where they aren't given.
+
+    An unmasked LSTM forgets what it has read over a few dozen steps of padding, and then learns
+    nothing at all. Where most reviews fill `max_len`, it does without a mask, as in the tutorial.
+    """
+    lengths = manifest.splits[spec.TRAIN].token_lengths
+    max_len, mask = network.max_len, network.mask_padding
+    if max_len is None:
+        most = min(MOST_LEN, manifest.flags.max_len or MOST_LEN)
+        max_len = min(most, max(LEAST_LEN, lengths["99%"]))
+    if mask is None:
+        mask = network.pooling == "last" and lengths["50%"] < max_len
+    return dataclasses.replace(network, max_len=max_len, mask_padding=mask)
+
+
+def describe_choice(asked: Network, chosen: Network, manifest: Manifest) -> str:
+    """Returns what was chosen by the records' lengths, and why; nothing if all was given.
+
+    Args:
+      asked: the network that the flags ask for.
+      chosen: what `configure` has made of it.
+      manifest: of the records.
+    """
+    lengths = manifest.splits[spec.TRAIN].token_lengths
+    parts = []
+    if asked.max_len is None:
+        of = "99% of the reviews of train have at most"
+        of = "the longest review of train has" if lengths["99%"] == lengths["max"] else of
+        parts.append(f"max_len {chosen.max_len}: {of} {lengths['99%']:,} tokens")
+    if asked.mask_padding is None and chosen.mask_padding:
+        parts.append(f"padding is masked: half of them have at most {lengths['50%']:,}")
+    return "; ".join(parts)

@@ -19,20 +19,24 @@ def write(
 ) -> None:
     """Writes what doesn't change from epoch to epoch, once the network is trained.
 
+    A network without an embedding has no tokens in space.
+
     Args:
       logs_dir: where the curves are.
-      model: a network of `lstm.build`.
+      model: the network.
       rows: of train.
       vocabulary: the names of all ids.
     """
-    embedding = next(layer for layer in model.layers if hasattr(layer, "embeddings")).embeddings
+    embedding = next((layer for layer in model.layers if hasattr(layer, "embeddings")), None)
     names = [terminal.one_line(token) for token in vocabulary]
     run_dir = os.path.join(logs_dir, RUN)
     with tf.summary.create_file_writer(run_dir).as_default(step=0):
         tf.summary.graph(_graph(model))
         tf.summary.histogram("tokens a review, cut at max_len", _lengths(rows))
         tf.summary.text("reviews as the network sees them", _texts(rows, names))
-    _write_embedding(run_dir, embedding, names[: embedding.shape[0]])
+    if embedding is not None:
+        table = embedding.embeddings
+        _write_embedding(run_dir, table, names[: table.shape[0]])
 
 
 def _graph(model: keras.Model) -> tf.Graph:

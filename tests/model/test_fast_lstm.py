@@ -124,3 +124,55 @@ def test_on_a_gpu_the_network_is_trained_as_it_is(monkeypatch):
     model, _ = forms(SMALL)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     assert fast_lstm.to_train(model, SMALL, TRAINING) is model
+
+
+def of_layers(*layers):
+    """Returns a network that somebody has put together, of random weights, and what trains it."""
+    keras.utils.set_random_seed(0)
+    embedding = keras.layers.Embedding(SMALL.max_tokens, 3)
+    head = keras.layers.Dense(3, activation="softmax")
+    model = keras.Sequential([keras.Input([None], dtype="int32"), embedding, *layers, head])
+    lstm.compile_model(model, TRAINING)
+    return model, fast_lstm.to_train(model, SMALL, TRAINING)
+
+
+def lstm_layer(**kwargs):
+    return keras.layers.LSTM(5, **kwargs)
+
+
+OTHER_LAYERS = {
+    "gru": lambda: [keras.layers.GRU(5)],
+    "mean": lambda: [keras.layers.GlobalAveragePooling1D()],
+    "convolution": lambda: [keras.layers.Conv1D(4, 2, padding="same"), lstm_layer()],
+    "dense before": lambda: [keras.layers.Dense(4), lstm_layer()],
+    "masking": lambda: [keras.layers.Masking(), lstm_layer()],
+    "a channel dropped": lambda: [keras.layers.SpatialDropout1D(0.5), lstm_layer()],
+    "maximum": lambda: [lstm_layer(return_sequences=True), keras.layers.GlobalMaxPooling1D()],
+    "gru behind": lambda: [lstm_layer(return_sequences=True), keras.layers.GRU(4)],
+    "attention": lambda: [
+        lstm_layer(return_sequences=True),
+        keras.layers.LayerNormalization(),
+        keras.layers.GlobalAveragePooling1D(),
+    ],
+    "both ways": lambda: [keras.layers.Bidirectional(lstm_layer())],
+    "relu": lambda: [lstm_layer(activation="relu")],
+    "hard sigmoid": lambda: [lstm_layer(recurrent_activation="hard_sigmoid")],
+    "no bias": lambda: [lstm_layer(use_bias=False)],
+    "backwards": lambda: [lstm_layer(go_backwards=True)],
+    "penalty": lambda: [lstm_layer(activity_regularizer="l2")],
+    "initializer": lambda: [lstm_layer(kernel_initializer="he_normal", bias_regularizer="l2")],
+}
+
+
+@pytest.mark.parametrize("name", OTHER_LAYERS)
+def test_a_network_of_other_layers_is_trained_with_the_outputs_and_losses_of_keras(name):
+    model, trained = of_layers(*OTHER_LAYERS[name]())
+    assert isinstance(trained, fast_lstm.FastSequential) == (name == "initializer")
+    np.testing.assert_allclose(trained(TOKENS), model(TOKENS), atol=1e-5)
+    np.testing.assert_allclose(sum(trained.losses), sum(model.losses), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gru", "mean", "convolution", "a channel dropped", "maximum"])
+def test_layers_that_are_not_known_are_trained_by_keras_itself(name):
+    model, trained = of_layers(*OTHER_LAYERS[name]())
+    assert trained is model

@@ -17,7 +17,7 @@ def parse(*given):
 
 def test_without_a_preset_the_network_is_the_tutorials():
     network, training = parse()
-    assert (network.max_tokens, network.max_len, network.embedding_dim) == (1000, 100, 128)
+    assert (network.max_tokens, network.max_len, network.embedding_dim) == (1000, None, 128)
     assert (network.lstm_units, network.dense_units, network.bidirectional) == (64, 64, False)
     assert (training.learning_rate, training.batch_size, training.epochs) == (0.001, 32, 10)
     assert parse("--preset=tutorial") == (network, training)

@@ -7,13 +7,17 @@ import urllib.parse
 import urllib.request
 
 import h5py
+import keras
 import numpy as np
 import pytest
 import tiny_dataset
 from tensorboard import program
 
 from model import train
-from textrecords import model_folder
+from model.training import tensorboard_logs
+from textrecords import input_pipeline, model_folder
+from textrecords.dataset import open_dataset
+from textrecords.spec import InputSize
 
 SMALL = ["--max_len=4", "--embedding_dim=3", "--lstm_units=2", "--dense_units=2", "--epochs=2"]
 TEXTS = [("film <b>bad</b> film", 0), ("good film", 1), ("film # good a b c d e", 1)]
@@ -92,3 +96,14 @@ def test_a_network_that_tells_few_tokens_apart_shows_these(tmp_path):
     train.main([*flags, *SMALL, "--pooling=max_mean", "--embedding_tokens=4"])
     names = (tmp_path / "model" / "logs" / "data" / "tokens.tsv").read_text().splitlines()
     assert names == TOKENS[:4]
+
+
+def test_a_network_without_an_embedding_shows_no_tokens_in_space(tmp_path):
+    tiny_dataset.write(tmp_path / "records", {"train": TEXTS})
+    dataset = open_dataset(tmp_path / "records")
+    rows = input_pipeline.read_split(dataset, "train", InputSize(9, 4))
+    layers = [keras.layers.CategoryEncoding(9, output_mode="count"), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input([4], dtype="int32"), *layers])
+    tensorboard_logs.write(str(tmp_path / "logs"), model, rows, dataset.vocabulary)
+    (file,) = (tmp_path / "logs" / "data").iterdir()
+    assert file.name.startswith("events.out.tfevents.")

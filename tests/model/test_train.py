@@ -12,16 +12,18 @@ import pytest
 import tiny_dataset
 
 from model import evaluate, predict, train
-from model.training import timing
+from model.training import flags as train_flags
+from model.training import settings, timing
 from textrecords import input_pipeline, model_folder
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
-from textrecords.model_folder import Training
+from textrecords.model_folder import Network, Training
 from textrecords.saved_model import load_model
 from textrecords.spec import InputSize
 
 SMALL = ["--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"]
 QUICK = [*SMALL, "--learning_rate=0.05", "--batch_size=8", "--epochs=12"]
+MORE = ["--dense_units=16", "--lstm_units=8", "--epochs=20"]
 
 
 def reviews(words, number):
@@ -193,6 +195,108 @@ def test_the_last_lines_score_the_two_sentences(records, tmp_path, capsys):
     train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *SMALL, "--epochs=1"])
     texts = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()[-2:]]
     assert texts == list(train.SENTENCES)
+
+
+def test_other_classes_than_those_of_films_have_texts_of_their_own_scored(tmp_path, capsys):
+    records, words = str(tmp_path / "records"), ("\x1b[2Jcat", "dog", "eel")
+    texts = [(f"unseen{n} {words[n % 3]}", n % 3) for n in range(9)]
+    tiny_dataset.write(records, {"train": reviews(words, 60), "test": texts}, classes=words)
+    train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *QUICK, *MORE])
+    printed = capsys.readouterr().out
+    assert not any(sentence in printed for sentence in train.SENTENCES)
+    _, found, table = printed.partition("reviews of test, as the network reads them:\n")
+    lines = table.splitlines()[3:-1]
+    assert found
+    assert [line.split()[:3] for line in lines] == [
+        ["[OOV]", r"\x1b[2jcat", r"\x1b[2Jcat"],
+        ["[OOV]", "dog", "dog"],
+        ["[OOV]", "eel", "eel"],
+        ["[OOV]", r"\x1b[2jcat", r"\x1b[2Jcat"],
+        ["[OOV]", "dog", "dog"],
+    ]
+    assert [line.split()[3] for line in lines] == [line.split()[2] for line in lines]
+
+
+@pytest.mark.parametrize("split", ["validation", "train"])
+def test_without_a_test_split_texts_of_another_are_shown_and_shortened(tmp_path, capsys, split):
+    words = ("cat", "dog", "eel")
+    splits = {"train": [(f"{'x' * 99} {text}", label) for text, label in reviews(words, 6)]}
+    splits.setdefault(split, reviews(words, 3))
+    tiny_dataset.write(tmp_path / "records", splits, classes=words)
+    flags = ["--records", str(tmp_path / "records"), "--model_dir", str(tmp_path / "model")]
+    train.main([*flags, *SMALL, "--epochs=1"])
+    _, found, table = capsys.readouterr().out.partition(f"reviews of {split}, as the network")
+    assert found
+    assert (f"{'x' * 72}…" in table) == (split == "train")
+
+
+def lengths_of(*lengths):
+    """Returns a split of texts of so many tokens."""
+    return {"train": [(" ".join(["a"] * length), n % 2) for n, length in enumerate(lengths)]}
+
+
+@pytest.mark.parametrize(
+    ("splits", "flags", "max_len", "mask", "said"),
+    [
+        (lengths_of(31, 31), [], 31, False, "max_len 31: the longest review of train has 31"),
+        (lengths_of(12, 20, 31), [], 31, True, "31 tokens; padding is masked: half of them"),
+        (lengths_of(200, 300), [], 100, False, "max_len 100: the longest review of train has 300"),
+        (lengths_of(60, 300, 400), [], 100, False, "max_len 100: "),
+        (lengths_of(60, 70, 400), [], 100, True, "padding is masked: half of them have at most 70"),
+        (lengths_of(*[20] * 199, 90), [], 20, False, "99% of the reviews of train have at most 20"),
+        (lengths_of(2, 2), [], 10, True, "max_len 10: the longest review of train has 2 tokens"),
+        (lengths_of(60, 70, 400), ["--no-mask_padding"], 100, False, "max_len 100: "),
+        (lengths_of(60, 70), ["--max_len=80"], 80, True, "padding is masked: half"),
+        (lengths_of(60, 70), ["--max_len=60", "--mask_padding"], 60, True, None),
+        (lengths_of(2, 2), ["--preset=tuned", "--epochs=1"], 1000, False, None),
+    ],
+)
+def test_length_and_mask_are_chosen_by_the_records_and_said(
+    tmp_path, splits, flags, max_len, mask, said
+):
+    tiny_dataset.write(tmp_path / "records", splits)
+    dataset = open_dataset(tmp_path / "records")
+    paths = ["--records=", "--model_dir="]
+    asked, training = train_flags.read_settings(train.parse_args([*paths, *flags]))
+    network = settings.configure(dataset, asked, training).network
+    assert (network.max_len, network.mask_padding) == (max_len, mask)
+    described = settings.describe_choice(asked, network, dataset.manifest)
+    assert said in described if said else described == ""
+
+
+def test_records_that_were_cut_shorter_set_the_length(tmp_path):
+    tiny_dataset.write(tmp_path / "records", lengths_of(5, 5), max_len=5)
+    network = settings.configure(open_dataset(tmp_path / "records"), Network(), Training()).network
+    assert (network.max_len, network.mask_padding) == (5, False)
+
+
+def test_plain_train_learns_short_texts_and_says_what_it_chose(tmp_path, capsys):
+    """Padded to 100 tokens, they would leave the network with what it began with."""
+    records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
+    rng = np.random.default_rng(0)
+    texts = [
+        (" ".join(f"{'abc'[n % 3]}{word}" for word in rng.integers(40, size=rng.integers(19, 32))))
+        for n in range(120)
+    ]
+    rows = {"train": [(text, n % 3) for n, text in enumerate(texts)]}
+    tiny_dataset.write(records, rows, classes=("a", "b", "c"))
+    train.main(["--records", records, "--model_dir", model_dir])
+    printed = capsys.readouterr().out
+    assert "max_len 31: the longest review of train has 31 tokens; padding is masked" in printed
+    assert "the most frequent class, a, makes up 0.3333\n" in printed
+    assert "nothing was learned" not in printed
+    assert read_json(model_dir, "metrics.json")["history"]["accuracy"][-1] > 0.95
+    assert read_json(model_dir, "config.json")["network"]["max_len"] == 31
+
+
+def test_a_network_that_has_learned_nothing_says_so(tmp_path, capsys):
+    records = str(tmp_path / "records")
+    tiny_dataset.write(records, {"train": [("a", 0)] * 30 + [("a", 1)] * 10, "test": [("a", 1)]})
+    train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *QUICK])
+    printed = capsys.readouterr().out
+    assert "train accuracy 0.7500; the most frequent class, neg, makes up 0.7500\n" in printed
+    assert "nothing was learned: that is no better than always the same class. Try " in printed
+    assert "; the most frequent class makes up 1.0000\n" in printed
 
 
 def test_the_same_seed_gives_the_same_model(records, tmp_path):
