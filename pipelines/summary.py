@@ -101,7 +101,7 @@ def _show_doubts(manifest: Manifest) -> None:
         return
     if train.token_lengths["50%"] == 1:
         doubt = "most reviews of train are a single token"
-    elif manifest.vocabulary.seen_once > train.tokens / 2:
+    elif manifest.seen_once > train.tokens / 2:
         doubt = "most tokens of train occur there only once"
     else:
         return

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from textrecords import spec
+
 ROOT = pathlib.Path(__file__).parent.parent
 SOURCES = [
     path for top in ("textrecords", "model", "pipelines") for path in (ROOT / top).rglob("*.py")
@@ -211,7 +213,10 @@ def test_training_imports_neither_beam_nor_tf_transform():
     [
         (None, "no records folder"),
         ("", "holds no manifest.json"),
-        ('{"format_version": 0}', "format version 0, but this program reads 4"),
+        (
+            '{"format_version": 0}',
+            f"format version 0, but this program reads {spec.FORMAT_VERSION}",
+        ),
     ],
 )
 def test_records_that_are_not_there_are_one_line(tmp_path, command, manifest, message):

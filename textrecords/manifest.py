@@ -60,7 +60,6 @@ class Vocabulary:
     file: Literal[spec.VOCABULARY]
     size: Size
     sha256: str
-    seen_once: int  # tokens of train that are the only one of their word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +155,7 @@ class Manifest:
     flags: DataFlags
     classes: tuple[str, ...]
     vocabulary: Vocabulary
+    seen_once: int  # tokens of train that are the only one of their word
     splits: dict[Literal[spec.SPLITS], Split]
     audit: Audit
     schema_sha256: str

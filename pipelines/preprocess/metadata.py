@@ -50,7 +50,8 @@ def write(
         misread_files=dict(sorted(digested.misread.items())),
         flags=plan.flags,
         classes=plan.tree.classes,
-        vocabulary=_describe_vocabulary(vocabulary, splits[spec.TRAIN].id_counts),
+        vocabulary=_describe_vocabulary(vocabulary),
+        seen_once=statistics.seen_once(splits[spec.TRAIN].id_counts),
         splits={name: _split(name, splits[name], plan, audited) for name in plan.num_shards},
         audit=Audit(
             file=spec.AUDIT,
@@ -192,10 +193,10 @@ def schema(vocabulary_size: int, num_classes: int) -> str:
     return text_format.MessageToString(schema_pb2.Schema(feature=features))
 
 
-def _describe_vocabulary(vocabulary: list[bytes], id_counts: np.ndarray) -> Vocabulary:
+def _describe_vocabulary(vocabulary: list[bytes]) -> Vocabulary:
     digest = hashlib.sha256(b"".join(token + b"\n" for token in vocabulary)).hexdigest()
     size = len(vocabulary) + spec.NUM_RESERVED
-    return Vocabulary(spec.VOCABULARY, size, digest, statistics.seen_once(id_counts))
+    return Vocabulary(spec.VOCABULARY, size, digest)
 
 
 def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> Split:

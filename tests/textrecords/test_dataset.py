@@ -11,7 +11,9 @@ from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput, Failure
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format_version": 4}', "{"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", f'{{"format_version": {spec.FORMAT_VERSION}}}', "{"]
+)
 def test_a_broken_manifest_is_refused_in_one_line(tmp_path, text):
     (tmp_path / spec.MANIFEST).write_text(text)
     with pytest.raises(BadInput, match=r"manifest\.json can't be read") as error:
