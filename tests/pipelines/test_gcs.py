@@ -169,7 +169,8 @@ def test_a_training_that_was_stopped_goes_on(store, made):
 
 STOP_AFTER_AN_EPOCH = """
 import os, sys
-from model import checkpoints, train
+from model import train
+from model.training import checkpoints
 end = checkpoints.Checkpoints.on_epoch_end
 def stop(self, epoch, logs=None):
     end(self, epoch, logs)
