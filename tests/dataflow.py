@@ -93,7 +93,7 @@ def _execute(staged, folder):
         subprocess.run([*pip, "--target", installed, staged / "workflow.tar.gz"], check=True)
     # Before anything else stands on the path, a worker drops what leads to this project.
     (installed / "worker.py").write_text(WORKER.format(path=str(installed)))
-    command = f"{sys.executable} {installed / 'worker.py'}"
+    command = f"{sys.executable} -E {installed / 'worker.py'}"  # -E: without PYTHONPATH
     for environment in proto.components.environments.values():
         del environment.dependencies[:]
         environment.urn = python_urns.SUBPROCESS_SDK

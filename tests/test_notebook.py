@@ -60,10 +60,8 @@ def executed(folder):
     notebook = read()
     cells = code_cells(notebook)
     cells["parameters"].source = f'FOLDER = "{folder}"\nEPOCHS = 2'
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        here = {"metadata": {"path": str(folder)}}
-        NotebookClient(notebook, timeout=600, resources=here).execute()
+    here = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=600, resources=here).execute()
     return cells
 
 
