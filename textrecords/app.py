@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from textrecords import signals, terminal
+from textrecords import imports, signals, terminal
 from textrecords.errors import BadInput, Failure
 
 
@@ -17,6 +17,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     As shells have it, 130 is for Ctrl-C, 143 for SIGTERM, and 141 for a closed pipe.
     """
     signals.handle_stop()
+    imports.set_keras_up()
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
