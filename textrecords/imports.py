@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import gc
+import importlib.util
 import os
 import shutil
 import signal
@@ -11,6 +12,25 @@ import tempfile
 from collections.abc import Iterator
 
 from textrecords import signals
+from textrecords.errors import BadInput
+
+# What an extra of setup.py brings: modules, and the names of their packages.
+EXTRAS = {
+    "report": {"jinja2": "Jinja2", "matplotlib": "Matplotlib"},
+    "tune": {"optuna": "Optuna"},
+    "tuned": {"sklearn": "scikit-learn"},
+}
+
+
+def check_installed(what: str, extra: str) -> None:
+    """Raises `BadInput` if a package of one of the `EXTRAS` isn't there, which `what` needs."""
+    missing = [
+        name for module, name in EXTRAS[extra].items() if not importlib.util.find_spec(module)
+    ]
+    if missing:
+        raise BadInput(
+            f"{what} needs {' and '.join(missing)}: `pip install 'textrecords[{extra}]'`"
+        )
 
 
 def set_keras_up() -> None:
