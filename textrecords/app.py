@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from textrecords import signals, terminal
+from textrecords import imports, signals, terminal
 from textrecords.errors import BadInput, Failure
 
 STDERR = 2  # the last of the standard descriptors
@@ -20,6 +20,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     """
     _ready_streams()
     signals.handle_stop()
+    imports.set_keras_up()
     try:
         main(sys.argv[1:])
         sys.stdout.flush()

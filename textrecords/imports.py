@@ -1,18 +1,52 @@
 """Imports of TensorFlow and Beam, without their messages."""
 
+import atexit
 import contextlib
 import functools
 import gc
+import importlib.util
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from types import ModuleType
 
 from textrecords import signals
+from textrecords.errors import BadInput
+
+# What an extra of setup.py brings: modules, and the names of their packages.
+EXTRAS = {
+    "report": {"jinja2": "Jinja2", "matplotlib": "Matplotlib"},
+    "tune": {"optuna": "Optuna"},
+    "tuned": {"sklearn": "scikit-learn"},
+}
 
 _verbose = False
+
+
+def check_installed(what: str, extra: str) -> None:
+    """Raises `BadInput` if a package of one of the `EXTRAS` isn't there, which `what` needs."""
+    missing = [
+        name for module, name in EXTRAS[extra].items() if not importlib.util.find_spec(module)
+    ]
+    if missing:
+        raise BadInput(
+            f"{what} needs {' and '.join(missing)}: `pip install 'textrecords[{extra}]'`"
+        )
+
+
+def set_keras_up() -> None:
+    """Has Keras, once it's imported, be as it comes, whatever a user's `keras.json` may say.
+
+    For processes of commands: another backend or float type would be another network, if any.
+    """
+    for name in [name for name in os.environ if name.startswith("KERAS_")]:
+        del os.environ[name]
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")  # where no file can be
 
 
 def show_logs() -> None:
@@ -44,6 +78,7 @@ def quiet() -> Iterator[None]:
 
     A signal waits for the end: their libraries can crash if Python is stopped while it loads them.
     """
+    _give_matplotlib_a_folder()
     gc.disable()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
     try:
@@ -61,6 +96,20 @@ def tensorflow() -> ModuleType:
     with quiet():
         import tensorflow
     return tensorflow
+
+
+def _give_matplotlib_a_folder() -> None:
+    """Names a folder for Matplotlib, which Keras imports, if it can't write its own.
+
+    It would make one itself, and complain at exit if that has gone with other temporary files.
+    """
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    folder = os.environ.get("MPLCONFIGDIR") or os.path.join(config, "matplotlib")
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
+        atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -51,9 +51,11 @@ class Pieces(keras.layers.Layer):
           tokens: <int32>[batch_size, length].
         """
         inputs = ops.where((tokens != spec.PADDING_ID)[:, :, None], inputs, 0.0)
-        missing = -ops.shape(inputs)[1] % self._piece_len
-        padded = ops.pad(inputs, [[0, 0], [0, missing], [0, 0]])
-        return ops.reshape(padded, [-1, self._piece_len, inputs.shape[-1]])
+        batch_size, length = ops.shape(tokens)
+        each = -(-length // self._piece_len)  # pieces a review
+        padded = ops.pad(inputs, [[0, 0], [0, each * self._piece_len - length], [0, 0]])
+        # Not -1: of no reviews, that couldn't be told.
+        return ops.reshape(padded, [batch_size * each, self._piece_len, inputs.shape[-1]])
 
 
 @keras.saving.register_keras_serializable("textrecords")
@@ -68,7 +70,9 @@ class Pool(keras.layers.Layer):
           tokens: <int32>[batch_size, length].
         """
         batch_size, length = ops.shape(tokens)
-        outputs = ops.reshape(outputs, [batch_size, -1, outputs.shape[-1]])[:, :length]
+        piece_len = ops.shape(outputs)[1]
+        padded_length = -(-length // piece_len) * piece_len
+        outputs = ops.reshape(outputs, [batch_size, padded_length, outputs.shape[-1]])[:, :length]
         is_token = (tokens != spec.PADDING_ID)[:, :, None]
         highest = ops.max(ops.where(is_token, outputs, -1.0), axis=1)  # an LSTM gives no less
         number = ops.sum(ops.cast(is_token, outputs.dtype), axis=1)

@@ -67,6 +67,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
     args = parser.parse_args(argv)
+    imports.check_installed("the report", "report")
     storage.check_store(args.output or "", args.input or "")
     if args.input is not None and not storage.is_folder(args.input):
         raise BadInput(f"no input folder {args.input}: name the one with the texts")

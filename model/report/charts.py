@@ -6,6 +6,7 @@ They are drawn as wide as a phone's screen, and grow with the page.
 
 import html
 import io
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -69,11 +70,16 @@ def svg(name: str, label: str, draw: Callable[[Axes], None]) -> str:
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r"#0[0-9a-f]{5}\b", lambda hit: f"var({VARIABLES[hit[0]]})", text)
+    text = re.sub(r"<[^>]*>", lambda tag: _adapt(tag[0], name), text)  # but not what is between
     box = re.search(r'viewBox="[^"]*"', text)[0]
     head = f'<svg {box} role="img" aria-label="{html.escape(label)}">'
     return head + text[text.index(">") + 1 :]
+
+
+def _adapt(tag: str, name: str) -> str:
+    """Makes the ids of a tag unlike those of other charts, and its colours those of the page."""
+    tag = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag)
+    return re.sub("|".join(VARIABLES), lambda colour: f"var({VARIABLES[colour[0]]})", tag)
 
 
 def lengths(data: dict[str, Any]) -> str:
@@ -85,7 +91,8 @@ def lengths(data: dict[str, Any]) -> str:
             axes.stairs(shares, edges, color=SERIES[n], linewidth=2)
         _log_axis(axes, "tokens a review")
         axes.set_ylim(0)
-        _mark(axes, data["max_len"], f"cut at {data['max_len']:,}")
+        # The first length that is cut: a bin holds its left edge, and not its right one.
+        _mark(axes, data["max_len"] + 1, f"cut at {data['max_len']:,}")
         axes.yaxis.set_major_formatter(PERCENT)
 
     return svg("lengths", "share of the reviews by their number of tokens, for each split", draw)
@@ -197,7 +204,8 @@ def accuracy_by_length(bins: list[dict[str, Any]], max_len: int) -> str:
         axes.yaxis.set_major_formatter(PERCENT)
         cut = next((n for n, each in enumerate(bins) if each["most"] > max_len), None)
         if cut is not None:
-            _mark(axes, cut - 0.5, f"cut at {max_len:,}")
+            inside = math.log2((max_len + 1) / bins[cut]["least"])  # bins are doublings
+            _mark(axes, cut - 0.5 + max(inside, 0.0), f"cut at {max_len:,}")
 
     return svg("by-length", "accuracy by the number of tokens of the review", draw)
 

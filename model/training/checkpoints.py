@@ -14,8 +14,11 @@ from textrecords.model_folder import ModelConfig
 
 KEPT = 2  # should the newest be damaged, there is the one before
 NAME = "ckpt"
-INDEX = rf"{NAME}-(\d+)\.index"  # one of the files of a checkpoint; its number counts steps
-STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"  # where TensorFlow keeps `Checkpoint(state=...)`
+FILE = rf"{NAME}-(\d+)\.(index|data-.*)"  # of a checkpoint; its number counts steps
+VALUE = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # where TensorFlow keeps a variable of `Checkpoint`
+STATE = VALUE.format("state")
+OF_TENSORFLOW = ("save_counter/", "_CHECKPOINTABLE_OBJECT_GRAPH")  # in checkpoints, too
+VERSION = 1  # of what a checkpoint holds: raised when that changes
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -79,25 +82,45 @@ class Checkpoints(keras.callbacks.Callback):
           model: the compiled network to train.
 
         Raises:
-          BadInput: if it's of another training.
+          BadInput: if it's of another training, or of another version of this program. Weights and
+            files are then as they were.
         """
         self._track(model)
-        found = (re.fullmatch(INDEX, name) for name in storage.names(self._folder))
-        for step in sorted((int(index[1]) for index in found if index), reverse=True):
+        found = (re.fullmatch(FILE, name) for name in storage.names(self._folder))
+        for step in sorted({int(file[1]) for file in found if file}, reverse=True):
             path = os.path.join(self._folder, f"{NAME}-{step}")
             try:
-                state = json.loads(tf.train.load_checkpoint(path).get_tensor(STATE))
-                self._check_same(state["config"])
-                self._checkpoint.restore(path).assert_consumed()
-            except (tf.errors.OpError, LookupError, TypeError, ValueError, AssertionError):
+                state, shapes = _read(path)
+            except (tf.errors.OpError, LookupError, TypeError, ValueError):
                 terminal.say(f"{path} is damaged, and left out")
                 continue
+            self._check_fits(path, state, shapes)
+            self._checkpoint.restore(path).assert_consumed()
             self._resumed = state
             self.history = state["history"]
             self._epoch, self._first_step = divmod(step, self._steps_per_epoch)
             terminal.say(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
             return step
         return 0
+
+    def _check_fits(
+        self, path: str, state: dict[str, Any], shapes: dict[str, tuple[int, ...]]
+    ) -> None:
+        """Raises `BadInput` unless a whole checkpoint is what this training saves."""
+        version = state.get("version", 0)
+        ours = {
+            VALUE.format(f"{name}/{n}"): tuple(variable.shape)
+            for name in ("variables", "best")
+            for n, variable in enumerate(getattr(self._checkpoint, name))
+        }
+        if version == VERSION:
+            self._check_same(state["config"])
+        if version != VERSION or shapes != ours | {STATE: ()}:
+            raise BadInput(
+                f"{path} is of another version of this program (checkpoints {version}, not "
+                f"{VERSION}) or of a network that was changed since: go on with what began that "
+                "training, or give --no_resume"
+            )
 
     def _check_same(self, other: dict[str, Any]) -> None:
         """Raises `BadInput` unless a checkpoint is of this training."""
@@ -153,6 +176,7 @@ class Checkpoints(keras.callbacks.Callback):
                 variable.assign(stopper.best_weights[n])
         names = ("wait", "best", "best_epoch")
         state = {
+            "version": VERSION,
             "config": self._config,
             "history": self.history,
             "metrics": [float(variable.numpy()) for variable in self.model.metrics_variables],
@@ -160,3 +184,24 @@ class Checkpoints(keras.callbacks.Callback):
         }
         self._state.assign(json.dumps(state))
         self._manager.save(checkpoint_number=self._epoch * self._steps_per_epoch + step)
+
+
+def _read(path: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    """Reads all of a checkpoint, so that damage is found before any weight is changed.
+
+    Returns:
+      The state, and the shapes of all variables by their names.
+
+    Raises:
+      tf.errors.OpError, LookupError, TypeError, ValueError: if it's damaged.
+    """
+    reader = tf.train.load_checkpoint(path)
+    shapes = {
+        name: tuple(shape)
+        for name, shape in reader.get_variable_to_shape_map().items()
+        if not name.startswith(OF_TENSORFLOW)
+    }
+    for name in shapes:
+        reader.get_tensor(name)  # compares its checksum
+    state = json.loads(reader.get_tensor(STATE))
+    return state, shapes

@@ -19,7 +19,8 @@ def save_network(model: keras.Model, path: str) -> None:
 def export(model: keras.Model, transform: tf.Module, path: str, config: ModelConfig) -> None:
     """Writes a SavedModel that cleans text as preprocessing did and holds its vocabulary.
 
-    Both its signatures take `text` <string>[batch_size]. The default one gives `label`
+    Both its signatures take `text` <string>[batch_size], and as well a single text, <string>[], or
+    columns as Keras sends them, <string>[batch_size, 1]. The default one gives `label`
     <string>[batch_size], the class name, and for two classes `score` <float32>[batch_size], the
     probability of the second; for more, `scores` <float32>[batch_size, num_classes]. Beside them
     stand the names of all classes, `classes` <string>[batch_size, num_classes], in the order of
@@ -33,11 +34,11 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
       config: what `model` was built from.
     """
 
-    signature = [tf.TensorSpec([None], tf.string, name=spec.TEXT)]
+    signature = [tf.TensorSpec(None, tf.string, name=spec.TEXT)]
 
     @tf.function(input_signature=signature)  # both signatures call this one graph
     def tokenize(text: tf.Tensor) -> dict[str, tf.Tensor]:
-        tokens = transform_graph.tokenize(transform, text)
+        tokens = transform_graph.tokenize(transform, tf.reshape(text, [-1]))
         return {spec.TOKENS: input_pipeline.fit_tokens(tokens, config.network.input_size)}
 
     def score(text: tf.Tensor) -> dict[str, tf.Tensor]:

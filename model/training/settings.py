@@ -1,9 +1,8 @@
 """Checks the settings of a training against each other and against the dataset."""
 
 import dataclasses
-import importlib.util
 
-from textrecords import spec
+from textrecords import imports, spec
 from textrecords.dataset import Dataset
 from textrecords.errors import BadInput
 from textrecords.manifest import Manifest
@@ -19,10 +18,8 @@ def check_compatible(network: Network, training: Training) -> None:
     for name in ("embedding_tokens", "embedding_dropout", "piece_len", "ngram_bits"):
         if getattr(network, name) and not pools:
             raise BadInput(f"--{name} needs --pooling max_mean")
-    if network.ngram_bits and not importlib.util.find_spec("sklearn"):
-        raise BadInput(
-            "--ngram_bits (PRESET=tuned) needs scikit-learn: `pip install 'textrecords[tuned]'`"
-        )
+    if network.ngram_bits:
+        imports.check_installed("--ngram_bits (PRESET=tuned)", "tuned")
     if network.mask_padding and pools:
         raise BadInput("--mask_padding: --pooling max_mean leaves padding out by itself")
     # Else it would see other padding in training than when it serves.

@@ -2,7 +2,7 @@
 
 from model.training import flags
 from model.tune import search, search_space
-from textrecords import app, command_line, storage
+from textrecords import app, command_line, imports, storage
 from textrecords.dataset import open_dataset
 
 
@@ -22,6 +22,7 @@ def main(argv: list[str]) -> None:
     add("--trials", type=command_line.number(least=1), default=20, help="in all, with earlier runs")
     add("--no_verify", action="store_true", help=command_line.NO_VERIFY)
     args = flags.parse_args(parser, argv)
+    imports.check_installed("the search", "tune")
     storage.check_local(args.output)
     storage.check_path(args.output)
     settings, over = flags.read_settings(args), search_space.parse(args.over)

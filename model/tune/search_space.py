@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from textrecords.errors import BadInput
 from textrecords.model_folder import Network, Training
 
 SWITCH = {"yes": "--{}", "no": "--no-{}"}
+MOST_CORNERS = 1000  # combinations that are checked before the first trial
 LOG_FROM = 10  # a range whose ends are so many times apart is searched by its logarithm
 
 
@@ -109,7 +111,10 @@ class Space:
         return math.prod(len(tried.values) for tried in self.over.values())
 
     def check(self) -> None:
-        """Raises `BadInput` if some values don't go together, or not with the records."""
+        """Raises `BadInput` if some values don't go together, or not with the records.
+
+        Of more than `MOST_CORNERS` combinations as many are tried: each value, and some by chance.
+        """
         for values in self._corners():
             try:
                 settings.check_compatible(*self.settings(values))
@@ -119,8 +124,16 @@ class Space:
                 raise BadInput(f"--over, at {tried}: {error}") from None
 
     def _corners(self) -> Iterator[dict[str, Any]]:
-        """Yields all combinations of the values of lists and of the ends of ranges."""
-        for values in itertools.product(*(tried.values for tried in self.over.values())):
+        """Yields combinations of the values of lists and of the ends of ranges, always the same."""
+        tried = [each.values for each in self.over.values()]
+        if math.prod(map(len, tried)) <= MOST_CORNERS:
+            combinations = itertools.product(*tried)
+        else:
+            longest, rng = max(map(len, tried)), random.Random(0)
+            rows = ([values[n % len(values)] for values in tried] for n in range(longest))
+            by_chance = ([*map(rng.choice, tried)] for _ in itertools.count())
+            combinations = itertools.islice(itertools.chain(rows, by_chance), MOST_CORNERS)
+        for values in combinations:
             yield dict(zip(self.over, values, strict=True))
 
     def identity(self) -> dict[str, Any]:

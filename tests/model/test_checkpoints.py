@@ -2,18 +2,21 @@
 
 import json
 import os
+import shutil
 
 import h5py
 import pytest
+import tensorflow as tf
 import tiny_dataset
 from test_train import reviews
 
 from model import train
 from model.network import lstm, n_gram_scores
-from model.training import checkpoints, timing
+from model.training import checkpoints, fit, timing
 from textrecords import model_folder
 from textrecords.errors import BadInput, Failure
 
+STATE_DIR = ".model.textrecords-checkpoints"
 STEPS = 5  # an epoch: 40 reviews, 8 a batch
 FLAGS = [
     *("--max_tokens=100", "--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"),
@@ -150,27 +153,130 @@ def test_other_flags_or_records_are_refused_until_told_to_start_anew(
     assert "going on" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("damaged", [1, 2])
-def test_a_damaged_checkpoint_is_left_out_for_the_one_before(
-    records, tmp_path, monkeypatch, never_stopped, damaged, capsys
-):
-    model_dir = tmp_path / "model"
-    with monkeypatch.context() as patch:
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def zero(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.fixture(scope="module")
+def stopped(records, tmp_path_factory):
+    """Returns a folder in which a training of `model` was stopped after 13 steps."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, 13)
         with pytest.raises(KeyboardInterrupt):
-            run(records, model_dir)
-    folder = tmp_path / ".model.textrecords-checkpoints"
-    files = sorted(folder.glob("ckpt-*.data-*"), key=lambda path: int(path.name.split(".")[0][5:]))
-    assert [path.name.split(".")[0] for path in files] == ["ckpt-10", "ckpt-12"]  # older are gone
-    for path in files[-damaged:]:
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    run(records, model_dir)
-    assert result(model_dir)[0] == never_stopped[0]
+            run(records, folder / "model")
+    names = {path.name.split(".")[0] for path in (folder / STATE_DIR).glob("ckpt-*")}
+    assert names == {"ckpt-10", "ckpt-12"}  # older are gone
+    return folder
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_is_left_out_for_the_one_before(
+    records, tmp_path, never_stopped, stopped, damaged, capsys
+):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    for number in (12, 10)[:damaged]:
+        flip_a_bit(*(tmp_path / STATE_DIR).glob(f"ckpt-{number}.data-*"))
+    run(records, tmp_path / "model")
+    assert result(tmp_path / "model")[0] == never_stopped[0]
     printed = capsys.readouterr().out
     assert printed.count("is damaged, and left out") == damaged
     assert ("going on after step 0 of epoch 3\n" in printed) == (damaged == 1)
+
+
+@pytest.mark.parametrize("kind", ["data-*", "index"])
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, zero, empty, os.remove])
+def test_every_kind_of_damage_is_found_before_weights_are_changed(
+    records, tmp_path, stopped, monkeypatch, damage, kind, capsys
+):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    damage(*(tmp_path / STATE_DIR).glob(f"ckpt-12.{kind}"))
+    restored, restore = [], tf.train.Checkpoint.restore
+
+    def watched(self, path):
+        restored.append(os.path.basename(path))
+        return restore(self, path)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.train.Checkpoint, "restore", watched)
+    monkeypatch.setattr(fit, "_train_batches", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(records, tmp_path / "model")
+    printed = capsys.readouterr().out
+    assert "ckpt-12 is damaged, and left out\n" in printed
+    assert "going on after step 0 of epoch 3\n" in printed
+    assert restored == ["ckpt-10"]
+
+
+def snapshot(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def rewritten(folder, number, change):
+    """Writes a checkpoint anew, its variables by their names and its state changed."""
+    path = str(folder / STATE_DIR / f"ckpt-{number}")
+    reader = tf.train.load_checkpoint(path)
+    tensors = {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if not name.startswith(checkpoints.OF_TENSORFLOW)
+    }
+    state = json.loads(tensors.pop(checkpoints.STATE))
+    parts = {name: [] for name in ("variables", "best")}
+    for name, group in parts.items():
+        of = [key for key in tensors if key.startswith(f"{name}/")]
+        for key in sorted(of, key=lambda key: int(key.split("/")[1])):
+            group.append(tf.Variable(tensors[key]))
+    change(state, parts)
+    kept = tf.train.Checkpoint(state=tf.Variable(json.dumps(state)), **parts)
+    kept.write(path)
+
+
+OTHERS = {
+    "an older version": lambda state, parts: state.pop("version"),
+    "a newer version": lambda state, parts: state.update(version=99),
+    "an object more": lambda state, parts: parts.update(more=[tf.Variable(1.0)]),
+    "a variable less": lambda state, parts: parts["variables"].pop(),
+    "another shape": lambda state, parts: parts["best"].__setitem__(0, tf.Variable([1.0])),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_checkpoint_of_another_version_is_refused_and_left_as_it_was(
+    records, tmp_path, stopped, monkeypatch, other
+):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    rewritten(tmp_path, 12, OTHERS[other])
+    before, models = snapshot(tmp_path), []
+    restore = checkpoints.Checkpoints.restore
+
+    def watched(self, model):
+        models.append((model, model.get_weights()))
+        return restore(self, model)
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "restore", watched)
+    with pytest.raises(BadInput, match=r"ckpt-12 is of another version .* or give --no_resume"):
+        run(records, tmp_path / "model")
+    assert snapshot(tmp_path) == before
+    [(model, weights)] = models
+    for now, then in zip(model.get_weights(), weights, strict=True):
+        assert now.tobytes() == then.tobytes()
 
 
 def test_a_loss_that_is_no_number_ends_the_training_at_once(records, tmp_path, monkeypatch, capfd):

@@ -47,14 +47,15 @@ print(json.dumps({"score": score, "label": label}))
 """
 
 
-def export_model(tmp_path, *, classes=("neg", "pos"), bias=0.0):
+def export_model(tmp_path, network=NETWORK, *, classes=("neg", "pos"), bias=0.0):
     """Exports an untrained network, its output shifted; returns it and the SavedModel's folder."""
     tiny_dataset.write(tmp_path / "records", REVIEWS, classes=classes)
-    model = lstm.build(NETWORK, len(classes))
-    model.layers[-1].bias.assign(np.full(model.output_shape[1:], bias))
+    model = lstm.build(network, len(classes))
+    if bias:
+        model.layers[-1].bias.assign(np.full(model.output_shape[1:], bias))
     served = str(tmp_path / "serving")
     dataset = open_dataset(tmp_path / "records")
-    config = settings.configure(dataset, NETWORK, Training())
+    config = settings.configure(dataset, network, Training())
     export.export(model, dataset.transform, served, config)
     return model, served
 
@@ -66,7 +67,7 @@ def load(served, signature="serving_default"):
 def test_the_signature_is_text_to_score_and_label(tmp_path):
     serve = load(export_model(tmp_path)[1])
     (_, inputs), outputs = serve.structured_input_signature, serve.structured_outputs
-    assert inputs == {"text": tf.TensorSpec([None], tf.string, "text")}
+    assert inputs == {"text": tf.TensorSpec(None, tf.string, "text")}
     assert {name: (spec.shape.rank, spec.dtype) for name, spec in outputs.items()} == {
         "label": (1, tf.string),
         "classes": (2, tf.string),
@@ -88,7 +89,7 @@ def test_scores_that_only_training_reads_are_left_out(tmp_path):
 def test_the_signature_tokenize_is_text_to_tokens(tmp_path):
     tokenize = load(export_model(tmp_path)[1], "tokenize")
     (_, inputs), outputs = tokenize.structured_input_signature, tokenize.structured_outputs
-    assert inputs == {"text": tf.TensorSpec([None], tf.string, "text")}
+    assert inputs == {"text": tf.TensorSpec(None, tf.string, "text")}
     assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in outputs.items()} == {
         "tokens": ([None, NETWORK.max_len], tf.int32)
     }
@@ -141,9 +142,25 @@ def test_it_works_alone_once_the_records_are_gone(tmp_path):
     assert set(outputs["label"]) <= {"neg", "pos"}
 
 
-def test_no_texts_give_no_scores(tmp_path):
-    outputs = load(export_model(tmp_path)[1])(text=tf.constant([], tf.string))
+@pytest.mark.parametrize("piece_len", [None, 0, 2, 3, 5])
+def test_no_texts_give_no_scores(tmp_path, piece_len):
+    shape = {} if piece_len is None else {"pooling": "max_mean", "piece_len": piece_len}
+    network = dataclasses.replace(NETWORK, **shape)
+    outputs = load(export_model(tmp_path, network)[1])(text=tf.constant([], tf.string))
     assert outputs["score"].shape == outputs["label"].shape == [0]
+    assert outputs["classes"].shape == [0, 2]
+
+
+def test_a_single_text_and_a_column_are_taken_as_rows_are(tmp_path):
+    served = export_model(tmp_path)[1]
+    texts = ["good bad", "film"]
+    for signature in ("serving_default", "tokenize"):
+        serve = load(served, signature)
+        rows, column = serve(text=tf.constant(texts)), serve(text=tf.constant(texts)[:, None])
+        single = serve(text=tf.constant(texts[0]))
+        for name, values in rows.items():
+            assert column[name].numpy().tolist() == values.numpy().tolist()
+            assert single[name].numpy().tolist() == values[:1].numpy().tolist()
 
 
 def test_a_transform_graph_that_is_not_whole_is_named(tmp_path):

@@ -1,9 +1,14 @@
 """The report on a small model, as its JSON has it and as a real Chromium shows it."""
 
 import functools
+import html
 import json
+import math
 import os
+import re
 import shutil
+import sys
+from xml.etree import ElementTree
 
 import needs
 import pytest
@@ -11,7 +16,7 @@ import tiny_dataset
 from playwright import sync_api
 
 from model import train
-from model.report import __main__, mistakes
+from model.report import __main__, charts, mistakes
 from textrecords import spec, text_source
 from textrecords.errors import BadInput
 
@@ -293,3 +298,45 @@ def test_charts_are_drawn_in_the_colours_of_the_page(shown):
     assert expected in strokes
     ids = tab.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
     assert len(ids) == len(set(ids))
+
+
+NAMES = ("$x$", "_a", "#fff", "#012345", "#010101", "<b>", "\U0001f600", "url(#a)", 'id="a"', "^%&")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_class_may_have_any_name(name):
+    bins = [{"least": 0.0, "most": 0.1, "number": 3, "mean": 0.05, "observed": 0.5}]
+    svg = charts.calibration(bins, f"score of {name}")
+    page = ElementTree.fromstring(f"<html xmlns:xlink='x'>{svg}</html>")
+    texts = [element.text for element in page.iter("text")]
+    assert f"score of {name}" in texts
+    assert "var(--series-0)" in svg
+    assert not re.search(r"#01\d{4}", svg.replace(html.escape(name, quote=False), ""))
+
+
+def marks(monkeypatch, draw):
+    """Returns where a chart's upright lines are."""
+    found = []
+    monkeypatch.setattr(charts, "_mark", lambda axes, x, label: found.append(x))
+    draw()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("max_len", "place"),
+    [(7, 0.5), (8, 0.5 + math.log2(9 / 8)), (15, 1.5), (11, 1.085), (99, None)],
+)
+def test_the_cut_is_before_the_first_length_that_is_cut(monkeypatch, max_len, place):
+    bin_of = {"number": 1, "accuracy": 0.5, "low": 0.4, "high": 0.6}
+    bins = [{"least": 2**n, "most": 2 ** (n + 1) - 1, **bin_of} for n in (2, 3, 4)]
+    found = marks(monkeypatch, lambda: charts.accuracy_by_length(bins, max_len))
+    assert found == ([] if place is None else [pytest.approx(place, abs=1e-3)])
+    data = {"lengths": {"edges": [4, 8, 16], "shares": [[0.5, 0.5]]}, "max_len": max_len}
+    assert marks(monkeypatch, lambda: charts.lengths(data)) == [max_len + 1]
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
+def test_without_its_extra_the_report_is_refused_before_any_work(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BadInput, match=r"the report needs \w+: `pip install 'textrecords\[report"):
+        __main__.main(["--records=missing", "--model_dir=missing"])

@@ -3,7 +3,7 @@
 import pytest
 import tiny_dataset
 
-from model.training import flags
+from model.training import flags, settings
 from model.tune import search_space
 from textrecords import command_line
 from textrecords.dataset import open_dataset
@@ -90,3 +90,30 @@ def test_values_that_do_not_go_together_are_refused_before_any_trial(tmp_path, o
     with pytest.raises(BadInput) as error:
         searched(tmp_path / "r", over, "--max_len=9").check()
     assert message in str(error.value)
+
+
+def test_of_a_large_grid_no_more_than_a_thousand_combinations_are_checked(tmp_path, monkeypatch):
+    names = ("lstm_units", "embedding_dim", "dense_units", "batch_size", "epochs", "patience")
+    over = [f"{name}=1,2,3,4,5,6,7,8" for name in names]
+    space = searched(tmp_path / "r", over, "--max_len=9")
+    seen, configure = [], settings.configure
+
+    def watched(dataset, *given):
+        seen.append(given)
+        return configure(dataset, *given)
+
+    monkeypatch.setattr(settings, "configure", watched)
+    space.check()
+    first = seen.copy()
+    space.check()
+    assert space.size() == 8**6
+    assert len(set(first)) > 990
+    assert seen == first * 2
+    assert len(first) == 1000
+
+
+def test_a_value_that_fits_nowhere_is_found_in_a_large_grid(tmp_path):
+    over = [f"{name}={','.join(map(str, range(1, 41)))}" for name in ("lstm_units", "patience")]
+    lengths = ",".join(map(str, range(12, 52)))  # the records were cut at 50
+    with pytest.raises(BadInput, match="--max_len 51: the records were cut at 50"):
+        searched(tmp_path / "r", [*over, f"max_len={lengths}"]).check()

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import sys
 
 import pytest
 import tiny_dataset
@@ -193,3 +194,9 @@ def test_two_runs_do_not_search_in_one_folder(records, tmp_path):
         pytest.raises(BadInput, match=r"another run is making .*/t "),
     ):
         run(records, tmp_path / "t")
+
+
+def test_without_its_extra_the_search_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(BadInput, match=r"the search needs Optuna: `pip install 'textrecords\[tune"):
+        tune.main(["--records=missing", "--output=missing"])
