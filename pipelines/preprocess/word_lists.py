@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 BUILT_IN = "english"
 LINE_END = re.compile("\r\n?|\n")  # `str.splitlines` knows others, which may be in words
-# Words that are one once these signs are gone, as those of no text are: "the,a", but not "1,000".
+# Words with one of these signs between them and no space, which cleaning would glue: a list
+# in one line. Numbers are written so in texts, too: "1,000".
 GLUED = re.compile(r"[^\W\d][^\w\s]*(?P<mark>[,;|])[^\w\s]*[^\W\d]")
 
 
