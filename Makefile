@@ -133,8 +133,9 @@ predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard 
 	@$(RUN) model.predict --model_dir "$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")
 
 tensorboard: $(STAMP)  ## Show the curves, the graph, the tokens and texts of MODEL_DIR in a browser.
-	@[[ $$MODEL_DIR == gs://* || -d $$MODEL_DIR/logs ]] || { echo "error: no logs in $$MODEL_DIR: run \`make train\` first" >&2; exit 2; }
-	@TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/tensorboard --logdir "$$MODEL_DIR/logs" $(ARGS)
+	@dir=$${MODEL_DIR/#\~\//$$HOME/}; [[ $$dir == gs://* || -d $$dir/logs ]] \
+	  || { echo "error: no logs in $$dir: run \`make train\` first" >&2; exit 2; }; \
+	  TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/tensorboard --logdir "$$dir/logs" $(ARGS)
 
 # A model that isn't named is left out if it isn't there.
 verify: input  ## Prove that Keras, RECORDS and MODEL_DIR agree on every token of INPUT.

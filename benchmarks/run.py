@@ -150,7 +150,12 @@ def _parser() -> command_line.ArgumentParser:
         description="Times this project side by side with what one would otherwise run.",
     )
     add = parser.add_argument
-    add("--input", metavar="DIR", help="the reviews; without it, a large sample is made")
+    add(
+        "--input",
+        type=command_line.path,
+        metavar="DIR",
+        help="the reviews; without it, a large sample is made",
+    )
     add("--only", type=_parts, default=",".join(DEFAULT_PARTS), help=f"of {', '.join(PARTS)}")
     add("--repeats", type=command_line.number(least=1), default=5, help="rounds; medians are told")
     add("--counts", type=_counts, default="50000,200000", help="reviews made up for scale")

@@ -159,8 +159,16 @@ def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="model.evaluate", description="Evaluates a trained model on the test split."
     )
-    parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
-    parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    parser.add_argument(
+        "--records",
+        type=command_line.path,
+        required=True,
+        metavar="DIR",
+        help="what preprocess wrote",
+    )
+    parser.add_argument(
+        "--model_dir", type=command_line.path, required=True, metavar="DIR", help="what train wrote"
+    )
     parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
     args = parser.parse_args(argv)
     dataset = open_dataset(args.records, verify=not args.no_verify)

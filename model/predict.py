@@ -70,7 +70,9 @@ def main(argv: list[str]) -> None:
         prog="model.predict", description="Scores texts: the probability of the second class."
     )
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: standard input's lines")
-    parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    parser.add_argument(
+        "--model_dir", type=command_line.path, required=True, metavar="DIR", help="what train wrote"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object for each text")
     parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
     args = parser.parse_args(argv)

@@ -23,7 +23,7 @@ from textrecords import (
 )
 from textrecords.command_line import flag
 from textrecords.dataset import Dataset, open_dataset
-from textrecords.field_types import Count, Size
+from textrecords.field_types import Count, Path, Size
 from textrecords.model_folder import ModelConfig, Network, Training
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ SENTENCES = (
 class Options:
     """The flags that change nothing of what is trained."""
 
-    records: str = flag("what preprocess wrote", metavar="DIR")
-    model_dir: str = flag("the folder to write", metavar="DIR")
+    records: Path = flag("what preprocess wrote", metavar="DIR")
+    model_dir: Path = flag("the folder to write", metavar="DIR")
     checkpoint_every: Count = flag(
         "how often to save what a stopped training goes on from; 0: at the end of each epoch",
         0,
@@ -53,7 +53,7 @@ class Options:
     )
     gpus: Size = flag("how many of the machine's GPUs share each batch", 1)
     no_resume: bool = flag("start anew, whatever was stopped", False)
-    cache: str = flag("where to keep parsed reviews", "memory", metavar="memory|none|DIR")
+    cache: Path = flag("where to keep parsed reviews", "memory", metavar="memory|none|DIR")
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
@@ -70,11 +70,13 @@ def train(options: Options, network: Network, training: Training) -> None:
 
     Raises:
       BadInput: if there is no whole dataset, it was cut below the size of the network, another
-        training was stopped here, or there are fewer GPUs.
+        training was stopped here, there are fewer GPUs, or one folder is inside another.
       Failure: if the loss isn't finite.
     """
     model_dir = options.model_dir
     storage.check_path(storage.real(model_dir))
+    cache = {} if options.cache in ("memory", "none") else {"cache": options.cache}
+    storage.check_apart(records=options.records, model_dir=model_dir, **cache)
     dataset = open_dataset(options.records, verify=not options.no_verify)
     config = settings.configure(dataset, network, training)
     if chosen := settings.describe_choice(network, config.network, dataset.manifest):

@@ -96,13 +96,19 @@ def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="pipelines.download", description="Downloads and unpacks the IMDb reviews."
     )
-    parser.add_argument("--output", default="data/aclImdb", help="the folder to make")
     parser.add_argument(
-        "--archive", help="unpack this local archive, tar or zip, and download nothing"
+        "--output", type=command_line.path, default="data/aclImdb", help="the folder to make"
+    )
+    parser.add_argument(
+        "--archive",
+        type=command_line.path,
+        help="unpack this local archive, tar or zip, and download nothing",
     )
     args = parser.parse_args(argv)
 
     storage.check_local(args.output)
+    if args.archive:
+        storage.check_apart(archive=args.archive, output=args.output)
     output = os.path.realpath(args.output)
     if os.path.isfile(output):
         raise BadInput(f"{args.output} is a file: name a new folder")

@@ -12,7 +12,13 @@ from textrecords.errors import BadInput
 
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(prog="pipelines.inspect_records", description=__doc__)
-    parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
+    parser.add_argument(
+        "--records",
+        type=command_line.path,
+        required=True,
+        metavar="DIR",
+        help="what preprocess wrote",
+    )
     parser.add_argument("--split", default=spec.TRAIN, help="whose records to print")
     parser.add_argument("--count", type=command_line.number(least=1), default=3, help="how many")
     parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)

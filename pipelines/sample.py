@@ -206,7 +206,12 @@ def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="pipelines.sample", description="Writes made-up movie reviews to train and test on."
     )
-    parser.add_argument("--output", default="data/sample", help="the folder to make or replace")
+    parser.add_argument(
+        "--output",
+        type=command_line.path,
+        default="data/sample",
+        help="the folder to make or replace",
+    )
     parser.add_argument(
         "--count",
         type=command_line.number(least=6, most=10**9),

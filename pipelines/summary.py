@@ -43,6 +43,12 @@ def show_tree(tree: "input_tree.Tree") -> None:
     for split, classes in tree.examples.items():
         counts = ", ".join(f"{count:,} {c}" for c, count in classes.items())
         terminal.say(f"{split}: {counts}")
+    for split, folder in tree.folders.items():
+        if folder != split:
+            terminal.say(f"{folder} is taken for the {split} split")
+    for split, classes in tree.examples.items():
+        if missing := [name for name, count in classes.items() if not count]:
+            terminal.say(f"warning: {split} has no reviews of {', '.join(missing)}")
     for why, count in tree.left_out.items():
         terminal.say(f"left out {count:,}: {why}")
     if spec.TEST not in tree.examples:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from annotated_types import Interval
 
 from textrecords import imports
 from textrecords.errors import BadInput
-from textrecords.field_types import MAX_INT
+from textrecords.field_types import MAX_INT, Path
 
 T = TypeVar("T")
 
@@ -46,6 +47,14 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{message} (see python -m {self.prog} --help)")
+
+
+def path(text: str) -> str:
+    """An argparse type: a path, in which `~` at the beginning is the home folder.
+
+    The shell replaces it only where a word begins with it, and not in `--output=~/records`.
+    """
+    return os.path.expanduser(text)
 
 
 def number(
@@ -90,6 +99,8 @@ def _parsing(hint: Any) -> dict[str, Any]:
     """Returns how argparse is to read a value of this type."""
     if typing.get_origin(hint) in (Union, types.UnionType):  # of something and `None`
         (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
+    if hint == Path:
+        return {"type": path}
     of, *details = typing.get_args(hint) if typing.get_origin(hint) is Annotated else [hint]
     if typing.get_origin(of) is Literal:
         return {"choices": typing.get_args(of)}

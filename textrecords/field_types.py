@@ -12,4 +12,5 @@ Size = Annotated[int, Interval(ge=1, le=MAX_INT)]
 VocabularySize = Annotated[int, Interval(ge=3, le=MAX_INT)]  # padding, OOV, and a token
 NumShards = Annotated[int, Interval(ge=1, le=99_999)]  # of five digits in a file's name
 Share = Annotated[float, Interval(ge=0, lt=1)]
+Path = Annotated[str, "path"]  # of a flag: `~` at its beginning is the home folder
 Switch = Annotated[bool, argparse.BooleanOptionalAction]  # --name or --no-name

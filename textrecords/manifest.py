@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Predicate
 
-from textrecords import checksums, json_files, spec, text_source
+from textrecords import checksums, json_files, spec, storage, text_source
 from textrecords.command_line import flag
 from textrecords.errors import BadInput
-from textrecords.field_types import Count, NumShards, Share, Size, VocabularySize
+from textrecords.field_types import Count, NumShards, Path, Share, Size, VocabularySize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,13 +121,13 @@ class DataFlags:
     normalize_unicode: bool = flag(
         "lower-case all letters, not ASCII's alone; the same for spaces and punctuation", False
     )
-    stop_words: str | None = flag(
+    stop_words: Path | None = flag(
         "words to remove, one a line, cleaned as texts are; a line that begins with # is a "
         "comment; `english` is a short list that comes along",
         None,
         metavar="FILE",
     )
-    replacements: str | None = flag(
+    replacements: Path | None = flag(
         "words to replace before counting, a line each: from, tab, to; cleaned as texts are (U.S. "
         "is us, and so replaces every us); a line that begins with # is a comment",
         None,
@@ -226,3 +226,11 @@ class RunInfo:
     host: str
     python: str
     packages: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: str) -> "RunInfo | None":
+        """Returns what a dataset says of its making; None if it says nothing."""
+        try:
+            return json_files.parse(cls, storage.read_text(os.path.join(folder, spec.RUN)))
+        except (OSError, ValueError):
+            return None

@@ -9,6 +9,7 @@ FORMAT_VERSION = 5  # of the manifest
 # Raised when the same input and flags give other bytes: datasets of another version are stale.
 DATA_VERSION = 2
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+VALIDATION_FOLDERS = ("val", "valid", "dev")  # other usual names of the split's folder
 # The features of a record.
 TOKENS = "tokens"  # <int64>[number of tokens], the ids of the whole review
 LABEL = "label"  # <int64>[], the position of the review's class in `Manifest.classes`
@@ -32,6 +33,7 @@ MANIFEST = "manifest.json"
 SCHEMA = "schema.pbtxt"  # the records, as TensorFlow Metadata describes them
 AUDIT = "audit.jsonl"  # what is wrong with single reviews, one finding a line
 RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
+LISTING = ".listing.json"  # sizes and times of the input's files, by which they needn't be read
 TRANSFORM_FN = "transform_fn"
 TRANSFORMED_METADATA = "transformed_metadata"
 ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it
@@ -46,6 +48,14 @@ DATASET_FILES = "|".join(
     )
 )
 COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's name for it
+
+
+def split_of(folder: str) -> str | None:
+    """Returns the split that a folder of the input is by its name, in any case; None if of none."""
+    name = folder.lower()
+    if name in VALIDATION_FOLDERS:
+        return VALIDATION
+    return name if name in SPLITS else None
 
 
 def shard_name(split: str, index: int, num_shards: int, compression: str = "none") -> str:

@@ -7,6 +7,7 @@ is by TensorFlow, which is loaded for such paths alone.
 import contextlib
 import dataclasses
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -52,6 +53,24 @@ def check_local(path: str) -> None:
     """Raises `BadInput` for a path of an object store."""
     if is_remote(path):
         raise BadInput(f"{path} isn't on this machine: name a folder that is")
+
+
+def check_apart(**folders: str) -> None:
+    """Raises `BadInput` if one of some folders is inside another, or is the same, links followed.
+
+    What is written into the one would be foreign to the other, or be lost with it.
+
+    Args:
+      folders: by the names of their flags.
+    """
+    for (flag, path), (other_flag, other) in itertools.permutations(folders.items(), 2):
+        inside, outside = real(path), real(other)
+        if inside == outside:
+            raise BadInput(f"--{flag} and --{other_flag} are the same folder, {path}: name two")
+        if inside.startswith(os.path.join(outside, "")):
+            raise BadInput(
+                f"--{flag} {path} is inside --{other_flag} {other}: name a folder outside of it"
+            )
 
 
 def flush(path: str) -> None:

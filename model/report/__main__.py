@@ -57,13 +57,27 @@ def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="model.report", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--records", required=True, metavar="DIR", help="what preprocess wrote")
-    parser.add_argument("--model_dir", required=True, metavar="DIR", help="what train wrote")
     parser.add_argument(
-        "--input", metavar="DIR", help="the texts; by default where the records were made of them"
+        "--records",
+        type=command_line.path,
+        required=True,
+        metavar="DIR",
+        help="what preprocess wrote",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="by default report.html, beside the model's folder"
+        "--model_dir", type=command_line.path, required=True, metavar="DIR", help="what train wrote"
+    )
+    parser.add_argument(
+        "--input",
+        type=command_line.path,
+        metavar="DIR",
+        help="the texts; by default where the records were made of them",
+    )
+    parser.add_argument(
+        "--output",
+        type=command_line.path,
+        metavar="FILE",
+        help="by default report.html, beside the model's folder",
     )
     parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
     args = parser.parse_args(argv)

@@ -57,7 +57,8 @@ def build(dataset: Dataset, model: Model, *, input_dir: str | None = None) -> di
     evaluate.check_same_records(config, dataset)
     split = _split(dataset)
     metrics = _read_metrics(model.folder)
-    made_of = _made_of(dataset)
+    run = RunInfo.read(dataset.folder)
+    made_of = run and run.input
     with imports.quiet():
         from model.report import counts, results
 
@@ -137,15 +138,6 @@ def _read_metrics(model_dir: str) -> Metrics:
         return json_files.parse(Metrics, storage.read_text(path))
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} can't be read ({error}): run `make train` again") from None
-
-
-def _made_of(dataset: Dataset) -> str | None:
-    """Returns the folder that a dataset was made of, if it says so."""
-    try:
-        text = storage.read_text(os.path.join(dataset.folder, spec.RUN))
-        return json_files.parse(RunInfo, text).input
-    except (OSError, ValueError):
-        return None
 
 
 def _title(folder: str) -> str:

@@ -61,6 +61,7 @@ def _add_preset(parser: command_line.ArgumentParser) -> None:
     names = ", ".join(presets.names())
     parser.add_argument(
         "--preset",
+        type=command_line.path,
         default=presets.TUTORIAL,
         metavar="NAME|FILE",
         help=f"what the flags below are unless they are given: {names}, or a file of such flags",

@@ -1,5 +1,7 @@
 """Searches for the best settings."""
 
+import os
+
 from model.training import flags
 from model.tune import search, search_space
 from textrecords import app, command_line, imports, storage
@@ -9,8 +11,20 @@ from textrecords.dataset import open_dataset
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(prog=search.PROG, description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--records", required=True, metavar="DIR", help="of preprocess with --validation 0.2, say")
-    add("--output", required=True, metavar="DIR", help="the folder that keeps the search")
+    add(
+        "--records",
+        type=command_line.path,
+        required=True,
+        metavar="DIR",
+        help="of preprocess with --validation 0.2, say",
+    )
+    add(
+        "--output",
+        type=command_line.path,
+        required=True,
+        metavar="DIR",
+        help="the folder that keeps the search",
+    )
     add(
         "--over",
         nargs="+",
@@ -25,6 +39,8 @@ def main(argv: list[str]) -> None:
     imports.check_installed("the search", "tune")
     storage.check_local(args.output)
     storage.check_path(args.output)
+    if storage.real(args.records) != os.path.join(storage.real(args.output), search.RECORDS):
+        storage.check_apart(records=args.records, output=args.output)
     settings, over = flags.read_settings(args), search_space.parse(args.over)
     dataset = open_dataset(args.records, verify=not args.no_verify)
     space = search_space.Space(dataset, *settings, over)

@@ -28,7 +28,8 @@ STUDY = "study.db"  # Optuna's, in SQLite
 TABLE = "trials.csv"
 BEST = "best.txt"  # a preset
 TRIALS = "trials"  # TensorBoard's logs, a folder a trial
-HOLDS = rf"{STUDY}(-journal)?|{TABLE}|{BEST}|{TRIALS}|records|\..*"  # records: of `make tune`
+RECORDS = "records"  # of `make tune`
+HOLDS = rf"{STUDY}(-journal)?|{TABLE}|{BEST}|{TRIALS}|{RECORDS}|\..*"
 OUTCOME = ("val_accuracy", "best_epoch", "seconds")  # kept by Optuna beside the loss
 
 

@@ -37,18 +37,21 @@ def main(argv: list[str]) -> None:
     options, flags = command_line.read_flags(args, Options), _data_flags(args)
     storage.check_store(options.input)
     storage.check_path(storage.real(options.output))
+    storage.check_apart(input=options.input, output=options.output)
     beam_options = _beam_options(options, beam_flags) if beam_flags else None  # may be misspelt
     atomic.recover(options.output)
     if not options.force and staleness.is_up_to_date(options, flags):
         terminal.say(f"{options.output} is up to date with {options.input}")
         return
     tree = _find_reviews(options, flags)
+    if not options.force:
+        staleness.check_replaceable(options, flags)
     terminal.say(f"preprocessing {options.input}")
     summary.show_tree(tree)
     holds, marker = spec.DATASET_FILES, spec.MANIFEST
     with atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir:
         beam_options = beam_options or _beam_options(options, beam_flags)
-        from pipelines.preprocess import metadata, pipeline, plan
+        from pipelines.preprocess import listing, metadata, pipeline, plan
 
         planned = plan.Plan.make(options, flags, tree, output_dir)
         with summary.show_progress(
@@ -58,6 +61,7 @@ def main(argv: list[str]) -> None:
         manifest = open_dataset(output_dir, verify=False).manifest
         metadata.check_not_empty(manifest)
         metadata.write_run_info(options, output_dir, started)
+        listing.write(output_dir, listing.Listing.of(tree.source, tree.listed))
         checksums.write(output_dir, manifest.shard_sums())
     summary.show(manifest, options.output, time.time() - started)
 
@@ -66,7 +70,8 @@ def _find_reviews(options: Options, flags: DataFlags) -> input_tree.Tree:
     with summary.show_listing():
         tree = input_tree.find_reviews(flags.source(options.input), flags.classes)
     if flags.validation and spec.VALIDATION in tree.examples:
-        raise BadInput(f"{options.input} has a folder {spec.VALIDATION}: leave out --validation")
+        folder = tree.folders[spec.VALIDATION]
+        raise BadInput(f"{options.input} has a folder {folder}: leave out --validation")
     return tree
 
 

@@ -154,10 +154,10 @@ class Assign:
 
         Validation is taken from train by the words, so that duplicates never straddle the two.
         """
-        folder = os.fsdecode(key.partition(b"/")[0])
-        if folder == spec.TRAIN and _fraction(words_hash) < self.validation:
+        split = spec.split_of(os.fsdecode(key.partition(b"/")[0]))
+        if split == spec.TRAIN and _fraction(words_hash) < self.validation:
             return spec.VALIDATION
-        return folder
+        return split
 
 
 def _fraction(words_hash: bytes) -> float:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from textrecords.command_line import flag
+from textrecords.field_types import Path
 
 # Which share of the files may be bad, by `--on_bad_file`.
 MAX_BAD = {"skip": 0.01, "fail": 0.0}
@@ -18,10 +19,13 @@ FEW = 10
 class Options:
     """Where the input and the dataset lie, and when and how the dataset is made."""
 
-    input: str = flag("a folder that holds train/ and test/", metavar="DIR")
-    output: str = flag("the folder to write, or to replace whole", metavar="DIR")
+    input: Path = flag("a folder that holds train/ and test/", metavar="DIR")
+    output: Path = flag("the folder to write, or to replace whole", metavar="DIR")
     force: bool = flag("run even if nothing has changed", False)
     if_needed: bool = flag("keep a dataset of this input, whatever its flags", False)
+    check_contents: bool = flag(
+        "read all files to see if they have changed, even if no path, size or time has", False
+    )
     on_bad_file: Literal[tuple(MAX_BAD)] = flag(
         "what can't be read, or is larger than 10 MB: leave out up to 1%%, or none", "skip"
     )

@@ -78,11 +78,10 @@ def _group_by_shard(
     """Returns (ShardId, lists of Review), an `audit.Digested` and an `audit.Audited`."""
     tree = plan.tree
     num_buckets = audit.num_buckets(tree.num_reviews)
-    folders = [(split, c, i) for split in tree.examples for i, c in enumerate(tree.classes)]
-    # (split, class name, label) -> lists of (key, label) -> (bucket, list of Review)
+    # (split's folder, class name, label) -> lists of (key, label) -> (bucket, list of Review)
     digested = (
         pipeline
-        | "Folders" >> beam.Create(folders)
+        | "Folders" >> beam.Create(list(tree.class_folders()))
         | "SpreadFolders" >> beam.Reshuffle()
         | "ListFolder" >> beam.FlatMap(input_tree.list_folder, tree.source)
         | "SpreadFiles" >> beam.Reshuffle()

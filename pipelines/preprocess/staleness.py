@@ -1,15 +1,16 @@
 """Whether a dataset is up to date with its input."""
 
+import contextlib
 import dataclasses
 import os
 
 from pipelines import summary
-from pipelines.preprocess import input_tree, word_lists
+from pipelines.preprocess import input_tree, listing, word_lists
 from pipelines.preprocess.options import Options
-from textrecords import spec, storage
+from textrecords import spec, storage, terminal
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
-from textrecords.manifest import DataFlags, Manifest
+from textrecords.manifest import DataFlags, Manifest, RunInfo
 
 
 def is_up_to_date(options: Options, given: DataFlags) -> bool:
@@ -43,8 +44,35 @@ def is_up_to_date(options: Options, given: DataFlags) -> bool:
     return False
 
 
+def check_replaceable(options: Options, given: DataFlags) -> None:
+    """Says which flags differ from those of the dataset that is to be replaced, if any do.
+
+    Args:
+      options: the flags that shape no data.
+      given: those that do, as they were typed.
+
+    Raises:
+      BadInput: if it was made of another folder.
+    """
+    run = RunInfo.read(options.output)
+    if run and storage.real(run.input) != terminal.one_line(storage.real(options.input)):
+        raise BadInput(
+            f"{options.output} holds the dataset of {run.input}: name another --output, or give "
+            "--force to replace it"
+        )
+    with contextlib.suppress(BadInput):  # there is none, or a damaged one
+        made = open_dataset(options.output, verify=False).manifest.flags
+        if differing := _differing(made, word_lists.with_fingerprints(given)):
+            terminal.say(f"{options.output} was made with {differing}: making it with other flags")
+
+
 def _is_made_of(made: Manifest, options: Options) -> bool:
-    """Tells whether a dataset was made of the files that the folder holds now."""
+    """Tells whether a dataset was made of the files that the folder holds now.
+
+    They are read only if their listing isn't the one from when the dataset was made, if some
+    couldn't be read then, if `--check_contents` asks, or in Cloud Storage, where the listing says
+    too little (see `listing.fingerprint`).
+    """
     try:
         with summary.show_listing():
             tree = input_tree.find_reviews(made.flags.source(options.input), made.flags.classes)
@@ -58,8 +86,16 @@ def _is_made_of(made: Manifest, options: Options) -> bool:
     same_number = tree.num_reviews == made.input.files + made.bad_files
     if not (same_left_out and few_bad and few_misread and same_number):
         return False
+    listed = listing.Listing.of(tree.source, tree.listed)
+    known = listed is not None and not made.bad_files and listed.is_kept_in(options.output)
+    if known and not options.check_contents:
+        return True
     with summary.show_listing("reading files", tree.num_reviews):
-        return tree.fingerprint() == made.input
+        unchanged = tree.fingerprint() == made.input
+    if unchanged and not known:
+        with contextlib.suppress(OSError):  # a folder that can't be written: they're read again
+            listing.write(options.output, listed)
+    return unchanged
 
 
 def _differing(made: DataFlags, flags: DataFlags) -> str:

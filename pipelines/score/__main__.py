@@ -33,7 +33,10 @@ def main(argv: list[str]) -> None:
     model_dir = storage.absolute(args.model_dir)
     config = model_folder.read(model_dir, verify=not args.no_verify)
     storage.check_path(storage.real(args.output))
+    storage.check_apart(model_dir=model_dir, output=args.output)
     texts = text_files.parse_input(args.input, args.encoding)
+    if not texts.is_glob:
+        storage.check_apart(input=args.input, output=args.output)
     with imports.quiet():
         from pipelines import runners, sharding
         from pipelines.score import pipeline as scoring
@@ -93,12 +96,21 @@ def _parser() -> command_line.ArgumentParser:
     add = parser.add_argument
     add(
         "--input",
+        type=command_line.path,
         required=True,
         metavar="DIR|GLOB",
         help="a folder, of which all *.txt are taken, or a quoted pattern such as 'x/**/*.text'",
     )
-    add("--output", required=True, metavar="DIR", help="the folder to write, or to replace whole")
-    add("--model_dir", required=True, metavar="DIR", help="what train wrote")
+    add(
+        "--output",
+        type=command_line.path,
+        required=True,
+        metavar="DIR",
+        help="the folder to write, or to replace whole",
+    )
+    add(
+        "--model_dir", type=command_line.path, required=True, metavar="DIR", help="what train wrote"
+    )
     add("--format", choices=FORMATS, default="jsonl", help="of the files to write")
     add("--encoding", default="utf-8", help="of the files to read")
     add(

@@ -111,11 +111,28 @@ def _parser() -> command_line.ArgumentParser:
         description="Proves that Keras, the records, tf.data and the SavedModel agree on all ids.",
     )
     add = parser.add_argument
-    add("--input", required=True, metavar="DIR", help="the folder that preprocess read")
-    add("--records", required=True, metavar="DIR", help="what preprocess wrote")
-    add("--model_dir", metavar="DIR", help="what train wrote, to compare the SavedModel too")
-    add("--stop_words", metavar="FILE", help="as given to preprocess")
-    add("--replacements", metavar="FILE", help="as given to preprocess")
+    add(
+        "--input",
+        type=command_line.path,
+        required=True,
+        metavar="DIR",
+        help="the folder that preprocess read",
+    )
+    add(
+        "--records",
+        type=command_line.path,
+        required=True,
+        metavar="DIR",
+        help="what preprocess wrote",
+    )
+    add(
+        "--model_dir",
+        type=command_line.path,
+        metavar="DIR",
+        help="what train wrote, to compare the SavedModel too",
+    )
+    add("--stop_words", type=command_line.path, metavar="FILE", help="as given to preprocess")
+    add("--replacements", type=command_line.path, metavar="FILE", help="as given to preprocess")
     add(
         "--max_tokens",
         type=command_line.number(least=3),

@@ -1,14 +1,17 @@
 """The whole path, from a folder of any form to a served model."""
 
 import itertools
+import json
+import re
 
 import pytest
 import tensorflow as tf
 from tiny_tree import write
 
-from model import train
+from model import evaluate, train
+from model.report import __main__ as report
 from pipelines.preprocess import __main__ as preprocess
-from textrecords import spec
+from textrecords import record_io, spec
 from textrecords.dataset import open_dataset, read_vocabulary
 from textrecords.errors import BadInput
 from textrecords.saved_model import load_model
@@ -72,6 +75,31 @@ def test_other_file_names_and_nested_folders(tmp_path, layout, flags):
     manifest, model_dir = whole_path(tmp_path, tree, *flags)
     assert manifest.splits["train"].class_examples == {"thumbs down": 16, "thumbs up": 16}
     check_predictions(model_dir, {"film bad": "thumbs down", "film good": "thumbs up"})
+
+
+def test_a_class_that_test_lacks_and_a_validation_split_of_another_name(tmp_path, capsys):
+    tree = {
+        f"{split}/{name}/{n}.txt": f"film {name}"
+        for split, name, n in itertools.product(
+            ("train", "val", "Test"), ("bad", "good", "so"), "12"
+        )
+        if (split, name) != ("Test", "so")
+    }
+    manifest, model_dir = whole_path(tmp_path, tree)
+    printed = capsys.readouterr().out
+    assert "warning: test has no reviews of so\n" in printed
+    assert "val is taken for the validation split\n" in printed
+    assert manifest.splits["validation"].class_examples == {"bad": 2, "good": 2, "so": 2}
+    assert manifest.splits["test"].class_examples == {"bad": 2, "good": 2, "so": 0}
+    examples = record_io.read_examples(open_dataset(tmp_path / "records"), "validation")
+    assert {key[:4] for key, *_ in examples.as_numpy_iterator()} == {b"val/"}
+    flags = ["--records", str(tmp_path / "records"), "--model_dir", model_dir]
+    evaluate.main(flags)
+    assert re.search(r"so +0 +0 +0\n", capsys.readouterr().out)
+    report.main(flags)
+    result = json.loads((tmp_path / "report.json").read_text())["result"]
+    assert [row["examples"] for row in result["classes"]] == [2, 2, 0]
+    assert result["classes"][2]["recall"] is None
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

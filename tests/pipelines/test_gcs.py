@@ -210,7 +210,7 @@ def test_a_dataflow_job_reads_and_writes_there(store, made, tmp_path, monkeypatc
     [
         (f"gs://{BUCKET}/none", RECORDS, "no input folder"),
         (INPUT, f"gs://{BUCKET}", "is a bucket: name a folder in it"),
-        (INPUT, INPUT, "holds test, which would be lost"),
+        (INPUT, INPUT, "are the same folder"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(store, input_dir, output, message):

@@ -5,7 +5,8 @@ import subprocess
 import pytest
 from tiny_tree import write
 
-from pipelines.preprocess import input_tree, review_batches
+from pipelines import summary
+from pipelines.preprocess import audit, input_tree, review_batches
 from textrecords import concurrency, text_source
 from textrecords.errors import BadInput, Failure
 
@@ -35,6 +36,7 @@ def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
     assert tree.examples == {"train": {"neg": 2, "pos": 2}, "test": {"neg": 1, "pos": 1}}
     assert tree.left_out == {
         "beside the class folders": 1,
+        "beside the split folders": 1,
         "hidden": 2,
         "not *.txt": 1,
         "train/unsup: no labels": 2,
@@ -118,9 +120,10 @@ def test_classes_override_order_and_choice(tmp_path):
         ({"train/neg/0.txt": "x"}, None, "has one class only, neg"),
         ({"train/neg/0.txt": "x", "train/pos/0.md": "x"}, None, "pos holds no *.txt files"),
         ({**GOOD, "test/meh/0.txt": "x"}, None, "has the classes meh, neg, pos, but train has"),
-        ({"train/a/0.txt": "x", "train/b/0.txt": "x", "test/a/0.txt": "x"}, None, "test has the"),
+        ({**GOOD, "test/neg/0.txt": "x", "val/README": "x"}, None, "val holds no *.txt files of"),
+        ({**GOOD, "val/neg/0.txt": "", "dev/neg/0.txt": ""}, None, "split, dev and val: merge"),
+        ({**GOOD, "Train/neg/0.txt": ""}, None, "two folders for the train split, Train and train"),
         (GOOD, ["neg", "bad"], "has no folder bad: its classes are neg, pos"),
-        ({**GOOD, "train/unsup/0.txt": "x"}, ["neg", "unsup"], "but train has neg, unsup"),
         (GOOD, ["neg", "neg"], "names a class twice"),
     ],
 )
@@ -130,6 +133,77 @@ def test_survey_refuses_in_one_line(tmp_path, files, classes, message):
         input_tree.find_reviews(text_source.Source(str(tmp_path / "in")), classes)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_usual_names_of_splits_are_taken_for_what_they_are_and_the_rest_is_counted(tmp_path):
+    write(tmp_path, {path.replace("test", "Test").replace("train", "TRAIN"): "" for path in GOOD})
+    others = {"extra/a/0.txt": "", "extra/b.md": "", "val/pos/1.txt": "", "README": ""}
+    write(tmp_path, others)
+    (tmp_path / "link").symlink_to(tmp_path)
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
+    assert tree.folders == {"train": "TRAIN", "validation": "val", "test": "Test"}
+    assert tree.examples == {
+        "train": {"neg": 2, "pos": 1},
+        "validation": {"neg": 0, "pos": 1},
+        "test": {"neg": 1, "pos": 1},
+    }
+    assert tree.left_out == {
+        "beside the split folders": 1,
+        "extra: no split": 2,
+        "link: no split": 1,
+    }
+    assert b"val/pos/1.txt" in set(tree.all_keys())
+    assign = audit.Assign({}, 0.0, drop_leaked=False, drop_duplicates=False)
+    assert assign.split(b"", b"val/pos/1.txt") == "validation"
+    assert assign.split(b"", b"TRAIN/pos/1.txt") == "train"
+
+
+@pytest.mark.parametrize("name", ["VAL", "valid", "Dev", "Validation"])
+def test_a_validation_folder_may_have_any_usual_name(tmp_path, name, capsys):
+    write(tmp_path, GOOD | {f"{name}/{label}/0.txt": "x" for label in ("neg", "pos")})
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
+    assert tree.examples["validation"] == {"neg": 1, "pos": 1}
+    summary.show_tree(tree)
+    assert f"\n{name} is taken for the validation split\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("empty", [{}, {"test/rare/notes.md": "x"}])
+def test_a_class_that_test_lacks_counts_nothing_with_a_warning(tmp_path, empty, capsys):
+    write(tmp_path, GOOD | {"train/rare/0.txt": "x"} | empty)
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
+    assert tree.examples["test"] == {"neg": 1, "pos": 1, "rare": 0}
+    assert ("test", "rare", 2) not in list(tree.class_folders())
+    assert len(list(tree.all_keys())) == 6
+    summary.show_tree(tree)
+    assert "\nwarning: test has no reviews of rare\n" in capsys.readouterr().out
+
+
+def test_class_names_may_hold_joiners_and_spaces_that_do_not_break(tmp_path):
+    names = ["c\u00a0d", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "x\u200dy"]
+    write(tmp_path, {f"train/{name}/0.txt": "x" for name in names})
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
+    assert tree.classes == tuple(sorted(names))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x7f", "caf\udce9"])
+def test_control_characters_and_stray_bytes_in_a_class_name_are_refused(tmp_path, name):
+    write(tmp_path, {f"train/{name}/0.txt": "x", "train/b/0.txt": "x"})
+    with pytest.raises(BadInput, match="has a control character or isn't UTF-8"):
+        input_tree.find_reviews(text_source.Source(str(tmp_path)))
+
+
+@pytest.mark.parametrize("classes", [None, ["caf\u00e9", "b"]])
+def test_names_that_differ_in_their_form_of_unicode_alone_are_told_apart(tmp_path, classes):
+    write(tmp_path, {"train/caf\u00e9/0.txt": "x", "train/b/0.txt": "x", "test/b/0.txt": "x"})
+    write(tmp_path, {"test/cafe\u0301/0.txt": "x"})
+    with pytest.raises(BadInput) as error:
+        input_tree.find_reviews(text_source.Source(str(tmp_path)), classes)
+    assert str(error.value) == (
+        f"{tmp_path}/test: the name of the folder cafe\u0301 looks like that of the class, but is "
+        "in another form of Unicode ('cafe\\u0301', not 'caf\\xe9'): rename it"
+    )
+    with pytest.raises(BadInput, match="another form of Unicode"):
+        input_tree.find_reviews(text_source.Source(str(tmp_path)), ["cafe\u0301", "b"])
 
 
 def test_nested_folders_and_other_names_are_found_by_the_pattern(tmp_path):

@@ -75,6 +75,14 @@ def test_scores_are_those_of_predict_in_the_order_of_the_keys(texts, model_dir, 
     assert all(row.keys() == {"key", "label", "score"} for row in rows)
 
 
+def test_an_output_inside_the_texts_or_the_model_is_refused(texts, model_dir):
+    flags = ["--input", str(texts), "--model_dir", str(model_dir), "--output"]
+    with pytest.raises(BadInput, match=r"^--output .* is inside --input"):
+        score.main([*flags, str(texts / "scores")])
+    with pytest.raises(BadInput, match=r"^--output .* is inside --model_dir"):
+        score.main([*flags, str(model_dir / "scores")])
+
+
 def test_three_classes_have_a_score_each(texts, tmp_path):
     model_dir = trained(tmp_path / "three", ("x", "y", "z"))
     for row in scored(texts, model_dir):
