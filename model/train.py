@@ -110,7 +110,7 @@ def train(options: Options, network: Network, training: Training) -> None:
     _show_learned(fitted, dataset)
     terminal.say(f"wrote {model_dir}")
     if config.classes == FILM_CLASSES:
-        predict.show(model_dir, [sentence.encode() for sentence in SENTENCES])
+        predict.show(model_dir, [[sentence.encode() for sentence in SENTENCES]])
     else:
         held_out.show(fitted.model, dataset, config)
 
