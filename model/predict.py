@@ -3,25 +3,28 @@
 import contextlib
 import json
 import os
+import select
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from textrecords import app, command_line, terminal
-from textrecords.saved_model import BATCH_SIZE, load_model
+from textrecords.saved_model import BATCH_BYTES, BATCH_SIZE, load_model
+
+PIECE = 1 << 16  # bytes read at once: as many as a pipe holds
 
 
 def show(
     model_dir: str,
-    texts: Iterable[bytes],
+    batches: Iterable[Sequence[bytes]],
     *,
     as_json: bool = False,
     verify: bool = True,
-    batch_size: int = BATCH_SIZE,
 ) -> dict[str, int]:
     """Prints a line for each text: a JSON object, or score, label, text.
 
-    With three or more classes the score is that of the label.
+    With three or more classes the score is that of the label. The lines of a batch are written
+    before the next one is taken.
 
     Returns:
       How many texts got each label.
@@ -29,18 +32,15 @@ def show(
     model = load_model(model_dir, verify=verify)
     counts = dict.fromkeys(model.classes, 0)
     width = max(len(terminal.one_line(name)) for name in model.classes)
-    for row in model.rows(texts, batch_size):
-        counts[row["label"]] += 1
-        if as_json:
-            terminal.say(_to_json(row))
-            continue
-        score = row["score"] if "score" in row else max(row["scores"])
-        label = terminal.one_line(row["label"])
-        terminal.say(f"{score:.4f}  {label:<{width}}  {row['text']}")
+    for batch in batches:
+        for row in model.rows(batch):
+            counts[row["label"]] += 1
+            terminal.say(_to_json(row) if as_json else _to_line(row, width))
+        sys.stdout.flush()
     return counts
 
 
-def _typed() -> Iterator[bytes]:
+def _typed() -> Iterator[list[bytes]]:
     """Yields each line as it's typed, but for empty ones, until Ctrl-D."""
     prompt = ""
     if sys.stdout.isatty():  # else it would stand among the scores
@@ -51,12 +51,45 @@ def _typed() -> Iterator[bytes]:
     try:
         while True:
             if text := input(prompt):
-                yield os.fsencode(text)
+                yield [os.fsencode(text)]
     except EOFError:
         pass
     finally:
         if prompt:
             terminal.say("")  # ends the prompt's line
+
+
+def _arrived(file: int) -> Iterator[list[bytes]]:
+    """Yields the lines of a pipe or file as they come: those that are there, up to a batch.
+
+    Args:
+      file: its descriptor.
+    """
+    lines, begun, held = [], bytearray(), 0  # whole lines, what follows them, bytes of all that
+    while True:
+        wait = 0 if lines else None
+        is_ready = bool(select.select([file], [], [], wait)[0])
+        piece = os.read(file, PIECE) if is_ready else b""
+        begun += piece
+        held += len(piece)
+        if b"\n" in piece:
+            *whole, rest = bytes(begun).split(b"\n")
+            lines += whole
+            begun = bytearray(rest)
+        ended = is_ready and not piece
+        if ended and begun:
+            lines.append(bytes(begun))
+        if lines and (not piece or len(lines) >= BATCH_SIZE or held >= BATCH_BYTES):
+            yield [line.rstrip(b"\r") for line in lines]
+            lines, held = [], len(begun)
+        if ended:
+            return
+
+
+def _to_line(row: dict[str, Any], width: int) -> str:
+    """Returns score, label and text, the label as wide as the widest is."""
+    score = row["score"] if "score" in row else max(row["scores"])
+    return f"{score:.4f}  {terminal.one_line(row['label']):<{width}}  {row['text']}"
 
 
 def _to_json(row: dict[str, Any]) -> str:
@@ -76,19 +109,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON object for each text")
     parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
     args = parser.parse_args(argv)
-    texts, batch_size = [os.fsencode(text) for text in args.texts], BATCH_SIZE
-    if not texts:
-        texts = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
-        if sys.stdin.isatty():  # who types wants to see each score at once
-            sys.stderr.write("type a text and press Enter; end with Ctrl-D\n")
-            texts, batch_size = _typed(), 1
-    counts = show(
-        args.model_dir,
-        texts,
-        as_json=args.json,
-        verify=not args.no_verify,
-        batch_size=batch_size,
-    )
+    if args.texts:
+        batches = [[os.fsencode(text) for text in args.texts]]
+    elif sys.stdin.isatty():
+        sys.stderr.write("type a text and press Enter; end with Ctrl-D\n")
+        batches = _typed()
+    else:
+        batches = _arrived(sys.stdin.fileno())
+    counts = show(args.model_dir, batches, as_json=args.json, verify=not args.no_verify)
     if sys.stdout.isatty() and sum(counts.values()) > 1:  # a pipe gets a line a text, no more
         terminal.show(("label", "texts"), counts.items())
 

@@ -8,7 +8,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from model import evaluate, predict
-from model.training import flags, settings
+from model.training import flags, memory, settings
 from textrecords import (
     app,
     atomic,
@@ -79,6 +79,7 @@ def train(options: Options, network: Network, training: Training) -> None:
     storage.check_apart(records=options.records, model_dir=model_dir, **cache)
     dataset = open_dataset(options.records, verify=not options.no_verify)
     config = settings.configure(dataset, network, training)
+    memory.check(config.network, config.training, dataset.num_examples(spec.TRAIN))
     if chosen := settings.describe_choice(network, config.network, dataset.manifest):
         terminal.say(chosen)
     with imports.quiet():
@@ -91,11 +92,9 @@ def train(options: Options, network: Network, training: Training) -> None:
         state_dir = atomic.beside(model_dir, model_folder.CHECKPOINTS)
         if options.no_resume:
             storage.remove_tree(state_dir)
-        fitted = fit.fit(
-            dataset,
-            config,
-            fit.FitOptions(state_dir, options.cache, options.checkpoint_every, options.gpus),
-        )
+        how = fit.FitOptions(state_dir, options.cache, options.checkpoint_every, options.gpus)
+        with memory.errors_as_failures():
+            fitted = fit.fit(dataset, config, how)
         config = _choose_threshold(fitted, config)
         test = _evaluate(fitted.model, dataset, config)
         logs_dir = f"{state_dir}/{checksums.LOGS}"
@@ -112,7 +111,7 @@ def train(options: Options, network: Network, training: Training) -> None:
     _show_learned(fitted, dataset)
     terminal.say(f"wrote {model_dir}")
     if config.classes == FILM_CLASSES:
-        predict.show(model_dir, [sentence.encode() for sentence in SENTENCES])
+        predict.show(model_dir, [[sentence.encode() for sentence in SENTENCES]])
     else:
         held_out.show(fitted.model, dataset, config)
 

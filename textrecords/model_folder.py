@@ -24,6 +24,8 @@ NETWORK = "model.keras"
 SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
 CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
 DECAYS = ("none", "linear", "cosine")  # of the learning rate
+# Of Keras.
+OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "ftrl")
 POOLINGS = ("last", "max_mean")
 MAX_NGRAM_BITS = 24
 CLASS_WEIGHTS = ("none", "balanced")
@@ -95,7 +97,8 @@ class Training:
     and without it some trainings never recover.
     """
 
-    learning_rate: Rate = flag("of Adam", 0.001)
+    optimizer: Literal[OPTIMIZERS] = flag("by its name in Keras", "adam")
+    learning_rate: Rate = flag("of the optimizer", 0.001)
     decay: Literal[DECAYS] = flag("of the learning rate, to 0 at the last step", "none")
     clipnorm: NotNegative = flag("of gradients; 0: no limit", 1.0)
     class_weights: Literal[CLASS_WEIGHTS] = flag(

@@ -2,10 +2,11 @@
 
 import dataclasses
 import functools
-import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import more_itertools
 
 from textrecords import imports, model_folder, storage, text_source
 from textrecords.errors import BadInput
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-BATCH_SIZE = 256  # texts scored at once
+BATCH_SIZE, BATCH_BYTES = 256, 4 << 20  # texts scored at once, and all their bytes, at most
 
 Signature = Callable[..., dict[str, "tf.Tensor"]]
 
@@ -111,15 +112,14 @@ class Model:
             predictions.append(Prediction(row["label"], by_class, score))
         return predictions
 
-    def rows(
-        self, texts: Iterable[bytes], batch_size: int = BATCH_SIZE
-    ) -> Iterator[dict[str, Any]]:
+    def rows(self, texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """Yields `text` and what `score_batch` does of each, in order.
 
-        Nothing is yielded until `batch_size` texts are there, or all.
+        Nothing is yielded until there are more texts than are scored at once, or all.
         """
-        texts = iter(texts)
-        while batch := list(itertools.islice(texts, batch_size)):
+        for batch in more_itertools.constrained_batches(
+            texts, BATCH_BYTES, BATCH_SIZE, strict=False
+        ):
             scored = score_batch(self.signatures["serving_default"], batch)
             for text, row in zip(batch, scored, strict=True):
                 yield {"text": text.decode("utf-8", "replace"), **row}

@@ -88,8 +88,9 @@ def compile_model(model: keras.Model, training: Training, num_steps: int = 1) ->
     else:
         loss = keras.losses.SparseCategoricalCrossentropy()
     rate = _learning_rate(training, num_steps)
-    adam = keras.optimizers.Adam(rate, clipnorm=training.clipnorm or None)
-    model.compile(adam, loss, metrics=["accuracy"])
+    optimizer = type(keras.optimizers.get(training.optimizer))
+    clipped = optimizer(rate, clipnorm=training.clipnorm or None)
+    model.compile(clipped, loss, metrics=["accuracy"])
 
 
 def _learning_rate(

@@ -31,9 +31,10 @@ def to_train(config: ModelConfig, num_steps: int, gpus: int) -> keras.Model:
     with strategy.scope():
         model = lstm.build(config.network, len(config.classes))
         lstm.compile_model(model, config.training, num_steps)
-        adam = _Adam.from_config(model.optimizer.get_config())
-        adam.build(model.trainable_variables)
-        model.compile(adam, model.loss, weighted_metrics=["accuracy"])
+        clips_sums = _clipping_sums(type(model.optimizer))
+        optimizer = clips_sums.from_config(model.optimizer.get_config())
+        optimizer.build(model.trainable_variables)
+        model.compile(optimizer, model.loss, weighted_metrics=["accuracy"])
     return model
 
 
@@ -94,12 +95,15 @@ def share_out(
     return batches.map(fill)
 
 
-class _Adam(keras.optimizers.Adam):
-    """Clips gradients once they are summed."""
+def _clipping_sums(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]:
+    """Returns an optimizer that clips gradients once they are summed."""
 
-    def _clip_gradients(self, grads: list) -> list:
-        return grads
+    class ClippingSums(optimizer):
+        def _clip_gradients(self, grads: list) -> list:
+            return grads
 
-    def _all_reduce_sum_gradients(self, grads_and_vars: list) -> list:
-        grads, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
-        return list(zip(super()._clip_gradients(grads), variables, strict=True))
+        def _all_reduce_sum_gradients(self, grads_and_vars: list) -> list:
+            grads, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
+            return list(zip(super()._clip_gradients(grads), variables, strict=True))
+
+    return ClippingSums

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from model.network import lstm
+from textrecords import model_folder
 from textrecords.model_folder import Network, Training
 
 TUTORIAL = Network(
@@ -29,6 +30,7 @@ SMALL = dataclasses.replace(
     TUTORIAL, max_tokens=9, max_len=4, embedding_dim=3, lstm_units=5, dense_units=6
 )
 TRAINING = Training(
+    optimizer="adam",
     learning_rate=0.1,
     decay="none",
     clipnorm=1.0,
@@ -119,6 +121,20 @@ def test_gradients_are_clipped_unless_the_norm_is_0(clipnorm, expected):
     model = lstm.build(SMALL, 2)
     lstm.compile_model(model, dataclasses.replace(TRAINING, clipnorm=clipnorm))
     assert model.optimizer.clipnorm == expected
+
+
+@pytest.mark.parametrize("name", model_folder.OPTIMIZERS)
+def test_every_optimizer_of_keras_trains(name):
+    keras.utils.set_random_seed(0)
+    model = lstm.build(SMALL, 2)
+    training = dataclasses.replace(TRAINING, optimizer=name, decay="linear")
+    lstm.compile_model(model, training, num_steps=10)
+    assert type(model.optimizer).__name__.lower() == name
+    assert model.optimizer.clipnorm == 1
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+    before = model.get_weights()
+    assert np.isfinite(model.train_on_batch(TOKENS, np.array([1, 0, 1]))[0])
+    assert all((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -140,6 +141,16 @@ def test_a_training_goes_on_with_another_number_of_gpus(trained):
 
 def test_each_gpu_gets_its_share_of_a_batch_alone(trained):
     assert trained["shares"]["sizes"].tolist() == [*[[3, 3, 3]] * 5, [1, 1, 1]]
+
+
+@pytest.mark.parametrize("name", model_folder.OPTIMIZERS)
+def test_every_optimizer_clips_what_is_summed_and_not_before(name):
+    optimizer = replicas._clipping_sums(type(keras.optimizers.get(name)))(0.1, clipnorm=1.0)
+    gradients = [tf.constant([3.0, 4.0])]
+    assert optimizer._clip_gradients(gradients) is gradients
+    variable = keras.Variable([0.0, 0.0])
+    [(clipped, _)] = optimizer._all_reduce_sum_gradients([(gradients[0], variable)])
+    np.testing.assert_allclose(clipped, [0.6, 0.8], atol=1e-6)
 
 
 def test_shares_come_out_even_and_every_row_counts_once():

@@ -1,5 +1,4 @@
 import dataclasses
-import io
 import json
 import os
 import pty
@@ -14,7 +13,7 @@ import tiny_dataset
 from model import evaluate, predict, train
 from model.training import flags as train_flags
 from model.training import settings, timing
-from textrecords import input_pipeline, model_folder
+from textrecords import input_pipeline, model_folder, saved_model
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.model_folder import Network, Training
@@ -124,6 +123,7 @@ def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
     assert config.network.max_tokens == 5  # the whole vocabulary
     assert config.network.lstm_units == 4
     assert config.training == Training(
+        optimizer="adam",
         learning_rate=0.05,
         decay="none",
         clipnorm=1.0,
@@ -168,10 +168,11 @@ def test_predict_prints_score_label_and_text(trained, capsys):
     assert second.endswith(r"  bad\x1b[2J")
 
 
-def test_predict_reads_lines_and_prints_json(trained, capsys, monkeypatch):
-    lines = b"good\n" * 300 + b"b\xffad\r\n\nbad"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
-    predict.main(["--model_dir", trained, "--json"])
+def test_predict_reads_lines_and_prints_json(trained, capsys, monkeypatch, tmp_path):
+    (tmp_path / "lines").write_bytes(b"good\n" * 300 + b"b\xffad\r\n\nbad")
+    with open(tmp_path / "lines") as lines:
+        monkeypatch.setattr(sys, "stdin", lines)
+        predict.main(["--model_dir", trained, "--json"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["text"] for row in rows] == ["good"] * 300 + ["b\ufffdad", "", "bad"]
     assert [(row["label"], row["score"] > 0.5) for row in rows[::302]] == [
@@ -180,6 +181,50 @@ def test_predict_reads_lines_and_prints_json(trained, capsys, monkeypatch):
     ]
     assert rows[0].keys() == {"text", "label", "classes", "score"}
     assert rows[0]["classes"] == ["neg", "pos"]
+
+
+def test_lines_in_a_pipe_that_stays_open_are_scored_as_they_come(trained):
+    command = [sys.executable, "-m", "model.predict", "--model_dir", trained]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        for lines in (b"good film\n", b"bad\ngood\n", b"film\nba"):
+            process.stdin.write(lines)
+            process.stdin.flush()
+            for line in lines.splitlines()[: lines.count(b"\n")]:
+                assert process.stdout.readline().endswith(b"  " + line + b"\n")
+        process.stdin.write(b"d")
+        process.stdin.close()
+        assert process.stdout.read().endswith(b"  bad\n")
+        assert process.wait() == 0
+
+
+def test_lines_of_a_pipe_are_taken_by_number_and_by_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "BATCH_BYTES", 100_000)
+    monkeypatch.setattr(predict, "PIECE", 4096)
+    long = [bytes([65 + n]) * 60_000 for n in range(5)]
+    (tmp_path / "long").write_bytes(b"\n".join(long))
+    (tmp_path / "short").write_bytes(b"x\n" * 5000)
+    batches = {}
+    for name in ("long", "short"):
+        with open(tmp_path / name) as file:
+            batches[name] = [*predict._arrived(file.fileno())]
+    assert [line for batch in batches["long"] for line in batch] == long
+    assert [*map(len, batches["long"])] == [1] * 5
+    assert sum(map(len, batches["short"])) == 5000
+    assert len(batches["short"]) == 3
+
+
+def test_texts_are_scored_no_more_bytes_at_once_than_fit(trained, monkeypatch):
+    sizes, score_batch = [], saved_model.score_batch
+
+    def watched(serve, texts):
+        sizes.append(len(texts))
+        return score_batch(serve, texts)
+
+    monkeypatch.setattr(saved_model, "score_batch", watched)
+    texts = [b"good"] * 300 + [b"bad " * (saved_model.BATCH_BYTES // 8)] * 5
+    rows = [*load_model(trained).rows(texts)]
+    assert [row["text"][:3] for row in rows] == ["goo"] * 300 + ["bad"] * 5
+    assert sizes == [256, 45, 2, 2]
 
 
 def test_json_holds_no_character_that_a_terminal_would_obey(trained, capsys):
