@@ -1,0 +1,132 @@
+"""Puts every layer through one contract: made from its config, saved, in graphs, with padding."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from textrecords import layers, spec
+
+TOKENS = np.array([[2, 5, 3], [4, 2, 0], [0, 0, 0]], np.int32)  # the last text has none
+VECTORS = np.linspace(-1, 1, TOKENS.size * 2, dtype=np.float32).reshape(*TOKENS.shape, 2)
+LENGTH = TOKENS.shape[1]
+MORE_PADDING = 4
+
+
+@dataclasses.dataclass
+class Case:
+    """A layer, and what it's tried with.
+
+    Attributes:
+      layer: that is tried.
+      inputs: the last are tokens <int32>[3, LENGTH], others are <float32>[3, LENGTH, 2].
+      kept: takes what the layer gives, and returns what is the same however far texts are padded.
+    """
+
+    layer: keras.layers.Layer
+    inputs: Sequence[np.ndarray]
+    kept: Callable[[list[np.ndarray]], list[np.ndarray]]
+
+
+def n_grams() -> keras.layers.Layer:
+    layer = layers.NGrams(outputs=3, bits=4)
+    layer.build(TOKENS.shape)
+    layer.assign(np.random.default_rng(0).normal(size=[layers.FOLDS, 16, 3]).astype(np.float32))
+    return layer
+
+
+def of_pieces(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Puts the pieces of a text together."""
+    (pieces,) = outputs
+    texts = pieces.reshape(len(TOKENS), -1, pieces.shape[-1])
+    assert not texts[:, LENGTH:].any()
+    return [texts[:, :LENGTH]]
+
+
+CASES = {
+    "Frequent": lambda: Case(layers.Frequent(4), [TOKENS], lambda found: [found[0][:, :LENGTH]]),
+    "Pieces": lambda: Case(layers.Pieces(2), [VECTORS, TOKENS], of_pieces),
+    "Pool": lambda: Case(layers.Pool(), [VECTORS, TOKENS], lambda found: found),
+    "NGrams": lambda: Case(n_grams(), [TOKENS], lambda found: [found[0][:, :LENGTH], found[1]]),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]()
+
+
+def test_no_layer_is_left_out():
+    own = (
+        each for each in vars(layers).values() if getattr(each, "__module__", "") == layers.__name__
+    )
+    assert {each.__name__ for each in own if isinstance(each, type)} == set(CASES)
+
+
+def arrays(outputs: object) -> list[np.ndarray]:
+    return [np.asarray(output) for output in keras.tree.flatten(outputs)]
+
+
+def assert_same(found: list[np.ndarray], expected: list[np.ndarray], rtol: float = 0) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol, strict=True)
+
+
+def test_a_call_gives_what_it_says_and_the_same_again(case):
+    found = arrays(case.layer(*case.inputs))
+    assert any(output.any() for output in found)
+    assert_same(arrays(case.layer(*case.inputs)), found)
+    promised = keras.tree.flatten(case.layer(*symbols(case)))
+    for output, promise in zip(found, promised, strict=True):
+        assert output.dtype == promise.dtype
+        sizes = zip(output.shape, promise.shape, strict=True)
+        assert all(promise_size in (None, size) for size, promise_size in sizes)
+
+
+def symbols(case: Case) -> list[keras.KerasTensor]:
+    """Returns inputs of any number of texts, of any length."""
+    return [
+        keras.Input([None, *each.shape[2:]], dtype=str(each.dtype), name=f"input_{n}")
+        for n, each in enumerate(case.inputs)
+    ]
+
+
+def test_it_can_be_made_from_its_config(case):
+    config = case.layer.get_config()
+    again = type(case.layer).from_config(config)
+    assert again.get_config() == config
+    again(*case.inputs)  # builds it
+    again.set_weights(case.layer.get_weights())
+    assert_same(arrays(again(*case.inputs)), arrays(case.layer(*case.inputs)))
+
+
+def test_it_gives_the_same_in_a_graph_and_in_an_input_pipeline(case):
+    expected = arrays(case.layer(*case.inputs))
+    signature = [tf.TensorSpec([None, None, *each.shape[2:]], each.dtype) for each in case.inputs]
+    in_graph = tf.function(lambda *inputs: case.layer(*inputs), input_signature=signature)
+    assert_same(arrays(in_graph(*case.inputs)), expected, rtol=1e-6)
+    (mapped,) = tf.data.Dataset.from_tensors((*case.inputs,)).map(in_graph)
+    assert_same(arrays(mapped), expected, rtol=1e-6)
+
+
+def test_it_gives_the_same_once_saved_and_loaded(case, tmp_path):
+    inputs = symbols(case)
+    model = keras.Model(inputs, case.layer(*inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.layers[-1]) is type(case.layer)
+    assert_same(arrays(loaded(list(case.inputs))), arrays(case.layer(*case.inputs)))
+
+
+def test_padding_makes_no_difference(case):
+    *vectors, tokens = case.inputs
+    behind = [(0, 0), (0, MORE_PADDING)]
+    # Whatever stands for padding, it's not looked at.
+    vectors = [np.pad(each, [*behind, (0, 0)], constant_values=9) for each in vectors]
+    padded = np.pad(tokens, behind, constant_values=spec.PADDING_ID)
+    expected = case.kept(arrays(case.layer(*case.inputs)))
+    assert_same(case.kept(arrays(case.layer(*vectors, padded))), expected, rtol=1e-6)
