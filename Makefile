@@ -32,11 +32,11 @@ $(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads 
   variables are $(KNOWN), and flags of a command go into ARGS="--flag value"))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train tune evaluate report score predict verify inspect bench test \
+.PHONY: help setup lock data sample preprocess train tune evaluate report score predict verify inspect bench test test-fast \
   tensorboard audit soak lint clean
 
 help:  ## List the targets.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 setup:  ## Build .venv from the lock file; PYTHON=python3.12 chooses another interpreter.
 	@$(if $(filter-out file,$(origin PYTHON)),rm -f $(STAMP),:)
@@ -156,6 +156,9 @@ bench: $(STAMP)  ## Time INPUT, or a large sample, side by side with what one wo
 # A file's tests stay together: they share what takes long to make.
 test: $(STAMP)  ## Run all tests, on up to eight cores.
 	@$(RUN) pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+
+test-fast: $(STAMP)  ## Run the tests that take no longer than seconds.
+	@$(RUN) pytest --numprocesses auto --maxprocesses 8 --dist loadfile -m "not slow" $(ARGS)
 
 # A package that the service doesn't know is an error: nothing passes unlooked at.
 AUDIT := $(VENV)/bin/uv tool run --quiet pip-audit@2.10.1 --requirement requirements.lock \

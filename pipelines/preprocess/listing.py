@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 
 from textrecords import json_files, spec, storage, terminal, text_source
-from textrecords.manifest import Fingerprint
+from textrecords.manifest import Fingerprint, Manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,17 +22,22 @@ class Listing:
     Attributes:
       input: the folder's path: files of another one may have the same names, sizes and times.
       files: as `fingerprint` returns it.
+      manifest_sha256: of the dataset: one that is copied over it is another's.
     """
 
     input: str
     files: Fingerprint
+    manifest_sha256: str
 
     @classmethod
-    def of(cls, source: text_source.Source, files: Fingerprint) -> "Listing | None":
+    def of(
+        cls, source: text_source.Source, files: Fingerprint, manifest: Manifest
+    ) -> "Listing | None":
         """Returns the listing of a folder; None in Cloud Storage, where it says too little."""
         if storage.is_remote(source.input_dir):
             return None
-        return cls(terminal.one_line(storage.real(source.input_dir)), files)
+        folder = terminal.one_line(storage.real(source.input_dir))
+        return cls(folder, files, manifest.sha256)
 
     def is_kept_in(self, dataset_dir: str) -> bool:
         """Tells whether a dataset was made of files with this listing."""

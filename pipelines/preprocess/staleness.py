@@ -86,7 +86,7 @@ def _is_made_of(made: Manifest, options: Options) -> bool:
     same_number = tree.num_reviews == made.input.files + made.bad_files
     if not (same_left_out and few_bad and few_misread and same_number):
         return False
-    listed = listing.Listing.of(tree.source, tree.listed)
+    listed = listing.Listing.of(tree.source, tree.listed, made)
     known = listed is not None and not made.bad_files and listed.is_kept_in(options.output)
     if known and not options.check_contents:
         return True
