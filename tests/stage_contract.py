@@ -48,7 +48,7 @@ def check(case: Case) -> None:
     unpickled = pickler.loads(pickler.dumps(case.stage))
     assert output(case, unpickled, case.arguments) == first, "another result in a worker"
     if case.reordered is not None:
-        assert case.reordered != case.arguments
+        assert plain(case.reordered) != plain(case.arguments)
         assert output(case, case.stage, case.reordered) == first, "the order makes a difference"
     if case.spoil is not None:
         case.spoil()

@@ -1,5 +1,7 @@
 """Puts every stage of the Beam pipelines through the contract in `stage_contract`."""
 
+import collections
+import dataclasses
 import functools
 import itertools
 import os
@@ -172,15 +174,51 @@ def write_shard(stages):
     )
 
 
-def add_up(stages):
-    parts = [
-        stages.plan.write_shard()((shard, [reviews]), stages.transform_fn_dir)[1]
-        for shard, reviews in stages.shards
-        if shard[0] == spec.TRAIN
-    ]
-    total = [pipeline._add_up([*parts, parts[0]]).id_counts.tolist()]
-    assert total[0] == (sum(part.id_counts for part in parts) + parts[0].id_counts).tolist()
-    return Case(lambda parts: [pipeline._add_up(parts).id_counts], (parts,), (parts[::-1],))
+def add_up(parts, whole):
+    """Returns the case of what several workers found, which adds up to what one finds alone."""
+
+    def stage(parts):
+        return {name: in_order(value) for name, value in vars(pipeline._add_up(parts)).items()}
+
+    def in_order(value):
+        if isinstance(value, collections.Counter):
+            return +value  # a sum holds no zeros
+        return sorted(value, key=repr) if isinstance(value, list | tuple) else value
+
+    assert len(parts) > 1
+    assert stage_contract.plain(stage(parts)) == stage_contract.plain(stage([whole]))
+    return Case(stage, (parts,), (parts[::-1],))
+
+
+def add_up_digested(stages):
+    (stages.folder / "in/train/bad/1.txt").unlink()
+    (stages.folder / "in/test/good/6.txt").unlink()
+    (stages.folder / "in/train/good/2.txt").write_bytes(b"caf\xe9")
+    (stages.folder / "in/test/bad/3.txt").write_bytes(b"na\xefve")
+
+    def digested(keys):
+        return untagged([*audit.digest(keys, stages.source, 1)][-1])
+
+    whole = digested(stages.keys)
+    assert (len(whole.bad), whole.misread.total()) == (2, 2)
+    return add_up([digested(stages.keys[:9]), digested(stages.keys[9:])], whole)
+
+
+def add_up_audited(stages):
+    *buckets, _ = map(untagged, audit.digest(stages.keys, stages.source, 2))
+    parts = [untagged([*stages.plan.assign((n, [reviews]))][-1]) for n, reviews in buckets]
+    assert stages.audited.findings
+    return add_up(parts, stages.audited)
+
+
+def add_up_written(stages):
+    def written(reviews):
+        shard = ((spec.TRAIN, 0), [reviews])
+        _, part = stages.plan.write_shard()(shard, stages.transform_fn_dir)
+        return dataclasses.replace(part, shards=())
+
+    [reviews] = stages.shard[1]
+    return add_up([written(reviews[:3]), written(reviews[3:])], written(reviews))
 
 
 def check(stages):
@@ -217,9 +255,9 @@ PREPROCESS = {
     "ReadToCount": read_to_count,
     "WriteShards": write_shard,
     "Check": check,
-    "AddUp": add_up,
-    "Digested": add_up,
-    "Audited": add_up,
+    "AddUp": add_up_written,
+    "Digested": add_up_digested,
+    "Audited": add_up_audited,
     "WriteManifest": write_manifest,
 }
 WORDS, COUNTS, BUCKETS = np.array([b"a", b"b", b"c"]), np.array([3, 1, 2]), np.array([1, 0, 1])
