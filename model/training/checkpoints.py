@@ -30,7 +30,6 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
       folder: where the checkpoints lie.
-      kept: where that of a finished training may lie, to go on from with more epochs.
       config: what is trained; a checkpoint of anything else is refused.
       stopper: keeps the best weights, if there is a validation split.
       steps_per_epoch: batches an epoch.
@@ -40,7 +39,6 @@ class Checkpoints(keras.callbacks.Callback):
     def __init__(
         self,
         folder: str,
-        kept: str | None,
         config: ModelConfig,
         stopper: keras.callbacks.EarlyStopping,
         *,
@@ -49,7 +47,6 @@ class Checkpoints(keras.callbacks.Callback):
     ):
         super().__init__()
         self._folder = folder
-        self._kept = kept
         self._config = json.loads(json_files.to_json(config))
         self._stopper = stopper
         self._steps_per_epoch = steps_per_epoch
@@ -78,11 +75,12 @@ class Checkpoints(keras.callbacks.Callback):
             self._checkpoint, self._folder, max_to_keep=KEPT, checkpoint_name=NAME
         )
 
-    def restore(self, model: keras.Model) -> int:
+    def restore(self, model: keras.Model, kept: str | None = None) -> int:
         """Takes up the newest whole checkpoint, if there is one; returns how many steps it counts.
 
         Args:
           model: the compiled network to train.
+          kept: where that of a finished training may lie, to go on from with more epochs.
 
         Raises:
           BadInput: if it's of another training, or of another version of this program. Weights and
@@ -93,7 +91,7 @@ class Checkpoints(keras.callbacks.Callback):
             if read := _read_or_say(path):
                 self._check_fits(path, *read, step)
                 return self._take_up(path, read[0], step)
-        for path, step in _newest_first(self._kept) if self._kept else ():
+        for path, step in _newest_first(kept) if kept else ():
             if (read := _read_or_say(path)) and self._had_fewer_epochs(read[0]):
                 self._check_fits(path, *read, step)
                 return self._take_up(path, read[0], step)

@@ -87,7 +87,6 @@ def fit(dataset: Dataset, config: ModelConfig, options: FitOptions) -> Fitted:
     )
     saved = checkpoints.Checkpoints(
         options.state_dir,
-        options.kept_dir,
         config,
         stopper,
         steps_per_epoch=steps_per_epoch,
@@ -105,7 +104,7 @@ def fit(dataset: Dataset, config: ModelConfig, options: FitOptions) -> Fitted:
         saved,
     ]
     try:
-        first_step = saved.restore(trained)
+        first_step = saved.restore(trained, options.kept_dir)
         if not first_step:
             if config.network.ngram_bits:
                 _fit_n_grams(model, rows[spec.TRAIN])

@@ -266,9 +266,9 @@ def test_a_checkpoint_of_another_version_is_refused_and_left_as_it_was(
     before, models = snapshot(tmp_path), []
     restore = checkpoints.Checkpoints.restore
 
-    def watched(self, model):
+    def watched(self, model, kept):
         models.append((model, model.get_weights()))
-        return restore(self, model)
+        return restore(self, model, kept)
 
     monkeypatch.setattr(checkpoints.Checkpoints, "restore", watched)
     with pytest.raises(BadInput, match=r"ckpt-12 is of another version .* or give --no_resume"):
