@@ -52,6 +52,9 @@ class Options:
         metavar="STEPS",
     )
     gpus: Size = flag("how many of the machine's GPUs share each batch", 1)
+    keep_checkpoint: bool = flag(
+        "keep in the model folder what the same training goes on from with more --epochs", False
+    )
     no_resume: bool = flag("start anew, whatever was stopped", False)
     cache: Path = flag("where to keep parsed reviews", "memory", metavar="memory|none|DIR")
     no_verify: bool = flag(command_line.NO_VERIFY, False)
@@ -92,7 +95,10 @@ def train(options: Options, network: Network, training: Training) -> None:
         state_dir = atomic.beside(model_dir, model_folder.CHECKPOINTS)
         if options.no_resume:
             storage.remove_tree(state_dir)
-        how = fit.FitOptions(state_dir, options.cache, options.checkpoint_every, options.gpus)
+        kept_dir = None if options.no_resume else f"{model_dir}/{model_folder.CHECKPOINT}"
+        how = fit.FitOptions(
+            state_dir, options.cache, options.checkpoint_every, options.gpus, kept_dir
+        )
         with memory.errors_as_failures():
             fitted = fit.fit(dataset, config, how)
         config = _choose_threshold(fitted, config)
@@ -103,6 +109,8 @@ def train(options: Options, network: Network, training: Training) -> None:
         _write(new, fitted.model, transform, config)
         json_files.write(f"{new}/{model_folder.METRICS}", _metrics(fitted, test))
         json_files.write(f"{new}/{model_folder.CONFIG}", config)
+        if options.keep_checkpoint:
+            fitted.checkpoints.keep(f"{new}/{model_folder.CHECKPOINT}")
         storage.rename(logs_dir, f"{new}/{checksums.LOGS}")
         checksums.write(new)
     storage.remove_tree(state_dir)

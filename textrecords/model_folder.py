@@ -22,6 +22,7 @@ METRICS = "metrics.json"
 WEIGHTS = "model.weights.h5"
 NETWORK = "model.keras"
 SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
+CHECKPOINT = "checkpoint"  # of a training that came to its end, if it was asked for
 CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
 DECAYS = ("none", "linear", "cosine")  # of the learning rate
 # Of Keras.
@@ -38,6 +39,7 @@ MODEL_FILES = "|".join(
             METRICS,
             WEIGHTS,
             NETWORK,
+            CHECKPOINT,
             os.path.dirname(SERVING),
             checksums.SUMS,
             checksums.LOGS,

@@ -75,36 +75,59 @@ class Checkpoints(keras.callbacks.Callback):
             self._checkpoint, self._folder, max_to_keep=KEPT, checkpoint_name=NAME
         )
 
-    def restore(self, model: keras.Model) -> int:
+    def restore(self, model: keras.Model, kept: str | None = None) -> int:
         """Takes up the newest whole checkpoint, if there is one; returns how many steps it counts.
 
         Args:
           model: the compiled network to train.
+          kept: where that of a finished training may lie, to go on from with more epochs.
 
         Raises:
           BadInput: if it's of another training, or of another version of this program. Weights and
             files are then as they were.
         """
         self._track(model)
-        found = (re.fullmatch(FILE, name) for name in storage.names(self._folder))
-        for step in sorted({int(file[1]) for file in found if file}, reverse=True):
-            path = os.path.join(self._folder, f"{NAME}-{step}")
-            try:
-                state, shapes = _read(path)
-            except (tf.errors.OpError, LookupError, TypeError, ValueError):
-                terminal.say(f"{path} is damaged, and left out")
-                continue
-            self._check_fits(path, state, shapes)
-            self._checkpoint.restore(path).assert_consumed()
-            self._resumed = state
-            self.history = state["history"]
-            self._epoch, self._first_step = divmod(step, self._steps_per_epoch)
-            terminal.say(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
-            return step
+        for path, step in _newest_first(self._folder):
+            if read := _read_or_say(path):
+                self._check_fits(path, *read, step)
+                return self._take_up(path, read[0], step)
+        for path, step in _newest_first(kept) if kept else ():
+            if (read := _read_or_say(path)) and self._had_fewer_epochs(read[0]):
+                self._check_fits(path, *read, step)
+                return self._take_up(path, read[0], step)
         return 0
 
+    def _take_up(self, path: str, state: dict[str, Any], step: int) -> int:
+        self._checkpoint.restore(path).assert_consumed()
+        self._resumed = state
+        self.history = state["history"]
+        self._epoch, self._first_step = divmod(step, self._steps_per_epoch)
+        terminal.say(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
+        return step
+
+    def keep(self, folder: str) -> None:
+        """Copies the newest checkpoint, if there is one, into a new folder."""
+        for path, _ in _newest_first(self._folder)[:1]:
+            storage.make_folder(folder)
+            for name in storage.names(self._folder):
+                if name.startswith(f"{os.path.basename(path)}."):
+                    storage.copy(os.path.join(self._folder, name), os.path.join(folder, name))
+
+    def _had_fewer_epochs(self, state: dict[str, Any]) -> bool:
+        """Tells whether a finished training was this one, but for a smaller number of epochs."""
+        epochs = state["config"]["training"]["epochs"]
+        return self._is_same_but_for_epochs(state["config"]) and epochs < self._epochs
+
+    @property
+    def _epochs(self) -> int:
+        return self._config["training"]["epochs"]
+
+    def _is_same_but_for_epochs(self, other: dict[str, Any]) -> bool:
+        training = {**other["training"], "epochs": self._epochs}
+        return {**other, "training": training} == self._config
+
     def _check_fits(
-        self, path: str, state: dict[str, Any], shapes: dict[str, tuple[int, ...]]
+        self, path: str, state: dict[str, Any], shapes: dict[str, tuple[int, ...]], step: int
     ) -> None:
         """Raises `BadInput` unless a whole checkpoint is what this training saves."""
         version = state.get("version", 0)
@@ -114,7 +137,7 @@ class Checkpoints(keras.callbacks.Callback):
             for n, variable in enumerate(getattr(self._checkpoint, name))
         }
         if version == VERSION:
-            self._check_same(state["config"])
+            self._check_same(state["config"], step)
         if version != VERSION or shapes != ours | {STATE: ()}:
             raise BadInput(
                 f"{path} is of another version of this program (checkpoints {version}, not "
@@ -122,9 +145,12 @@ class Checkpoints(keras.callbacks.Callback):
                 "training, or give --no_resume"
             )
 
-    def _check_same(self, other: dict[str, Any]) -> None:
-        """Raises `BadInput` unless a checkpoint is of this training."""
+    def _check_same(self, other: dict[str, Any], step: int) -> None:
+        """Raises `BadInput` unless a checkpoint is of this training, up to more or fewer epochs."""
         if other == self._config:
+            return
+        if self._is_same_but_for_epochs(other):
+            self._check_epochs(other["training"], step)
             return
         differing = [
             f"--{name} {value}"
@@ -137,6 +163,19 @@ class Checkpoints(keras.callbacks.Callback):
             f"a training {what} was stopped here, and {self._folder} keeps its state: go on with "
             "that one, or give --no_resume"
         )
+
+    def _check_epochs(self, before: dict[str, Any], step: int) -> None:
+        """Raises `BadInput` if a training can't go on to another number of epochs."""
+        if before["decay"] != "none":
+            raise BadInput(
+                f"--epochs {self._epochs}: the learning rate was to decay over {before['epochs']}, "
+                "and would have been another from the first step on: give --no_resume"
+            )
+        if step > self._epochs * self._steps_per_epoch:
+            raise BadInput(
+                f"--epochs {self._epochs}: the training that was stopped here is past that: give "
+                "more, or --no_resume"
+            )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._resumed and self._resumed["stopper"]:
@@ -184,6 +223,21 @@ class Checkpoints(keras.callbacks.Callback):
         }
         self._state.assign(json.dumps(state))
         self._manager.save(checkpoint_number=self._epoch * self._steps_per_epoch + step)
+
+
+def _newest_first(folder: str) -> list[tuple[str, int]]:
+    """Returns the paths of a folder's checkpoints, whole or not, and how many steps they count."""
+    found = (re.fullmatch(FILE, name) for name in storage.names(folder))
+    steps = sorted({int(file[1]) for file in found if file}, reverse=True)
+    return [(os.path.join(folder, f"{NAME}-{step}"), step) for step in steps]
+
+
+def _read_or_say(path: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]] | None:
+    try:
+        return _read(path)
+    except (tf.errors.OpError, LookupError, TypeError, ValueError):
+        terminal.say(f"{path} is damaged, and left out")
+        return None
 
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:

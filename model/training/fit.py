@@ -27,12 +27,14 @@ class Fitted:
       rows: those of train and, if there are any, of validation.
       history: each epoch's loss and accuracy, by their names in Keras.
       best_epoch: counted from 1: the last one, or that of the least validation loss.
+      checkpoints: what more epochs could go on from.
     """
 
     model: keras.Model
     rows: dict[str, input_pipeline.Rows]
     history: dict[str, list[float]]
     best_epoch: int
+    checkpoints: checkpoints.Checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,7 @@ class FitOptions:
       cache: as in `input_pipeline.read_split`.
       checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
       gpus: how many of the machine's GPUs share each batch.
+      kept_dir: where the checkpoint of a finished training may lie, to go on from.
       show_network: print the layers of the network.
       callbacks: more of Keras' callbacks.
     """
@@ -52,6 +55,7 @@ class FitOptions:
     cache: str = "memory"
     checkpoint_every: int = 0
     gpus: int = 1
+    kept_dir: str | None = None
     show_network: bool = True
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
@@ -100,7 +104,7 @@ def fit(dataset: Dataset, config: ModelConfig, options: FitOptions) -> Fitted:
         saved,
     ]
     try:
-        first_step = saved.restore(trained)
+        first_step = saved.restore(trained, options.kept_dir)
         if not first_step:
             if config.network.ngram_bits:
                 _fit_n_grams(model, rows[spec.TRAIN])
@@ -130,7 +134,7 @@ def fit(dataset: Dataset, config: ModelConfig, options: FitOptions) -> Fitted:
         terminal.say(
             f"the weights of epoch {best_epoch} are kept: its validation loss is the least"
         )
-    return Fitted(model, rows, saved.history, best_epoch)
+    return Fitted(model, rows, saved.history, best_epoch, saved)
 
 
 def _read(dataset: Dataset, config: ModelConfig, cache: str) -> dict[str, input_pipeline.Rows]:

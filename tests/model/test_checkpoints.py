@@ -266,9 +266,9 @@ def test_a_checkpoint_of_another_version_is_refused_and_left_as_it_was(
     before, models = snapshot(tmp_path), []
     restore = checkpoints.Checkpoints.restore
 
-    def watched(self, model):
+    def watched(self, model, kept):
         models.append((model, model.get_weights()))
-        return restore(self, model)
+        return restore(self, model, kept)
 
     monkeypatch.setattr(checkpoints.Checkpoints, "restore", watched)
     with pytest.raises(BadInput, match=r"ckpt-12 is of another version .* or give --no_resume"):
@@ -277,6 +277,59 @@ def test_a_checkpoint_of_another_version_is_refused_and_left_as_it_was(
     [(model, weights)] = models
     for now, then in zip(model.get_weights(), weights, strict=True):
         assert now.tobytes() == then.tobytes()
+
+
+MORE = ["--decay=none", "--patience=9"]
+
+
+@pytest.fixture(scope="module")
+def four_epochs(records, tmp_path_factory):
+    model_dir = tmp_path_factory.mktemp("four_epochs") / "model"
+    run(records, model_dir, *MORE)
+    return result(model_dir)
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_more_epochs_end_with_the_weights_of_one_training(
+    records, tmp_path, monkeypatch, four_epochs, is_finished
+):
+    model_dir, few = tmp_path / "model", [*MORE, "--epochs=2"]
+    if is_finished:
+        run(records, model_dir, *few, "--keep_checkpoint")
+        assert sorted(os.listdir(model_dir / "checkpoint")) == [
+            "ckpt-10.data-00000-of-00001",
+            "ckpt-10.index",
+        ]
+        assert "  checkpoint/ckpt-10.index\n" in (model_dir / "SHA256SUMS").read_text()
+        model_folder.read(str(model_dir))
+    else:
+        with monkeypatch.context() as patch:
+            stop_after(patch, 8)
+            with pytest.raises(KeyboardInterrupt):
+                run(records, model_dir, *few)
+    run(records, model_dir, *MORE)
+    weights, metrics = result(model_dir)
+    expected_weights, expected = four_epochs
+    assert weights == expected_weights
+    assert len(metrics["history"]["loss"]) == len(expected["history"]["loss"]) == 4
+    assert not (model_dir / "checkpoint").exists()
+    model_folder.read(str(model_dir))
+
+
+def test_more_epochs_are_refused_where_the_rate_decays_over_them_all(records, tmp_path, stopped):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    before = snapshot(tmp_path)
+    with pytest.raises(BadInput, match="--epochs 9: the learning rate was to decay over 4, and"):
+        run(records, tmp_path / "model", "--epochs=9")
+    assert snapshot(tmp_path) == before
+
+
+def test_fewer_epochs_than_are_done_are_refused(records, tmp_path, monkeypatch):
+    stop_after(monkeypatch, 8)
+    with pytest.raises(KeyboardInterrupt):
+        run(records, tmp_path / "model", *MORE)
+    with pytest.raises(BadInput, match="--epochs 1: the training that was stopped here is past"):
+        run(records, tmp_path / "model", *MORE, "--epochs=1")
 
 
 def test_a_loss_that_is_no_number_ends_the_training_at_once(records, tmp_path, monkeypatch, capfd):
