@@ -11,6 +11,8 @@ from pipelines.preprocess import __main__ as main_of_preprocess
 from textrecords import command_line, text_source
 from textrecords.errors import BadInput, Failure
 
+pytestmark = pytest.mark.slow
+
 # One line a review, and no two reviews alike.
 TREE = {
     "train/neg/0.txt": "Bad FILM.<br />A film, a b",

@@ -26,6 +26,8 @@ from textrecords import checksums, model_folder, spec, terminal, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 
+pytestmark = pytest.mark.slow
+
 # Always the same examples, so that a run doesn't depend on luck.
 hypothesis.settings.register_profile(
     "steady",

@@ -15,6 +15,8 @@ from pipelines import sample
 from pipelines.preprocess import __main__ as preprocess
 from textrecords.model_folder import Network, Training
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 LINE = r"^{name}: +test loss (\S+), test accuracy (\S+)$"

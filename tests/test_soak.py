@@ -5,6 +5,8 @@ from soak import damage, stops, surroundings
 
 from textrecords import checksums
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("fault", damage.FAULTS)
 def test_damage_is_refused_by_name_or_harmless(tmp_path, fault):

@@ -13,6 +13,8 @@ import tiny_dataset
 
 from model import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 TOPS = ("textrecords", "model", "pipelines")
 # The modules of a user's own folder, of the names that ours have.

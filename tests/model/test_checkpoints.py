@@ -16,6 +16,8 @@ from model.training import checkpoints, fit, timing
 from textrecords import model_folder
 from textrecords.errors import BadInput, Failure
 
+pytestmark = pytest.mark.slow
+
 STATE_DIR = ".model.textrecords-checkpoints"
 STEPS = 5  # an epoch: 40 reviews, 8 a batch
 FLAGS = [

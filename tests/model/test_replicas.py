@@ -18,6 +18,8 @@ from model.training import replicas
 from textrecords import atomic, model_folder
 from textrecords.errors import BadInput
 
+pytestmark = pytest.mark.slow
+
 # Trains in turn as each name says, and saves what came out: all weights, and those of each replica.
 SCRIPT = """
 import json, sys

@@ -20,6 +20,8 @@ from model.report import __main__, charts, mistakes
 from textrecords import spec, text_source
 from textrecords.errors import BadInput
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--max_tokens=10", "--max_len=6", "--embedding_dim=4", "--lstm_units=4", "--epochs=3"]
 SCRIPT = "<script>document.title='run'</script>"
 HOSTILE = (SCRIPT, "</style>", "</script>", "<img/src=x/onerror=alert(1)>", "{{7*7}}", "\x1b[31m")

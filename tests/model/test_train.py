@@ -20,6 +20,8 @@ from textrecords.model_folder import Network, Training
 from textrecords.saved_model import load_model
 from textrecords.spec import InputSize
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"]
 QUICK = [*SMALL, "--learning_rate=0.05", "--batch_size=8", "--epochs=12"]
 MORE = ["--dense_units=16", "--lstm_units=8", "--epochs=20"]

@@ -15,6 +15,8 @@ from model.tune import search, trial
 from textrecords import atomic
 from textrecords.errors import BadInput, Failure
 
+pytestmark = pytest.mark.slow
+
 PATHS = ["--records=r", "--model_dir=m"]
 
 

@@ -19,6 +19,8 @@ from tiny_tree import write
 from pipelines import runners
 from textrecords.errors import BadInput
 
+pytestmark = pytest.mark.slow
+
 made = test_reproducible.made
 PROJECT = ["--project=a-project", "--region=us-central1"]
 CLOUD = [*PROJECT, "--temp_location=gs://bucket/temp"]

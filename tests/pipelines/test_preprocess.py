@@ -20,6 +20,8 @@ from textrecords import model_folder, spec, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput, Failure
 
+pytestmark = pytest.mark.slow
+
 # Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
 TREE = {
     "train/neg/0.txt": "Bad FILM.<br />A film, a b",

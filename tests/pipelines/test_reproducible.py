@@ -17,6 +17,8 @@ from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import audit, input_tree, review_batches
 from textrecords import spec, text_source
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = ["--num_shards=3", "--validation=0.2", "--drop_duplicates", "--max_tokens=40"]
 WORDS = (

@@ -8,6 +8,8 @@ from pipelines.preprocess import pipeline  # noqa: F401, which loads TensorFlow 
 from textrecords import spec
 from textrecords.errors import BadInput
 
+pytestmark = pytest.mark.slow
+
 TREE = {f"train/{name}/{n}.txt": f"{name} film {n}" for name in ("a", "b") for n in range(3)}
 # The flags that Beam's help names for any runner and for the local engine, each by itself.
 LOCAL = [

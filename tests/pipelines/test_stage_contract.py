@@ -36,6 +36,8 @@ from pipelines.score.saved_model_handler import SavedModel
 from textrecords import command_line, spec
 from textrecords.manifest import DataFlags
 
+pytestmark = pytest.mark.slow
+
 TREE = {
     f"{split}/{name}/{n}.txt": " ".join([name, "film", "it's"][: n % 4]) * (1 + n % 2)
     for split, name, n in itertools.product(("train", "test"), ("bad", "good"), range(8))

@@ -18,6 +18,8 @@ from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput, Failure
 from textrecords.manifest import Shard
 
+pytestmark = pytest.mark.slow
+
 TREE = {
     "train/neg/0.txt": "Bad FILM.<br />A film, a b",
     "train/neg/1.txt": "bad bad acting",

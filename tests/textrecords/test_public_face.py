@@ -15,6 +15,8 @@ import tiny_dataset
 import textrecords as tr
 from model import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 # The vocabulary: c 2, b 3, a 4. In the order of the records the two shards take turns.
 REVIEWS = {"train": [("c c c b b a", 0), ("a b", 1), ("c", 1), ("", 0), ("b c a c", 1)]}

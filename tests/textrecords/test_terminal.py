@@ -24,6 +24,8 @@ from test_train import QUICK, reviews
 from model import train
 from textrecords import checksums
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 SPLITS = ("train", "test")
 COLUMNS = 100
