@@ -491,7 +491,7 @@ def test_class_names_are_no_markup(tmp_path, capsys):
     run(tmp_path / "in", tmp_path / "out")
     printed = capsys.readouterr().out
     assert "train: 1 [red]a, 1 b[, 1 c\\[d]\n" in printed
-    evaluate.show(evaluate.Evaluation(0, 0, [[0] * 3] * 3, 0), classes)
+    evaluate.show(evaluate.Evaluation(0, 0, [[1] * 3] * 3, 0), classes)
     table = capsys.readouterr().out
     assert all(table.count(name) == 2 for name in ("[red]a", "b[", "c\\[d]"))
 

@@ -29,7 +29,7 @@ SMALL = ("--max_len=20", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4
 
 # What makes a folder.
 COMMANDS = {
-    "preprocess": ("pipelines.preprocess", "--input={root}/in", "--output={root}/out"),
+    "preprocess": ("pipelines.preprocess", "--input={root}/in", "--output={root}/out", "--force"),
     "train": ("model.train", "--records={root}/records", "--model_dir={root}/out", *SMALL),
 }
 # How the old one and the new one differ.
