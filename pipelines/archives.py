@@ -69,18 +69,13 @@ def unpack(path: str, output: str) -> int:
 def _extract(path: str, folder: str) -> None:
     size = os.path.getsize(path)
     limited = _Limited(size)
-    with open(path, "rb") as file, _show_unpacking(file, size):
+    with open(path, "rb") as file, terminal.file_progress("unpacking", file, size):
         if zipfile.is_zipfile(file):
             _extract_zip(file, folder, limited)
             return
         file.seek(0)
         with tarfile.open(fileobj=file, tarinfo=_Header) as tar:
             tar.extractall(folder, filter=limited.tar_filter)
-
-
-def _show_unpacking(file: IO[bytes], size: int) -> contextlib.AbstractContextManager[None]:
-    """Shows how far into an archive its reader is."""
-    return terminal.progress(lambda: ("unpacking", file.tell(), size), of_bytes=True)
 
 
 @contextlib.contextmanager

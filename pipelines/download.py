@@ -1,12 +1,10 @@
 """Downloads the IMDb reviews, or takes a local archive, and unpacks it: `make data`."""
 
-import contextlib
 import dataclasses
 import http.client
 import os
 import shutil
 import urllib.request
-from typing import IO
 
 from pipelines import archives
 from textrecords import app, atomic, checksums, command_line, storage, terminal
@@ -73,7 +71,7 @@ def _download(archive: Archive, partial: str) -> bool:
             resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
             with (
                 open(partial, "ab" if resumed else "wb") as file,
-                _show("downloading", file, archive.size),
+                terminal.file_progress("downloading", file, archive.size),
             ):
                 shutil.copyfileobj(response, file)
         size = os.path.getsize(partial)
@@ -85,11 +83,6 @@ def _download(archive: Archive, partial: str) -> bool:
             "to resume, or get the file elsewhere and run `make data ARCHIVE=path/to/file`"
         ) from None
     return resumed
-
-
-def _show(what: str, file: IO[bytes], size: int) -> contextlib.AbstractContextManager[None]:
-    """Shows how far into a file of so many bytes its reader or writer is."""
-    return terminal.progress(lambda: (what, file.tell(), size), of_bytes=True)
 
 
 def main(argv: list[str]) -> None:

@@ -9,9 +9,21 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from textrecords import signals
+
+if TYPE_CHECKING:
+    import rich.progress
+    import rich.text
+
+T = TypeVar("T")
+SECONDS_BEFORE = 0.3  # what takes less time shows no bar, which would but flicker
+LEAST_WORDS = 8  # columns of a table that words are folded into, at least
+BETWEEN = 3  # columns between the columns of a table
+SIGNS = "⠋━╸"  # of a bar
+UNLIMITED = 100_000  # columns: who reads a file or a pipe wants lines whole
+Done = tuple[str, int, int | None]  # what is being done, how far it is, and of how much if known
 
 
 def one_line(text: object) -> str:
@@ -22,18 +34,6 @@ def one_line(text: object) -> str:
 def say(text: object) -> None:
     """Prints a line, whatever names and texts stand in it."""
     print(one_line(text))
-
-
-if TYPE_CHECKING:
-    import rich.progress
-    import rich.text
-
-T = TypeVar("T")
-SECONDS_BEFORE = 0.3  # what takes less time shows no bar, which would but flicker
-LEAST_WORDS = 8  # columns of a table that words are folded into, at least
-BETWEEN = 3  # columns between the columns of a table
-UNLIMITED = 100_000  # columns: who reads a file or a pipe wants lines whole
-Done = tuple[str, int, int | None]  # what is being done, how far it is, and of how much if known
 
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: int = 1) -> None:
@@ -71,6 +71,11 @@ def in_colours() -> bool:
 
 
 def _takes_bars() -> bool:
+    """Tells whether bars can be shown: else their signs would be escaped, or control codes seen."""
+    try:
+        SIGNS.encode(sys.stdout.encoding)
+    except UnicodeError:
+        return False
     return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
@@ -124,7 +129,7 @@ def _watch(
             description, completed, total = look()
             bar.update(task, description=description, completed=completed, total=total)
 
-    with contextlib.suppress(OSError, UnicodeError):  # work goes on without a bar
+    with contextlib.suppress(OSError):  # work goes on without a bar
         update()
         with bar:
             while not ended.wait(seconds):
@@ -150,6 +155,13 @@ def _bar(*, of_bytes: bool = False, auto_refresh: bool = False) -> "rich.progres
         transient=True,
         redirect_stderr=sys.stderr.isatty(),  # else it would go where standard output goes
     )
+
+
+def file_progress(
+    description: str, file: IO[bytes], size: int
+) -> contextlib.AbstractContextManager[None]:
+    """Shows how far into a file of so many bytes its reader or writer is, while the block runs."""
+    return progress(lambda: (description, file.tell(), size), of_bytes=True)
 
 
 @contextlib.contextmanager
