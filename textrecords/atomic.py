@@ -34,7 +34,7 @@ def beside(path: str, what: str) -> str:
 def write_file(path: str) -> Iterator[str]:
     """Yields the path of a file to write here, which becomes `path` if the block succeeds.
 
-    For workers, which may do the same work twice at once, or be killed: `whole_folder` then removes
+    For workers, which may do the same work twice at once, or be killed: `write_folder` then removes
     what they left.
     """
     folder, name = os.path.split(path)
@@ -72,7 +72,7 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
     """
     path = storage.real(path)  # a link stays: what it points to is replaced
     if storage.is_remote(path):
-        with _whole_remote(path, holds, marker) as new:
+        with _write_remote_folder(path, holds, marker) as new:
             yield new
         return
     # A name of its own: a worker may outlive a run that was killed, and write on.
@@ -94,8 +94,8 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _whole_remote(path: str, holds: str, marker: str) -> Iterator[str]:
-    """As `whole_folder` does in Cloud Storage, which knows neither locks nor folders to exchange.
+def _write_remote_folder(path: str, holds: str, marker: str) -> Iterator[str]:
+    """As `write_folder` does in Cloud Storage, which knows neither locks nor folders to exchange.
 
     The new files wait beside `path` until all are written. Then the old ones go, the marker first,
     and the new ones come, the marker last: who reads finds the old folder, the new one, or none.

@@ -15,7 +15,7 @@ LOGS = "logs"  # for TensorBoard; they stand in no `SUMS`, since no result hangs
 
 
 def write(folder: str, known: Mapping[str, str] | None = None) -> None:
-    """Writes the SHA-256 of each file of a folder, by which `check_whole` knows it again.
+    """Writes the SHA-256 of each file of a folder, by which `check` knows it again.
 
     All of it is on the disk then, so that no power cut leaves sums of files that aren't.
 
@@ -52,7 +52,7 @@ def check(folder: str, target: str) -> None:
 
 
 def find_damage(folder: str) -> str | None:
-    """Names the first file that isn't as `write_sums` found it, and says what is wrong with it."""
+    """Names the first file that isn't as `write` found it, and says what is wrong with it."""
     path = os.path.join(folder, SUMS)
     try:
         sums, found = _parse_sums(storage.read_text(path)), set(_files(folder))

@@ -1,7 +1,7 @@
 """Fits the scores of words and pairs of words: NB-SVM (Wang and Manning, 2012), by liblinear.
 
-Nothing but `model.fit` imports this module, and only if a network has such scores: scikit-learn is
-needed for nothing else.
+Nothing but `model.training.fit` imports this module, and only if a network has such scores:
+scikit-learn is needed for nothing else.
 """
 
 from collections.abc import Iterable
