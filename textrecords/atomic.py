@@ -54,6 +54,12 @@ def write_file(path: str) -> Iterator[str]:
     os.replace(part, path)
 
 
+def write_text(path: str, text: str) -> None:
+    """Writes a file that is whole or not there; raises `OSError`."""
+    with write_file(path) as part:
+        storage.write_text(part, text)
+
+
 @contextlib.contextmanager
 def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
     """Yields an empty folder to write in, which takes the place of `path` if the block succeeds.

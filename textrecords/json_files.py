@@ -18,8 +18,12 @@ def to_json(content: Any) -> str:
 
 def write(path: str, content: Any) -> None:
     """Writes a file of `to_json` that is whole or not there; raises `OSError`."""
-    with atomic.write_file(path) as part:
-        storage.write_text(part, to_json(content))
+    atomic.write_text(path, to_json(content))
+
+
+def read(of: type[T], path: str) -> T:
+    """Rebuilds a dataclass from a JSON file; raises `OSError`, or `ValueError` in one line."""
+    return parse(of, storage.read_text(path))
 
 
 def parse(of: type[T], text: str) -> T:

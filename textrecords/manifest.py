@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Predicate
 
-from textrecords import checksums, json_files, spec, storage, text_source
+from textrecords import checksums, json_files, spec, text_source
 from textrecords.command_line import flag
 from textrecords.errors import BadInput
 from textrecords.field_types import Count, NumShards, Path, Share, Size, VocabularySize
@@ -231,6 +231,6 @@ class RunInfo:
     def read(cls, folder: str) -> "RunInfo | None":
         """Returns what a dataset says of its making; None if it says nothing."""
         try:
-            return json_files.parse(cls, storage.read_text(os.path.join(folder, spec.RUN)))
+            return json_files.read(cls, os.path.join(folder, spec.RUN))
         except (OSError, ValueError):
             return None

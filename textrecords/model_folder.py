@@ -149,7 +149,7 @@ def read(model_dir: str, *, verify: bool = True) -> ModelConfig:
         raise BadInput(f"no model in {model_dir}: run `make train` first")
     path = os.path.join(model_dir, CONFIG)
     try:
-        settings = json_files.parse(ModelConfig, storage.read_text(path))
+        settings = json_files.read(ModelConfig, path)
     except FileNotFoundError:
         raise BadInput(
             f"{model_dir} holds no {CONFIG}, so no whole model: run `make train` first"

@@ -30,12 +30,6 @@ def _check_output(path: str, *whole: str) -> None:
             )
 
 
-def write(path: str, text: str) -> None:
-    """Writes a file that is whole or not there."""
-    with atomic.write_file(path) as part:
-        storage.write_text(part, text)
-
-
 def _show(split: str, result: dict[str, Any]) -> None:
     """Prints how well each class is recognized, and all of them."""
     measures = ("precision", "recall", "f1")
@@ -94,7 +88,7 @@ def main(argv: list[str]) -> None:
         from model.report import page
     text = page.render(report)
     json_files.write(output.removesuffix(SUFFIX) + ".json", report)
-    write(output, text)
+    atomic.write_text(output, text)
     _show(report["split"], report["result"])
     terminal.say(f"wrote {output}")
 

@@ -15,7 +15,6 @@ from textrecords import (
     json_files,
     model_folder,
     spec,
-    storage,
     terminal,
     text_source,
 )
@@ -135,7 +134,7 @@ def _split(dataset: Dataset) -> str:
 def _read_metrics(model_dir: str) -> Metrics:
     path = os.path.join(model_dir, model_folder.METRICS)
     try:
-        return json_files.parse(Metrics, storage.read_text(path))
+        return json_files.read(Metrics, path)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} can't be read ({error}): run `make train` again") from None
 

@@ -4,7 +4,6 @@ It is kept among the logs, outside `SHA256SUMS`, since no two runs take the same
 """
 
 import dataclasses
-import json
 import os
 import time
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from textrecords import atomic, input_pipeline, json_files, storage
+from textrecords import input_pipeline, json_files
 from textrecords.model_folder import Training
 
 TIMING = "timing.json"  # in the logs: how long the training took
@@ -38,7 +37,7 @@ class Timing:
 def read_timing(logs_dir: str) -> Timing | None:
     """Returns what `timing.Stopwatch` wrote, or `None` if there is nothing that can be read."""
     try:
-        return json_files.parse(Timing, storage.read_text(os.path.join(logs_dir, TIMING)))
+        return json_files.read(Timing, os.path.join(logs_dir, TIMING))
     except (OSError, ValueError):
         return None
 
@@ -76,9 +75,7 @@ class Stopwatch(keras.callbacks.Callback):
     def write(self, **changes: Any) -> None:
         """Writes the file anew, with other fields of `Timing`."""
         self._timing = dataclasses.replace(self._timing, **changes)
-        path = os.path.join(self._logs_dir, TIMING)
-        with atomic.write_file(path) as part:
-            storage.write_text(part, json.dumps(dataclasses.asdict(self._timing), indent=2) + "\n")
+        json_files.write(os.path.join(self._logs_dir, TIMING), self._timing)
 
 
 def input_seconds(rows: input_pipeline.Rows, training: Training) -> float:

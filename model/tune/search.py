@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.training import flags, settings
 from model.tune import search_space
-from textrecords import atomic, imports, storage, terminal
+from textrecords import atomic, imports, terminal
 from textrecords.errors import BadInput, Failure
 
 if TYPE_CHECKING:
@@ -184,8 +184,7 @@ def _write(output: str, space: search_space.Space, study: "optuna.Study") -> Non
     best = rows[0]
     comment = f"# trial {best['trial']} of {len(rows)}: validation loss {best['val_loss']:.4f}"
     preset = flags.to_preset(*space.settings(best))
-    with atomic.write_file(os.path.join(output, BEST)) as part:
-        storage.write_text(part, f"{comment}\n\n{preset}")
+    atomic.write_text(os.path.join(output, BEST), f"{comment}\n\n{preset}")
 
 
 def _show(output: str, space: search_space.Space, study: "optuna.Study") -> None:

@@ -42,8 +42,7 @@ class Listing:
     def is_kept_in(self, dataset_dir: str) -> bool:
         """Tells whether a dataset was made of files with this listing."""
         try:
-            text = storage.read_text(os.path.join(dataset_dir, spec.LISTING))
-            return json_files.parse(Listing, text) == self
+            return json_files.read(Listing, os.path.join(dataset_dir, spec.LISTING)) == self
         except (OSError, ValueError):
             return False
 

@@ -60,8 +60,7 @@ def main(argv: list[str]) -> None:
             runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options)
         if _model_sha256(model_dir) != plan.model_sha256:
             raise Failure(f"{args.model_dir} was replaced while it scored: run again")
-        path = os.path.join(output_dir, scoring.SUMMARY)
-        scored = json_files.parse(scoring.Summary, storage.read_text(path))
+        scored = json_files.read(scoring.Summary, os.path.join(output_dir, scoring.SUMMARY))
         if scored.texts != num_texts:
             raise Failure(f"{args.input} changed while it was being read: run again")
         checksums.write(output_dir, {shard.file: shard.sha256 for shard in scored.shards})

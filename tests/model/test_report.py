@@ -203,13 +203,6 @@ def test_a_dataset_with_nothing_to_evaluate_on_is_refused(tmp_path):
         run(tmp_path)
 
 
-def test_a_page_that_fails_half_way_leaves_the_old_one(tmp_path):
-    (tmp_path / "x.html").write_text("old")
-    with pytest.raises(UnicodeEncodeError):
-        __main__.write(str(tmp_path / "x.html"), "new\ud800")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
-
-
 @pytest.fixture(scope="module")
 def browser():
     chromium = shutil.which("chromium")

@@ -42,6 +42,13 @@ def test_a_block_that_fails_leaves_all_as_it_was(tmp_path):
     assert (tmp_path / "out" / "a").read_text() == "old"
 
 
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
+    write(tmp_path, {"x.html": "old"})
+    with pytest.raises(UnicodeEncodeError):
+        atomic.write_text(str(tmp_path / "x.html"), "new\ud800")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
 @pytest.mark.parametrize("name", ["b", "c"])
 def test_somebodys_own_folder_is_refused(tmp_path, name):
     """`b` is a name of ours, but without the marker that tells nothing."""
