@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from annotated_types import Predicate
@@ -72,6 +73,16 @@ class Fingerprint:
     files: int
     bytes: int
     sha256: str
+
+    @classmethod
+    def of(cls, files: Iterable[tuple[int, bytes]]) -> "Fingerprint":
+        """Returns the fingerprint of files, each given by its size in bytes and its digest."""
+        number = size = total = 0
+        for file_size, digest in files:
+            number += 1
+            size += file_size
+            total += int.from_bytes(digest, "big")
+        return cls(number, size, f"{total % 2**256:064x}")
 
     def __add__(self, other: "Fingerprint") -> "Fingerprint":
         total = (int(self.sha256, 16) + int(other.sha256, 16)) % 2**256

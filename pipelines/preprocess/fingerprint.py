@@ -8,10 +8,9 @@ from textrecords.manifest import Fingerprint
 
 def fingerprint(files: Iterable[tuple[bytes, bytes]]) -> Fingerprint:
     """Returns the fingerprint of files, each given by key and content."""
-    number = size = total = 0
-    for key, content in files:
-        digest = hashlib.sha256(b"%d:%b" % (len(key), key) + hashlib.sha256(content).digest())
-        number += 1
-        size += len(content)
-        total += int.from_bytes(digest.digest(), "big")
-    return Fingerprint(number, size, f"{total % 2**256:064x}")
+    return Fingerprint.of((len(content), _digest(key, content)) for key, content in files)
+
+
+def _digest(key: bytes, content: bytes) -> bytes:
+    prefix = b"%d:%b" % (len(key), key)
+    return hashlib.sha256(prefix + hashlib.sha256(content).digest()).digest()

@@ -86,7 +86,7 @@ def find_reviews(source: text_source.Source, classes: list[str] | None = None) -
     chosen = tuple(classes or found)
     _check_classes(train_dir, chosen, found)
     examples = {}
-    listed = Fingerprint(0, 0, "0")
+    listed = Fingerprint.of(())
     for split, folder in folders.items():
         _check_same_classes(os.path.join(input_dir, folder), chosen, chosen_by_user=bool(classes))
         by_class = _list_split(source, folder, chosen, left_out)
@@ -188,7 +188,7 @@ def _list_split(
 
     A class may be missing, but not from train, of which the classes are known.
     """
-    listed = dict.fromkeys(classes, Fingerprint(0, 0, "0"))
+    listed = dict.fromkeys(classes, Fingerprint.of(()))
     split_dir = os.path.join(source.input_dir, folder)
     for entry in text_source.scan(split_dir):
         if entry.name.startswith("."):

@@ -5,7 +5,6 @@ a hidden file of the dataset, beside the manifest and the sums, since times diff
 while all else is the same.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -53,18 +52,18 @@ def fingerprint(source: text_source.Source, keys: Iterable[bytes]) -> Fingerprin
     In Cloud Storage they are only counted: TensorFlow would ask for the size and time of each file
     in a request of its own, which takes as long as reading a small file.
     """
-    remote = storage.is_remote(source.input_dir)
-    number = size = total = 0
-    for key in keys:
-        number += 1
-        if remote:
-            continue
-        with contextlib.suppress(OSError):  # it has gone since: then the number stands alone
-            status = os.stat(source.path(key))
-            size += status.st_size
-            line = b"%d:%b%d:%d" % (len(key), key, status.st_size, status.st_mtime_ns)
-            total += int.from_bytes(hashlib.sha256(line).digest(), "big")
-    return Fingerprint(number, size, f"{total % 2**256:064x}")
+    if storage.is_remote(source.input_dir):
+        return Fingerprint.of((0, b"") for _ in keys)
+    return Fingerprint.of(_size_and_digest(source, key) for key in keys)
+
+
+def _size_and_digest(source: text_source.Source, key: bytes) -> tuple[int, bytes]:
+    try:
+        status = os.stat(source.path(key))
+    except OSError:  # it has gone since: it is only counted
+        return 0, b""
+    line = b"%d:%b%d:%d" % (len(key), key, status.st_size, status.st_mtime_ns)
+    return status.st_size, hashlib.sha256(line).digest()
 
 
 def write(dataset_dir: str, listing: Listing | None) -> None:

@@ -102,8 +102,8 @@ class Encoder:
 
         The record doesn't tell them from a single OOV token.
         """
-        is_one_oov = [len(row) == 1 and row[0] == spec.OOV_ID for row in encoded.rows]
-        found = np.array(is_one_oov)
+        first = np.cumsum(encoded.lengths) - encoded.lengths  # no review is without an id
+        found = (encoded.lengths == 1) & (encoded.ids[first] == spec.OOV_ID)
         if found.any():
             alone = tf.constant(encoded.texts.filter(pa.array(found)).to_pylist())
             found[found] = self._tokenizer(alone).row_lengths() == 0
