@@ -11,8 +11,10 @@ import numpy as np
 
 from model import metrics
 from textrecords import app, command_line, imports, model_folder, spec, storage, terminal
+from textrecords.command_line import flag
 from textrecords.dataset import Dataset, open_dataset
 from textrecords.errors import BadInput
+from textrecords.field_types import Path
 from textrecords.model_folder import ModelConfig
 
 if TYPE_CHECKING:
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 # Larger than in training, for speed: the result doesn't depend on it.
 BATCH_SIZE = 512
 MOST_COLUMNS = 10  # of a confusion matrix that is printed
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    records: Path = flag(command_line.RECORDS, metavar="DIR")
+    model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
+    no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,17 +170,7 @@ def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="model.evaluate", description="Evaluates a trained model on the test split."
     )
-    parser.add_argument(
-        "--records",
-        type=command_line.path,
-        required=True,
-        metavar="DIR",
-        help="what preprocess wrote",
-    )
-    parser.add_argument(
-        "--model_dir", type=command_line.path, required=True, metavar="DIR", help="what train wrote"
-    )
-    parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
+    command_line.add_flags(parser, Options)
     args = parser.parse_args(argv)
     dataset = open_dataset(args.records, verify=not args.no_verify)
     config = model_folder.read(args.model_dir, verify=not args.no_verify)

@@ -1,6 +1,7 @@
 """Scores texts with a trained model, from its SavedModel alone."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import select
@@ -9,9 +10,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from textrecords import app, command_line, terminal
+from textrecords.command_line import flag
+from textrecords.field_types import Path
 from textrecords.saved_model import BATCH_BYTES, BATCH_SIZE, load_model
 
 PIECE = 1 << 16  # bytes read at once: as many as a pipe holds
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
+    json: bool = flag("print a JSON object for each text", False)
+    no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
 def show(
@@ -103,11 +115,7 @@ def main(argv: list[str]) -> None:
         prog="model.predict", description="Scores texts: the probability of the second class."
     )
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: standard input's lines")
-    parser.add_argument(
-        "--model_dir", type=command_line.path, required=True, metavar="DIR", help="what train wrote"
-    )
-    parser.add_argument("--json", action="store_true", help="print a JSON object for each text")
-    parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
+    command_line.add_flags(parser, Options)
     args = parser.parse_args(argv)
     if args.texts:
         batches = [[os.fsencode(text) for text in args.texts]]

@@ -44,7 +44,7 @@ SENTENCES = (
 class Options:
     """The flags that change nothing of what is trained."""
 
-    records: Path = flag("what preprocess wrote", metavar="DIR")
+    records: Path = flag(command_line.RECORDS, metavar="DIR")
     model_dir: Path = flag("the folder to write", metavar="DIR")
     checkpoint_every: Count = flag(
         "how often to save what a stopped training goes on from; 0: at the end of each epoch",

@@ -8,7 +8,9 @@ import urllib.request
 
 from pipelines import archives
 from textrecords import app, atomic, checksums, command_line, storage, terminal
+from textrecords.command_line import flag
 from textrecords.errors import BadInput, Failure
+from textrecords.field_types import Path
 
 TIMEOUT_S = 30  # for the connection and for each read, not for the whole download
 
@@ -85,18 +87,19 @@ def _download(archive: Archive, partial: str) -> bool:
     return resumed
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    output: Path = flag("the folder to make", "data/aclImdb")
+    archive: Path | None = flag("unpack this local archive, tar or zip, and download nothing", None)
+
+
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="pipelines.download", description="Downloads and unpacks the IMDb reviews."
     )
-    parser.add_argument(
-        "--output", type=command_line.path, default="data/aclImdb", help="the folder to make"
-    )
-    parser.add_argument(
-        "--archive",
-        type=command_line.path,
-        help="unpack this local archive, tar or zip, and download nothing",
-    )
+    command_line.add_flags(parser, Options)
     args = parser.parse_args(argv)
 
     storage.check_local(args.output)

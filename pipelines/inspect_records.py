@@ -1,27 +1,31 @@
 """Prints a few records of a dataset as text."""
 
+import dataclasses
 import itertools
 import os
 
 import numpy as np
 
 from textrecords import app, command_line, imports, spec, terminal
+from textrecords.command_line import flag
 from textrecords.dataset import Dataset, open_dataset
 from textrecords.errors import BadInput
+from textrecords.field_types import Path, Size
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    records: Path = flag(command_line.RECORDS, metavar="DIR")
+    split: str = flag("whose records to print", spec.TRAIN)
+    count: Size = flag("how many", 3)
+    no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(prog="pipelines.inspect_records", description=__doc__)
-    parser.add_argument(
-        "--records",
-        type=command_line.path,
-        required=True,
-        metavar="DIR",
-        help="what preprocess wrote",
-    )
-    parser.add_argument("--split", default=spec.TRAIN, help="whose records to print")
-    parser.add_argument("--count", type=command_line.number(least=1), default=3, help="how many")
-    parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
+    command_line.add_flags(parser, Options)
     args = parser.parse_args(argv)
     dataset = open_dataset(args.records, verify=not args.no_verify)
     num_examples = dataset.num_examples(args.split)

@@ -7,6 +7,7 @@ smaller one, and any process may write any block of it.
 
 import collections
 import concurrent.futures
+import dataclasses
 import functools
 import json
 import multiprocessing
@@ -15,9 +16,13 @@ import random
 import re
 import signal
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from textrecords import app, atomic, command_line, spec, storage, terminal
+from textrecords.command_line import flag
+from textrecords.field_types import Count, Path
 
 NEG, POS = CLASSES = ("neg", "pos")
 LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
@@ -202,28 +207,22 @@ def write(output: str, *, count: int, seed: int) -> None:
             collections.deque(shown, maxlen=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    output: Path = flag("the folder to make or replace", "data/sample")
+    count: Annotated[int, Interval(ge=6, le=10**9)] = flag(
+        "reviews in all; a third of them are for the test", 3000
+    )
+    seed: Count = flag("another seed gives other reviews", 0)
+
+
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="pipelines.sample", description="Writes made-up movie reviews to train and test on."
     )
-    parser.add_argument(
-        "--output",
-        type=command_line.path,
-        default="data/sample",
-        help="the folder to make or replace",
-    )
-    parser.add_argument(
-        "--count",
-        type=command_line.number(least=6, most=10**9),
-        default=3000,
-        help="reviews in all; a third of them are for the test",
-    )
-    parser.add_argument(
-        "--seed",
-        type=command_line.number(least=0),
-        default=0,
-        help="another seed gives other reviews",
-    )
+    command_line.add_flags(parser, Options)
     args = parser.parse_args(argv)
     storage.check_local(args.output)
     write(args.output, count=args.count, seed=args.seed)

@@ -16,7 +16,9 @@ from textrecords.field_types import MAX_INT, Path
 
 T = TypeVar("T")
 
-# The help of the flag of that name.
+# The help of the flags of these names.
+RECORDS = "what preprocess wrote"
+MODEL_DIR = "what train wrote"
 NO_VERIFY = "take the files as they are, and don't compare their SHA-256"
 
 

@@ -3,17 +3,35 @@
 TensorFlow is imported once there is something to do, so that `--help` is immediate.
 """
 
+import dataclasses
 import os
 from typing import Any
 
 from model.report import build_report
 from textrecords import app, atomic, command_line, imports, json_files, storage, terminal
+from textrecords.command_line import flag
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
+from textrecords.field_types import Path
 from textrecords.saved_model import load_model
 
 SUFFIX = ".html"
 PAGE = f"report{SUFFIX}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    records: Path = flag(command_line.RECORDS, metavar="DIR")
+    model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
+    input: Path | None = flag(
+        "the texts; by default where the records were made of them", None, metavar="DIR"
+    )
+    output: Path | None = flag(
+        "by default report.html, beside the model's folder", None, metavar="FILE"
+    )
+    no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
 def _check_output(path: str, *whole: str) -> None:
@@ -51,29 +69,7 @@ def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="model.report", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument(
-        "--records",
-        type=command_line.path,
-        required=True,
-        metavar="DIR",
-        help="what preprocess wrote",
-    )
-    parser.add_argument(
-        "--model_dir", type=command_line.path, required=True, metavar="DIR", help="what train wrote"
-    )
-    parser.add_argument(
-        "--input",
-        type=command_line.path,
-        metavar="DIR",
-        help="the texts; by default where the records were made of them",
-    )
-    parser.add_argument(
-        "--output",
-        type=command_line.path,
-        metavar="FILE",
-        help="by default report.html, beside the model's folder",
-    )
-    parser.add_argument("--no_verify", action="store_true", help=command_line.NO_VERIFY)
+    command_line.add_flags(parser, Options)
     args = parser.parse_args(argv)
     imports.check_installed("the report", "report")
     storage.check_store(args.output or "", args.input or "")

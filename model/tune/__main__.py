@@ -1,40 +1,35 @@
 """Searches for the best settings."""
 
+import dataclasses
 import os
 
 from model.training import flags
 from model.tune import search, search_space
 from textrecords import app, command_line, imports, storage
+from textrecords.command_line import flag
 from textrecords.dataset import open_dataset
+from textrecords.field_types import Path, Size
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags, beside those of network and training."""
+
+    records: Path = flag("of preprocess with --validation 0.2, say", metavar="DIR")
+    output: Path = flag("the folder that keeps the search", metavar="DIR")
+    over: tuple[str, ...] = flag(
+        "what is searched: lists as lstm_units=32,64, ranges as dropout=0..0.5, switches as "
+        "bidirectional=yes,no",
+        search.OVER,
+        metavar="FLAG=VALUES",
+    )
+    trials: Size = flag("in all, with earlier runs", 20)
+    no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(prog=search.PROG, description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    add(
-        "--records",
-        type=command_line.path,
-        required=True,
-        metavar="DIR",
-        help="of preprocess with --validation 0.2, say",
-    )
-    add(
-        "--output",
-        type=command_line.path,
-        required=True,
-        metavar="DIR",
-        help="the folder that keeps the search",
-    )
-    add(
-        "--over",
-        nargs="+",
-        default=search.OVER,
-        metavar="FLAG=VALUES",
-        help="what is searched: lists as lstm_units=32,64, ranges as dropout=0..0.5, switches as "
-        "bidirectional=yes,no",
-    )
-    add("--trials", type=command_line.number(least=1), default=20, help="in all, with earlier runs")
-    add("--no_verify", action="store_true", help=command_line.NO_VERIFY)
+    command_line.add_flags(parser, Options)
     args = flags.parse_args(parser, argv)
     imports.check_installed("the search", "tune")
     storage.check_local(args.output)

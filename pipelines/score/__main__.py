@@ -5,8 +5,10 @@ TensorFlow and Beam are imported once there is something to do, so that a refusa
 
 import collections
 import contextlib
+import dataclasses
 import os
 import time
+from typing import Literal
 
 from pipelines.score import text_files
 from textrecords import (
@@ -20,10 +22,31 @@ from textrecords import (
     storage,
     terminal,
 )
+from textrecords.command_line import flag
 from textrecords.errors import BadInput, Failure
+from textrecords.field_types import NumShards, Path
 
-FORMATS = {"jsonl": "JSON lines", "parquet": "Parquet"}
+FORMATS = ("jsonl", "parquet")
 FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|scores\.json|{checksums.SUMS}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags, beside those of Beam."""
+
+    input: Path = flag(
+        "a folder, of which all *.txt are taken, or a quoted pattern such as 'x/**/*.text'",
+        metavar="DIR|GLOB",
+    )
+    output: Path = flag("the folder to write, or to replace whole", metavar="DIR")
+    model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
+    format: Literal[FORMATS] = flag("of the files to write", "jsonl")
+    encoding: str = flag("of the files to read", "utf-8")
+    num_shards: NumShards | None = flag(
+        "files to write (one for every 10,000 texts by default)", None
+    )
+    runner: str = flag("of Beam; DirectRunner is the local engine", "DirectRunner")
+    no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
 def main(argv: list[str]) -> None:
@@ -92,33 +115,7 @@ def _parser() -> command_line.ArgumentParser:
             "Beam."
         ),
     )
-    add = parser.add_argument
-    add(
-        "--input",
-        type=command_line.path,
-        required=True,
-        metavar="DIR|GLOB",
-        help="a folder, of which all *.txt are taken, or a quoted pattern such as 'x/**/*.text'",
-    )
-    add(
-        "--output",
-        type=command_line.path,
-        required=True,
-        metavar="DIR",
-        help="the folder to write, or to replace whole",
-    )
-    add(
-        "--model_dir", type=command_line.path, required=True, metavar="DIR", help="what train wrote"
-    )
-    add("--format", choices=FORMATS, default="jsonl", help="of the files to write")
-    add("--encoding", default="utf-8", help="of the files to read")
-    add(
-        "--num_shards",
-        type=command_line.number(least=1, most=99_999),
-        help="files to write (one for every 10,000 texts by default)",
-    )
-    add("--runner", default="DirectRunner", help="of Beam; DirectRunner is the local engine")
-    add("--no_verify", action="store_true", help=command_line.NO_VERIFY)
+    command_line.add_flags(parser, Options)
     return parser
 
 

@@ -15,13 +15,32 @@ from pipelines import summary
 from pipelines.preprocess import input_tree, word_lists
 from pipelines.verify import comparison
 from textrecords import app, command_line, imports, spec, terminal
+from textrecords.command_line import flag
 from textrecords.dataset import Dataset, open_dataset
 from textrecords.errors import BadInput, Failure
+from textrecords.field_types import Path, Size, VocabularySize
 from textrecords.saved_model import Model, load_model
 
 if TYPE_CHECKING:
     from pipelines.preprocess import transform
     from pipelines.verify import keras_reference, recorded_reviews
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    input: Path = flag("the folder that preprocess read", metavar="DIR")
+    records: Path = flag(command_line.RECORDS, metavar="DIR")
+    model_dir: Path | None = flag(
+        f"{command_line.MODEL_DIR}, to compare the SavedModel too", None, metavar="DIR"
+    )
+    stop_words: Path | None = flag("as given to preprocess", None, metavar="FILE")
+    replacements: Path | None = flag("as given to preprocess", None, metavar="FILE")
+    max_tokens: VocabularySize = flag(
+        "size of a vocabulary to try beside that of the records", 1000
+    )
+    max_len: Size = flag("tokens that tf.data feeds", 100)
 
 
 def read_options(args: argparse.Namespace, dataset: Dataset) -> "transform.TextOptions":
@@ -30,10 +49,10 @@ def read_options(args: argparse.Namespace, dataset: Dataset) -> "transform.TextO
     Raises:
       BadInput: if the lists aren't those.
     """
-    for flag in ("stop_words", "replacements"):
-        if word_lists.fingerprint(getattr(args, flag)) != getattr(dataset.manifest.flags, flag):
+    for name in ("stop_words", "replacements"):
+        if word_lists.fingerprint(getattr(args, name)) != getattr(dataset.manifest.flags, name):
             raise BadInput(
-                f"--{flag}: {args.records} was made with other ones: "
+                f"--{name}: {args.records} was made with other ones: "
                 "give the flag as it was given to preprocess"
             )
     return word_lists.text_options(
@@ -110,41 +129,7 @@ def _parser() -> command_line.ArgumentParser:
         prog="pipelines.verify",
         description="Proves that Keras, the records, tf.data and the SavedModel agree on all ids.",
     )
-    add = parser.add_argument
-    add(
-        "--input",
-        type=command_line.path,
-        required=True,
-        metavar="DIR",
-        help="the folder that preprocess read",
-    )
-    add(
-        "--records",
-        type=command_line.path,
-        required=True,
-        metavar="DIR",
-        help="what preprocess wrote",
-    )
-    add(
-        "--model_dir",
-        type=command_line.path,
-        metavar="DIR",
-        help="what train wrote, to compare the SavedModel too",
-    )
-    add("--stop_words", type=command_line.path, metavar="FILE", help="as given to preprocess")
-    add("--replacements", type=command_line.path, metavar="FILE", help="as given to preprocess")
-    add(
-        "--max_tokens",
-        type=command_line.number(least=3),
-        default=1000,
-        help="size of a vocabulary to try beside that of the records",
-    )
-    add(
-        "--max_len",
-        type=command_line.number(least=1),
-        default=100,
-        help="tokens that tf.data feeds",
-    )
+    command_line.add_flags(parser, Options)
     return parser
 
 
