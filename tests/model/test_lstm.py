@@ -29,19 +29,7 @@ TUTORIAL = Network(
 SMALL = dataclasses.replace(
     TUTORIAL, max_tokens=9, max_len=4, embedding_dim=3, lstm_units=5, dense_units=6
 )
-TRAINING = Training(
-    optimizer="adam",
-    learning_rate=0.1,
-    decay="none",
-    clipnorm=1.0,
-    class_weights="none",
-    batch_size=3,
-    bucket_by_length=False,
-    epochs=25,
-    patience=1,
-    choose_threshold=False,
-    seed=0,
-)
+TRAINING = Training(learning_rate=0.1, batch_size=3, epochs=25, patience=1)
 TOKENS = np.array([[1, 2, 3, 0], [8, 7, 0, 0], [4, 0, 0, 0]], np.int32)
 
 

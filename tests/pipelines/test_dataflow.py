@@ -125,8 +125,10 @@ def wait_for_job(service, process):
         time.sleep(0.1)
 
 
-def test_ctrl_c_cancels_the_job(made, tmp_path):
-    with dataflow.service(executes=False) as service:
+@pytest.mark.parametrize("answers", ["prompt", "slow"])
+def test_ctrl_c_cancels_the_job(made, tmp_path, answers):
+    """A slow service takes longer for an answer than a stopped command takes otherwise to end."""
+    with dataflow.service(executes=False, answers=answers) as service:
         process = start(service, made[0], tmp_path / "out")
         wait_for_job(service, process)
         process.send_signal(signal.SIGINT)
@@ -134,17 +136,6 @@ def test_ctrl_c_cancels_the_job(made, tmp_path):
     assert (process.returncode, lines(errors)) == (130, ["stopped"])
     assert service.state == dataflow.CANCELLED
     assert os.listdir(tmp_path) == ["staged"]
-
-
-def test_ctrl_c_cancels_the_job_of_a_slow_service(made, tmp_path):
-    """It takes longer for an answer than a stopped command takes otherwise to end."""
-    with dataflow.service(executes=False, answers="slow") as service:
-        process = start(service, made[0], tmp_path / "out")
-        wait_for_job(service, process)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert (process.returncode, lines(errors)) == (130, ["stopped"])
-    assert service.state == dataflow.CANCELLED
 
 
 @pytest.mark.parametrize("dead", [False, True])
