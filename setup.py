@@ -11,7 +11,11 @@ setup(
     ),
     license="Apache-2.0",
     packages=find_packages(include=["textrecords", "pipelines*", "model*"]),
-    package_data={"model.presets": ["*.txt"], "model.report": ["page.css", "page.html.jinja"]},
+    package_data={
+        "model.presets": ["*.txt"],
+        "model.report": ["page.css", "page.html.jinja"],
+        "textrecords": ["FORMAT.md"],
+    },
     python_requires=">=3.11,<3.14",
     install_requires=[
         "annotated-types>=0.6",

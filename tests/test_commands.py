@@ -31,14 +31,12 @@ COMMANDS = [
 
 
 def run(*args, stdin=""):
-    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.run(
         [sys.executable, "-m", *map(str, args)],
         input=stdin,
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=environment,
     )
 
 

@@ -114,15 +114,14 @@ def _give_matplotlib_a_folder() -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Hides what TensorFlow's libraries print while they load, unless TF_CPP_MIN_LOG_LEVEL is set.
+    """Hides what TensorFlow's libraries print while they load, unless a lower level asks for it.
 
     They write to the file descriptor before any log level is in force, so only it can be closed.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    # Not 2: to CUDA it's an error if there is no GPU. What fails is raised as an exception, too.
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         yield
         return
-    # Not 2: to CUDA it's an error if there is no GPU. What fails is raised as an exception, too.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "wb") as devnull:

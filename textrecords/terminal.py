@@ -72,11 +72,13 @@ def in_colours() -> bool:
 
 def _takes_bars() -> bool:
     """Tells whether bars can be shown: else their signs would be escaped, or control codes seen."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+        return False
     try:
         SIGNS.encode(sys.stdout.encoding)
     except UnicodeError:
         return False
-    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return True
 
 
 def _cell(value: object) -> "rich.text.Text":

@@ -51,7 +51,7 @@ def test_twenty_classes_of_any_name(tmp_path):
     names = sorted(LANGUAGES)
     assert manifest.classes == tuple(names)
     assert manifest.splits["test"].class_examples == dict.fromkeys(names, 12)
-    check_predictions(model_dir, {f"in{n} word": name for n, name in enumerate(LANGUAGES)})
+    check_predictions(model_dir, {f"word in{n}": name for n, name in enumerate(LANGUAGES)})
     serve = tf.saved_model.load(f"{model_dir}/serving/1").signatures["serving_default"]
     outputs = serve(text=tf.constant(["in0", "in19"]))
     assert outputs["scores"].shape == [2, 20]
@@ -92,7 +92,7 @@ def test_a_class_that_test_lacks_and_a_validation_split_of_another_name(tmp_path
     assert manifest.splits["validation"].class_examples == {"bad": 2, "good": 2, "so": 2}
     assert manifest.splits["test"].class_examples == {"bad": 2, "good": 2, "so": 0}
     examples = record_io.read_examples(open_dataset(tmp_path / "records"), "validation")
-    assert {key[:4] for key, *_ in examples.as_numpy_iterator()} == {b"val/"}
+    assert {key[:4] for key, *_ in examples} == {b"val/"}
     flags = ["--records", str(tmp_path / "records"), "--model_dir", model_dir]
     evaluate.main(flags)
     assert re.search(r"so +0 +0 +0\n", capsys.readouterr().out)

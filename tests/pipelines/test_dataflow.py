@@ -30,7 +30,6 @@ def start(service, source, target, *flags, command="pipelines.preprocess"):
     """Has a command submit a job from another folder than this project's."""
     staged = target.parent / "staged"
     staged.mkdir()
-    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.Popen(
         [
             *(sys.executable, "-m", command),
@@ -39,7 +38,6 @@ def start(service, source, target, *flags, command="pipelines.preprocess"):
             *(*service.flags, *PROJECT, *flags),
         ],
         cwd=target.parent,
-        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -39,12 +39,10 @@ NEW_FLAGS = {"preprocess": ["--num_shards=2"], "train": ["--seed=2", "--checkpoi
 
 def start(root: pathlib.Path, command: str, *flags: str) -> subprocess.Popen:
     (root / "temp").mkdir(exist_ok=True)
-    # Set in this process by now, and it would let TensorFlow's first messages through.
-    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     module, *own = (part.format(root=root) for part in COMMANDS[command])
     return subprocess.Popen(
         [sys.executable, "-m", module, *own, *flags],
-        env=environment | {"TMPDIR": str(root / "temp")},
+        env=os.environ | {"TMPDIR": str(root / "temp")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

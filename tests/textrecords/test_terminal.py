@@ -37,7 +37,7 @@ ESCAPE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if name not in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TF_CPP_MIN_LOG_LEVEL")
+    if name not in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR")
 } | {"TERM": "xterm"}
 
 
