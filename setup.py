@@ -20,6 +20,7 @@ setup(
     install_requires=[
         "annotated-types>=0.6",
         "apache-beam==2.77.*",
+        "google-cloud-storage>=3",
         "keras==3.15.*",
         "more-itertools>=10.1",
         "pandas>=2",

@@ -1,7 +1,7 @@
 """An emulator of Cloud Storage, and the way there for TensorFlow, which knows but the real hosts.
 
 TensorFlow is told of a proxy, which answers in the place of these hosts and hands on to the
-emulator. It makes good what the emulator lacks: uploads of nothing or in chunks, https in the
+emulator; Google's client takes the proxy for the store. It notes all requests, and makes good what the emulator lacks: uploads of nothing or in chunks, https in the
 address of a resumable upload, and `storageLayout`.
 """
 
@@ -21,6 +21,8 @@ from collections.abc import Iterator
 
 import needs
 
+Request = tuple[str, str]  # method and path
+
 EMULATOR = "gcp-storage-emulator==2026.7.19"
 HOSTS = ("www.googleapis.com", "storage.googleapis.com")
 SECONDS_TO_START = 120
@@ -28,12 +30,15 @@ UV = pathlib.Path(sys.executable).with_name("uv")
 
 
 @contextlib.contextmanager
-def serve(folder: pathlib.Path, bucket: str) -> Iterator[dict[str, str]]:
+def serve(
+    folder: pathlib.Path, bucket: str, requests: list[Request] | None = None
+) -> Iterator[dict[str, str]]:
     """Serves an empty bucket; yields the environment of programs that are to see it as gs://.
 
     Args:
       folder: for the certificate.
       bucket: its name.
+      requests: what programs ask of it is added here.
     """
     certificate = _certificate(folder)
     with _emulator() as port:
@@ -41,12 +46,14 @@ def serve(folder: pathlib.Path, bucket: str) -> Iterator[dict[str, str]]:
         _ask(port, "POST", "/storage/v1/b?project=p", named, {"Content-Type": "application/json"})
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, folder / "key.pem")
-        proxy = http.server.ThreadingHTTPServer(("localhost", 0), _proxy(port, context))
+        seen = [] if requests is None else requests
+        proxy = http.server.ThreadingHTTPServer(("localhost", 0), _proxy(port, context, seen))
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         try:
             yield {
                 "https_proxy": f"http://localhost:{proxy.server_port}",
                 "no_proxy": "localhost",
+                "STORAGE_EMULATOR_HOST": f"http://localhost:{proxy.server_port}",
                 "CURL_CA_BUNDLE": str(certificate),
                 "GOOGLE_AUTH_TOKEN_FOR_TESTING": "token",
                 "EMULATOR_PORT": str(port),
@@ -141,7 +148,9 @@ def _ask(
         return response.status, dict(response.getheaders()), response.read()
 
 
-def _proxy(port: int, context: ssl.SSLContext) -> type[http.server.BaseHTTPRequestHandler]:
+def _proxy(
+    port: int, context: ssl.SSLContext, requests: list[Request]
+) -> type[http.server.BaseHTTPRequestHandler]:
     class Proxy(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -155,6 +164,7 @@ def _proxy(port: int, context: ssl.SSLContext) -> type[http.server.BaseHTTPReque
             self.close_connection = False
 
         def forward(self) -> None:
+            requests.append((self.command, self.path))
             body = self._chunks() if self._is_chunked() else self._body()
             headers = {
                 name: self.headers[name]

@@ -32,6 +32,7 @@ class InputSize(NamedTuple):
 MANIFEST = "manifest.json"
 SCHEMA = "schema.pbtxt"  # the records, as TensorFlow Metadata describes them
 AUDIT = "audit.jsonl"  # what is wrong with single reviews, one finding a line
+BAD_FILE = "bad file"  # one of these findings
 RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
 LISTING = ".listing.json"  # sizes and times of the input's files, by which they needn't be read
 TRANSFORM_FN = "transform_fn"

@@ -1,22 +1,27 @@
 """Files and folders, on this machine or in Cloud Storage (`gs://bucket/folder`).
 
 There a folder is but the start of names: it isn't made, nor can it be renamed in one step. Access
-is by TensorFlow, which is loaded for such paths alone.
+is by TensorFlow, but for listings, of which it returns all names at once, and neither sizes nor
+versions: Google's own client does better. Both are loaded for such paths alone.
 """
 
 import contextlib
 import dataclasses
 import errno
+import functools
 import itertools
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from textrecords import concurrency, imports
 from textrecords.errors import BadInput
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -25,6 +30,7 @@ REMOTE = re.compile("gs://[^/]+(/|$)")
 REQUESTS = 32  # at once: nearly all the time of a small file is waiting
 LEFTOVERS = {"Thumbs.db", "desktop.ini", "__MACOSX"}
 # What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
+LISTED_FIELDS = "items(name,size,generation),prefixes,nextPageToken"
 UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
 
 
@@ -94,6 +100,8 @@ class Entry:
     name: str
     path: str
     is_folder: bool
+    size: int = 0
+    generation: int = 0
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         return self.is_folder
@@ -141,9 +149,36 @@ def scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
         with os.scandir(folder) as entries:
             yield from entries
         return
-    for name in _ask("listdir", folder):
-        bare = name.rstrip("/")
-        yield Entry(bare, os.path.join(folder, bare), name.endswith("/"))
+    yield from _scan_remote(folder)
+
+
+def _scan_remote(folder: str) -> Iterator[Entry]:
+    """As `scan`, a page of 1,000 names at a time."""
+    bucket, _, start = folder.rstrip("/").removeprefix("gs://").partition("/")
+    start = f"{start}/" if start else ""
+    with _client_errors_as_os_errors(folder):
+        listed = _client().list_blobs(bucket, prefix=start, delimiter="/", fields=LISTED_FIELDS)
+        folders: set[str] = set()
+        for page in listed.pages:
+            for file in page:
+                if name := file.name.removeprefix(start):  # else what stands for the folder itself
+                    path = f"gs://{bucket}/{file.name}"
+                    yield Entry(name, path, False, file.size, file.generation)
+            for found in sorted(listed.prefixes - folders):
+                folders.add(found)
+                name = found.removeprefix(start).rstrip("/")
+                yield Entry(name, f"gs://{bucket}/{found.rstrip('/')}", True)
+
+
+def size_and_version(entry: os.DirEntry[str] | Entry) -> tuple[int, int]:
+    """Returns a file's size in bytes, and a number that changes with its content.
+
+    That is the modification time in ns, or in Cloud Storage the generation. Raises `OSError`.
+    """
+    if isinstance(entry, Entry):
+        return entry.size, entry.generation
+    status = entry.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def is_leftover(name: str) -> bool:
@@ -273,3 +308,26 @@ def _tf_errors_as_os_errors(path: str) -> Iterator[None]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
     except tf.errors.OpError as error:
         raise OSError(errno.EIO, " ".join(error.message.split()), path) from None
+
+
+@functools.cache
+def _client() -> "Client":
+    from google.cloud import storage
+
+    return storage.Client(project=None)
+
+
+@contextlib.contextmanager
+def _client_errors_as_os_errors(path: str) -> Iterator[None]:
+    """Raises `OSError` for an error of Google's client."""
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except exceptions.NotFound:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+    except (exceptions.Forbidden, exceptions.Unauthorized):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
+    except (exceptions.GoogleAPIError, GoogleAuthError) as error:
+        raise OSError(errno.EIO, " ".join(str(error).split()), path) from None

@@ -52,7 +52,15 @@ class Source:
     def list_keys(
         self, folder: str = "", left_out: collections.Counter[str] | None = None
     ) -> Iterator[bytes]:
-        """Yields the keys of the text files in a folder and the folders inside it, in no order.
+        """Yields the keys that `list_files` does."""
+        return (key for key, _ in self.list_files(folder, left_out))
+
+    def list_files(
+        self, folder: str = "", left_out: collections.Counter[str] | None = None
+    ) -> Iterator[tuple[bytes, os.DirEntry[str] | storage.Entry]]:
+        """Yields the key and the entry of each text file in a folder and those inside it.
+
+        They come in no order.
 
         Args:
           folder: by its path below `input_dir`; by default all of that.
@@ -77,7 +85,7 @@ class Source:
                     left_out[f"not {self.pattern}"] += 1
                 else:
                     SEEN["listed"] += 1
-                    yield os.fsencode(key)
+                    yield os.fsencode(key), entry
 
     def read(self, keys: Iterable[bytes]) -> Iterator[bytes]:
         """Yields the bytes of files, in order; raises `Failure`."""

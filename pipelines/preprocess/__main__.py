@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
         manifest = open_dataset(output_dir, verify=False).manifest
         metadata.check_not_empty(manifest)
         metadata.write_run_info(options, output_dir, started)
-        listing.write(output_dir, listing.Listing.of(tree.source, tree.listed, manifest))
+        listing.Listing.of(tree.source, tree.listed, manifest).keep_in(output_dir)
         checksums.write(output_dir, manifest.shard_sums())
     summary.show(manifest, options.output, time.time() - started)
 

@@ -217,7 +217,7 @@ def digest(
     read = fingerprint.fingerprint(good())
     text_source.SEEN["read"] += len(files)
     yield from by_bucket.items()
-    findings = [finding("bad file", [key], why=why) for key, why in bad.items()]
+    findings = [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
     seeming = collections.Counter(misread.values())
     examples = heapq.nsmallest(NAMED, misread.items())
     yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, findings, seeming, examples))

@@ -196,8 +196,8 @@ def _list_split(
         elif not entry.is_dir():
             left_out["beside the class folders"] += 1
         elif entry.name in classes:
-            keys = source.list_keys(f"{folder}/{entry.name}", left_out)
-            listed[entry.name] = listing.fingerprint(source, keys)
+            files = source.list_files(f"{folder}/{entry.name}", left_out)
+            listed[entry.name] = listing.fingerprint(files)
         else:
             why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
             number = sum(1 for _ in text_source.scan(entry.path))

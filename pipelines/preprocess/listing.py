@@ -1,4 +1,4 @@
-"""The listing of an input: paths, sizes and modification times of its reviews.
+"""The listing of an input: paths, sizes and versions (see `storage`) of its reviews.
 
 As long as it stays the same, the reviews are taken to be unchanged and aren't read. It is kept in
 a hidden file of the dataset, beside the manifest and the sums, since times differ between machines
@@ -29,12 +29,8 @@ class Listing:
     manifest_sha256: str
 
     @classmethod
-    def of(
-        cls, source: text_source.Source, files: Fingerprint, manifest: Manifest
-    ) -> "Listing | None":
-        """Returns the listing of a folder; None in Cloud Storage, where it says too little."""
-        if storage.is_remote(source.input_dir):
-            return None
+    def of(cls, source: text_source.Source, files: Fingerprint, manifest: Manifest) -> "Listing":
+        """Returns the listing of a folder of which a dataset was made."""
         folder = terminal.one_line(storage.real(source.input_dir))
         return cls(folder, files, manifest.sha256)
 
@@ -45,28 +41,22 @@ class Listing:
         except (OSError, ValueError):
             return False
 
-
-def fingerprint(source: text_source.Source, keys: Iterable[bytes]) -> Fingerprint:
-    """Returns the fingerprint of files by path, size in bytes, and modification time in ns.
-
-    In Cloud Storage they are only counted: TensorFlow would ask for the size and time of each file
-    in a request of its own, which takes as long as reading a small file.
-    """
-    if storage.is_remote(source.input_dir):
-        return Fingerprint.of((0, b"") for _ in keys)
-    return Fingerprint.of(_size_and_digest(source, key) for key in keys)
+    def keep_in(self, dataset_dir: str) -> None:
+        """Writes the listing into a dataset; raises `OSError`."""
+        json_files.write(os.path.join(dataset_dir, spec.LISTING), self)
 
 
-def _size_and_digest(source: text_source.Source, key: bytes) -> tuple[int, bytes]:
+def fingerprint(
+    files: Iterable[tuple[bytes, os.DirEntry[str] | storage.Entry]],
+) -> Fingerprint:
+    """Returns the fingerprint of files, given with their keys, by path, size and version."""
+    return Fingerprint.of(_size_and_digest(key, entry) for key, entry in files)
+
+
+def _size_and_digest(key: bytes, entry: os.DirEntry[str] | storage.Entry) -> tuple[int, bytes]:
     try:
-        status = os.stat(source.path(key))
+        size, version = storage.size_and_version(entry)
     except OSError:  # it has gone since: it is only counted
         return 0, b""
-    line = b"%d:%b%d:%d" % (len(key), key, status.st_size, status.st_mtime_ns)
-    return status.st_size, hashlib.sha256(line).digest()
-
-
-def write(dataset_dir: str, listing: Listing | None) -> None:
-    """Keeps a listing, if there is one, in a dataset; raises `OSError`."""
-    if listing is not None:
-        json_files.write(os.path.join(dataset_dir, spec.LISTING), listing)
+    line = b"%d:%b%d:%d" % (len(key), key, size, version)
+    return size, hashlib.sha256(line).digest()

@@ -22,7 +22,10 @@ class Options:
     input: Path = flag("a folder that holds train/ and test/", metavar="DIR")
     output: Path = flag("the folder to write, or to replace whole", metavar="DIR")
     force: bool = flag("run even if nothing has changed", False)
-    if_needed: bool = flag("keep a dataset of this input, whatever its flags", False)
+    if_needed: bool = flag(
+        "keep a dataset of this input, whatever its flags; what reads it compares its SHA-256s",
+        False,
+    )
     check_contents: bool = flag(
         "read all files to see if they have changed, even if no path, size or time has", False
     )

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 
 from pipelines import summary
 from pipelines.preprocess import input_tree, listing, word_lists
 from pipelines.preprocess.options import Options
-from textrecords import spec, storage, terminal
+from textrecords import spec, storage, terminal, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Manifest, RunInfo
@@ -21,13 +22,14 @@ def is_up_to_date(options: Options, given: DataFlags) -> bool:
       given: those that do, as they were typed.
 
     Raises:
-      BadInput: if `--if_needed` finds it damaged, or can't make it again with its own flags.
+      BadInput: if `--if_needed` finds no manifest that it can read, or can't make it again with
+        its own flags. It looks at no sums, since what reads the dataset does.
     """
     flags = word_lists.with_fingerprints(given)
     if not storage.is_file(os.path.join(options.output, spec.MANIFEST)):
         return False
     try:
-        made = open_dataset(options.output).manifest
+        made = open_dataset(options.output, verify=not options.if_needed).manifest
     except BadInput:
         if options.if_needed:
             raise
@@ -69,9 +71,8 @@ def check_replaceable(options: Options, given: DataFlags) -> None:
 def _is_made_of(made: Manifest, options: Options) -> bool:
     """Tells whether a dataset was made of the files that the folder holds now.
 
-    They are read only if their listing isn't the one from when the dataset was made, if some
-    couldn't be read then, if `--check_contents` asks, or in Cloud Storage, where the listing says
-    too little (see `listing.fingerprint`).
+    They are read only if their listing isn't the one from when the dataset was made, or if
+    `--check_contents` asks; those that couldn't be read then are tried again in any case.
     """
     try:
         with summary.show_listing():
@@ -87,15 +88,26 @@ def _is_made_of(made: Manifest, options: Options) -> bool:
     if not (same_left_out and few_bad and few_misread and same_number):
         return False
     listed = listing.Listing.of(tree.source, tree.listed, made)
-    known = listed is not None and not made.bad_files and listed.is_kept_in(options.output)
+    known = listed.is_kept_in(options.output)
     if known and not options.check_contents:
-        return True
+        return not made.bad_files or _are_bad_still(options.output, tree.source)
     with summary.show_listing("reading files", tree.num_reviews):
         unchanged = tree.fingerprint() == made.input
     if unchanged and not known:
         with contextlib.suppress(OSError):  # a folder that can't be written: they're read again
-            listing.write(options.output, listed)
+            listed.keep_in(options.output)
     return unchanged
+
+
+def _are_bad_still(dataset_dir: str, source: text_source.Source) -> bool:
+    """Tells whether the files that couldn't be read for a dataset can't be read now, either."""
+    try:
+        with storage.reading(os.path.join(dataset_dir, spec.AUDIT)) as lines:
+            findings = (f for f in map(json.loads, lines) if f["finding"] == spec.BAD_FILE)
+            keys = [os.fsencode(finding["keys"][0]) for finding in findings]
+    except (OSError, ValueError, LookupError, TypeError):  # damaged
+        return False
+    return not any(source.read_good(keys, {}))
 
 
 def _differing(made: DataFlags, flags: DataFlags) -> str:

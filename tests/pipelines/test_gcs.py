@@ -40,7 +40,8 @@ MADE = {
 class Store:
     """A bucket and the commands that see it."""
 
-    def __init__(self, env):
+    def __init__(self, env, requests):
+        self.requests = requests
         self.port = env["EMULATOR_PORT"]
         self.env = os.environ | env
 
@@ -68,8 +69,9 @@ class Store:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    with gcs.serve(tmp_path_factory.mktemp("gcs"), BUCKET) as env:
-        store = Store(env)
+    requests = []
+    with gcs.serve(tmp_path_factory.mktemp("gcs"), BUCKET, requests) as env:
+        store = Store(env, requests)
         for key, content in REVIEWS.items():
             store.write(f"in/{key}", content if isinstance(content, bytes) else content.encode())
         yield store
@@ -105,9 +107,12 @@ def test_nothing_but_the_results_is_left(store, made):
     assert [n for n in store.names() if not n.startswith(("in/", *MADE))] == ["m/"]
 
 
-def test_a_dataset_that_is_there_stays(store, made):
+def test_a_dataset_that_is_there_stays_and_no_text_is_read(store, made):
+    store.requests.clear()
     said = store.run("pipelines.preprocess", "--input", f"{INPUT}/", "--output", f"{RECORDS}/")
     assert said == f"{RECORDS}/ is up to date with {INPUT}/\n"
+    assert [path for _, path in store.requests if path.startswith("/bucket/in%2F")] == []
+    assert ("GET", "/bucket/r%2Fmanifest.json") in store.requests
 
 
 def test_all_agree_on_every_token(store, made):

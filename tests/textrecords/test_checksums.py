@@ -13,7 +13,6 @@ from tiny_tree import write
 
 from model import evaluate, predict, train
 from pipelines import inspect_records
-from pipelines.preprocess import __main__ as preprocess
 from pipelines.verify import __main__ as verify
 from textrecords import checksums, spec
 from textrecords.dataset import open_dataset
@@ -137,7 +136,6 @@ def test_every_command_refuses_before_it_works(records, tmp_path, damaged):
         (evaluate, [*flags, *model]),
         (inspect_records, flags),
         (verify, [*flags, *source]),
-        (preprocess, [*source, "--output", str(records), "--if_needed"]),
     ]:
         with pytest.raises(BadInput, match=f"{damaged} is missing"):
             command.main(arguments)
