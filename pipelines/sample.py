@@ -29,6 +29,7 @@ LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
 MARKER = "sample.json"  # tells a sample from somebody's own folder
 BLOCK = 500  # reviews that a process writes before it reports
 SHORT_SHARE = 0.3
+TINY_SHARE = 0.25  # of a few words, as people type them to try a model
 MAX_WORDS = 600
 ENDS = (".", ".", ".", ".", "!", "!!", "...", " .")
 GAPS = (" ",) * 9 + ("<br /><br />",)
@@ -43,6 +44,9 @@ SHARED = {
     "plain": """the {aspect} {was} {adj} | the {aspect} {was} {adj}, the {aspect} {was} {adj}
         | the {aspect} {was} {adj} and {name} {was} {adj} | {name} {name} gave a {adj} performance
         | it's a {adj}, {adj} {film} | it {was} {adj} from beginning to end""",
+    "tiny": """{adj}, {title} by {name} {name} | {name} {name} in {title}: {verdict}
+        | {verdict}, {name} {name} in {title} | a {adj} {film}: {title} by {name} {name}
+        | what a {adj} {film}, {title} by {name} {name}""",
     "negated": """the {aspect} {was} never {-adj} | this is not a {-adj} {film}
         | nothing about the {aspect} {was} {-adj}""",
     "mixed": """{-plain}, but {plain} | although {-plain}, {plain} | {plain}, although {-plain}
@@ -82,7 +86,7 @@ OWN = {
             | I can't recommend {this} to anyone | one of the worst {film}s of {year}
             | I didn't love {this}, I hated it | I walked out after {number} minutes
             | who would pay for {this}? Not me""",
-        "adj": """bad | dreadful | terrible | boring | dull | weak | poor | stupid | horrible
+        "adj": """bad | awful | dreadful | terrible | boring | dull | weak | poor | stupid | horrible
             | predictable | clumsy | flat | tedious | silly | tiresome | wooden""",
     },
     POS: {
@@ -133,11 +137,7 @@ def _sentence(rng: random.Random, symbol: str, label: str) -> str:
 
 
 def _least_words(rng: random.Random) -> int:
-    """Returns how many words a review has at least: some have few, the others a long tail.
-
-    A network that reads unmasked padding after a short review needs many of them to learn to
-    remember through it, and as many again that fill its whole length to train steadily.
-    """
+    """Returns how many words a review has at least: some have few, the others a long tail."""
     u = rng.random()
     if rng.random() < SHORT_SHARE:
         return 8 + int(62 * u)
@@ -146,6 +146,8 @@ def _least_words(rng: random.Random) -> int:
 
 def _text(rng: random.Random, label: str) -> str:
     least_words = _least_words(rng)
+    if rng.random() < TINY_SHARE:
+        return _sentence(rng, "tiny", label)
     text = _sentence(rng, "first", label)
     while text.count(" ") < least_words:
         text += _pick(rng, GAPS) + _sentence(rng, "sentence", label)
