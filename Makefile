@@ -133,9 +133,7 @@ predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard 
 	@$(RUN) model.predict --model_dir "$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")
 
 tensorboard: $(STAMP)  ## Show the curves, the graph, the tokens and texts of MODEL_DIR in a browser.
-	@dir=$${MODEL_DIR/#\~\//$$HOME/}; [[ $$dir == gs://* || -d $$dir/logs ]] \
-	  || { echo "error: no logs in $$dir: run \`make train\` first" >&2; exit 2; }; \
-	  TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/tensorboard --logdir "$$dir/logs" $(ARGS)
+	@$(RUN) model.tensorboard --model_dir "$$MODEL_DIR" $(ARGS)
 
 # A model that isn't named is left out if it isn't there.
 verify: input  ## Prove that Keras, RECORDS and MODEL_DIR agree on every token of INPUT.

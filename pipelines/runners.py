@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineResult, create_runner
 
 from pipelines import dataflow
-from textrecords import imports, signals, storage
+from textrecords import command_line, imports, signals, storage
 from textrecords.errors import BadInput, Failure
 
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
@@ -36,7 +36,7 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
     """Returns Beam's options for `command`; raises `BadInput` for a flag that can't be used."""
 
     def refuse(message: str) -> None:
-        raise BadInput(f"{message} (see python -m {command} --help)")
+        raise BadInput(f"{message} (see {command_line.help_command(command)})")
 
     parsers: list[Any] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)

@@ -86,8 +86,8 @@ OWN = {
             | I can't recommend {this} to anyone | one of the worst {film}s of {year}
             | I didn't love {this}, I hated it | I walked out after {number} minutes
             | who would pay for {this}? Not me""",
-        "adj": """bad | awful | dreadful | terrible | boring | dull | weak | poor | stupid | horrible
-            | predictable | clumsy | flat | tedious | silly | tiresome | wooden""",
+        "adj": """bad | awful | dreadful | terrible | boring | dull | weak | poor | stupid
+            | horrible | predictable | clumsy | flat | tedious | silly | tiresome | wooden""",
     },
     POS: {
         "verdict": """I loved it | I loved every minute of {this} | everyone should watch {this}

@@ -1,8 +1,9 @@
 """An emulator of Cloud Storage, and the way there for TensorFlow, which knows but the real hosts.
 
-TensorFlow is told of a proxy, which answers in the place of these hosts and hands on to the
-emulator; Google's client takes the proxy for the store. It notes all requests, and makes good what the emulator lacks: uploads of nothing or in chunks, https in the
-address of a resumable upload, and `storageLayout`.
+TensorFlow is given a proxy, which answers in the place of these hosts and hands on to the emulator;
+Google's client takes the proxy for the store itself. The proxy notes all requests, and makes good
+what the emulator lacks: uploads of nothing or in chunks, https in a resumable upload's address,
+and `storageLayout`.
 """
 
 import contextlib

@@ -25,6 +25,7 @@ COMMANDS = [
         "model.evaluate",
         "model.predict",
         "model.report",
+        "model.tensorboard",
         "model.train",
     ),
 ]
@@ -51,6 +52,20 @@ def test_help_imports_neither_tensorflow_nor_beam(command):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: {command}")
     assert done.stdout.endswith("\n[]\n")
+
+
+def test_a_misspelt_flag_names_a_command_that_runs_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a folder").mkdir()
+    python = tmp_path / "a folder" / "python"
+    python.symlink_to(sys.executable)
+    command = [str(python), "-m", "model.train", "--epoch=3"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    said = done.stderr.partition(" (see ")[2]
+    assert (done.returncode, said) == (2, "'a folder/python' -m model.train --help)\n")
+    shown = subprocess.run(said.removesuffix(")\n"), shell=True, env=environment)
+    assert shown.returncode == 0
 
 
 def test_nothing_is_loaded_that_could_run_code_of_its_own():

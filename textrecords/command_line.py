@@ -3,6 +3,9 @@
 import argparse
 import dataclasses
 import os
+import shlex
+import shutil
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -48,7 +51,17 @@ class ArgumentParser(argparse.ArgumentParser):
         self.add_argument("--verbose", action=_Verbose, nargs=0, help=help)
 
     def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message} (see python -m {self.prog} --help)")
+        raise BadInput(f"{message} (see {help_command(self.prog)})")
+
+
+def help_command(command: str) -> str:
+    """Returns what is typed to see the flags of a command, with the Python that runs this."""
+    python = sys.executable
+    if python == shutil.which("python"):
+        python = "python"
+    elif python.startswith(os.path.join(os.getcwd(), "")):
+        python = os.path.relpath(python)
+    return f"{shlex.quote(python)} -m {command} --help"
 
 
 def path(text: str) -> str:
