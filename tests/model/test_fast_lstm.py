@@ -8,6 +8,8 @@ from test_lstm import SMALL, TRAINING
 
 from model.network import fast_lstm, lstm
 
+pytestmark = pytest.mark.slow
+
 TOKENS = np.array(
     [[1, 2, 3, 0], [8, 7, 0, 0], [4, 0, 0, 0], [5, 5, 5, 5], [0, 0, 0, 0], [2, 8, 1, 6]], np.int32
 )

@@ -20,6 +20,8 @@ from model.tune import __main__ as tune
 from textrecords import layers, model_folder
 from textrecords.errors import BadInput, Failure
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 POOLED = dataclasses.replace(

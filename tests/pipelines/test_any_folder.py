@@ -16,6 +16,8 @@ from textrecords.dataset import open_dataset, read_vocabulary
 from textrecords.errors import BadInput
 from textrecords.saved_model import load_model
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--max_len=4", "--embedding_dim=16", "--lstm_units=16", "--dense_units=16"]
 QUICK = [*SMALL, "--learning_rate=0.01", "--batch_size=8", "--epochs=20"]
 LANGUAGES = (
