@@ -20,7 +20,7 @@ from test_train import QUICK
 from model import train
 from pipelines import inspect_records
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import audit, review_batches, transform, vocabulary
+from pipelines.preprocess import audit, review_batches, split_assignment, transform, vocabulary
 from pipelines.preprocess.review_batches import Review
 from textrecords import checksums, model_folder, spec, terminal, text_source
 from textrecords.dataset import open_dataset
@@ -233,7 +233,8 @@ def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, drop, o
         tuple(Review.of(f"{splits[n % 2]}/c{n % 3}/{n}".encode(), n % 3, text.encode()))
         for n, text in enumerate(texts)
     ]
-    assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), validation, *drop)
+    shares = split_assignment.Shares(validation)
+    assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), shares, *drop)
 
     def assigned(lists):
         *parts, audited = assign((0, lists))

@@ -17,7 +17,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines import sharding
-from pipelines.preprocess import fingerprint
+from pipelines.preprocess import fingerprint, input_tree, split_assignment
 from pipelines.preprocess.review_batches import Review
 from textrecords import spec, text_source
 from textrecords.manifest import DataFlags, Fingerprint
@@ -91,29 +91,28 @@ class Assign:
 
     Attributes:
       num_shards: of each split.
-      validation: which share of train becomes the validation split.
+      shares: of train, that become other splits.
       drop_leaked: keep texts of the same words only in the last split: test, else validation.
       drop_duplicates: keep texts of the same words only once a split, by the first of their keys.
     """
 
     num_shards: dict[str, int]
-    validation: float
+    shares: split_assignment.Shares
     drop_leaked: bool
     drop_duplicates: bool
 
     @classmethod
     def from_flags(cls, flags: DataFlags, examples: dict[str, dict[str, int]]) -> "Assign":
         """Returns what the flags ask for, where so many reviews are in each split and class."""
-        sizes = {split: sum(classes.values()) for split, classes in examples.items()}
-        if flags.validation:
-            sizes[spec.VALIDATION] = round(flags.validation * sizes[spec.TRAIN])
-            sizes[spec.TRAIN] -= sizes[spec.VALIDATION]
+        shares = split_assignment.Shares.from_flags(flags)
+        found = {split: sum(classes.values()) for split, classes in examples.items()}
+        sizes = found | shares.sizes(found[spec.TRAIN])
         num_shards = {
             split: flags.num_shards or sharding.default_num_shards(sizes[split])
             for split in spec.SPLITS
             if split in sizes
         }
-        return cls(num_shards, flags.validation, flags.drop_leaked, flags.drop_duplicates)
+        return cls(num_shards, shares, flags.drop_leaked, flags.drop_duplicates)
 
     def __call__(self, bucket: tuple[int, Iterable[list[Review]]]) -> Iterator[Any]:
         """Yields (ShardId, list of Review) and, as `AUDITED`, an `Audited`."""
@@ -133,7 +132,7 @@ class Assign:
         """Returns, by split, which of the reviews of the same words stay; adds to `audited`."""
         found: dict[str, list[Review]] = {}
         for review in same_words:
-            found.setdefault(self.split(review.words_hash, review.key), []).append(review)
+            found.setdefault(self._split(review), []).append(review)
         if len(same_words) > 1:
             audited.findings.extend(_findings(found))
         last = max(found, key=spec.SPLITS.index)
@@ -149,20 +148,9 @@ class Assign:
             audited.dropped_duplicates[split] += len(same) - len(kept[split])
         return kept
 
-    def split(self, words_hash: bytes, key: bytes) -> str:
-        """Returns the split of a review.
-
-        Validation is taken from train by the words, so that duplicates never straddle the two.
-        """
-        split = spec.split_of(os.fsdecode(key.partition(b"/")[0]))
-        if split == spec.TRAIN and _fraction(words_hash) < self.validation:
-            return spec.VALIDATION
-        return split
-
-
-def _fraction(words_hash: bytes) -> float:
-    """Returns a number of the words' own from 0 to below 1."""
-    return int.from_bytes(words_hash[-6:], "big") / 2**48  # exact: a float holds 53 bits
+    def _split(self, review: Review) -> str:
+        split, _ = input_tree.origin(review.key)
+        return self.shares.split(review.words_hash) if split == spec.TRAIN else split
 
 
 def _findings(found: dict[str, list[Review]]) -> Iterator[Finding]:

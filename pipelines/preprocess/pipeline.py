@@ -78,7 +78,7 @@ def _group_by_shard(
     """Returns (ShardId, lists of Review), an `audit.Digested` and an `audit.Audited`."""
     tree = plan.tree
     num_buckets = audit.num_buckets(tree.num_reviews)
-    # (split's folder, class name, label) -> lists of (key, label) -> (bucket, list of Review)
+    # (class folder, label) -> lists of (key, label) -> (bucket, list of Review)
     digested = (
         pipeline
         | "Folders" >> beam.Create(list(tree.class_folders()))

@@ -75,7 +75,7 @@ def _is_made_of(made: Manifest, options: Options) -> bool:
     """
     try:
         with summary.show_listing():
-            tree = input_tree.find_reviews(made.flags.source(options.input), made.flags.classes)
+            tree = input_tree.find_as_flagged(options.input, made.flags)
     except BadInput:
         return False
     # What is left out shapes no record, so it is no need to make them again.

@@ -99,9 +99,10 @@ def _open_model(model_dir: str | None, dataset: Dataset) -> Model | None:
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     dataset = open_dataset(args.records)
-    source = dataset.manifest.flags.source(args.input)
+    flags = dataset.manifest.flags
+    source = flags.source(args.input)
     with summary.show_listing():
-        tree = input_tree.find_reviews(source, list(dataset.classes))
+        tree = input_tree.find_reviews(source, dataset.classes, may_be_flat=bool(flags.test))
     model = _open_model(args.model_dir, dataset)
     with imports.quiet():
         from pipelines.verify import keras_reference, recorded_reviews, trained_model

@@ -75,4 +75,4 @@ class RecordedReviews:
 
     def class_label(self, key: bytes) -> int:
         """Returns the label of the class folder that the review lies in."""
-        return self.dataset.classes.index(os.fsdecode(key).split("/")[1])
+        return self.dataset.classes.index(input_tree.origin(key)[1])

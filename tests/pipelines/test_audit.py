@@ -2,12 +2,14 @@ import collections
 import itertools
 import json
 import os
+import re
 
 import pytest
 from tiny_tree import write
 
+from pipelines import inspect_records
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import audit
+from pipelines.preprocess import audit, split_assignment
 from pipelines.preprocess.review_batches import Review
 from textrecords import spec, text_source
 from textrecords.dataset import open_dataset, read_vocabulary
@@ -204,6 +206,72 @@ def test_validation_takes_its_share_by_text_and_its_words_too(tmp_path):
     assert splits["validation"].coverage == {str(len(vocabulary)): 0.5}
 
 
+def flat(number):
+    """Returns a folder of two classes, of so many texts each."""
+    return {f"{c}/{n}.txt": f"{c} text{n}" for c in ("bad", "good") for n in range(number)}
+
+
+def test_a_folder_of_classes_is_split_by_text(tmp_path):
+    tree = flat(200) | {f"bad/again/{n}.txt": f"BAD text{n}!" for n in range(200)}
+    write(tmp_path / "in", tree)
+    manifest = run(tmp_path / "in", tmp_path / "out", "--test=0.2", "--validation=0.1")
+    assert list(manifest.splits) == ["train", "validation", "test"]
+    assert (manifest.flags.test, manifest.flags.validation) == (0.2, 0.1)
+    keys = {split: keys_of(tmp_path / "out", split) for split in manifest.splits}
+    assert sorted(itertools.chain(*keys.values())) == sorted(tree)
+    assert 90 < len(keys["test"]) < 150
+    assert 40 < len(keys["validation"]) < 80
+    assert manifest.audit.leaked_by_words == 0
+    # Train itself, split so, gives the same texts, whether there is a test split or not.
+    write(tmp_path / "split/train", tree)
+    assert run(tmp_path / "split", tmp_path / "out2", "--test=0.2").splits.keys() == {
+        "train",
+        "test",
+    }
+    assert keys_of(tmp_path / "out2", "test") == {f"train/{key}" for key in keys["test"]}
+    run(tmp_path / "split", tmp_path / "out3", "--validation=0.1")
+    assert keys_of(tmp_path / "out3", "validation") == {f"train/{k}" for k in keys["validation"]}
+
+
+def test_a_dataset_of_a_folder_of_classes_is_up_to_date_and_shown(tmp_path, capsys):
+    write(tmp_path / "in", flat(20))
+    flags = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    run(tmp_path / "in", tmp_path / "out", "--test=0.2")
+    capsys.readouterr()
+    preprocess.main([*flags, "--test=0.2"])
+    preprocess.main([*flags, "--if_needed"])  # as `make train` does
+    assert capsys.readouterr().out.count("is up to date with") == 2
+    inspect_records.main(["--records", str(tmp_path / "out"), "--split=test", "--count=1"])
+    assert re.match(r"key     (bad|good)/\d+\.txt\n", capsys.readouterr().out)
+    write(tmp_path / "in", {"bad/more.txt": "more"})
+    with pytest.raises(BadInput, match=r"is out of date, and was made with --test 0\.2: run"):
+        preprocess.main([*flags, "--if_needed"])
+
+
+def test_a_folder_of_classes_is_named_with_what_splits_it(tmp_path):
+    write(tmp_path / "in", flat(1))
+    for flags in ([], ["--validation=0.1"]):
+        with pytest.raises(BadInput) as error:
+            run(tmp_path / "in", tmp_path / "out", *flags)
+        assert str(error.value) == (
+            f"{tmp_path}/in has no train/: to split its classes, give --test 0.2 to preprocess"
+        )
+
+
+def test_a_test_folder_and_its_flag_are_refused_together(tmp_path):
+    write(tmp_path / "in", {"train/a/0.txt": "x", "train/b/0.txt": "y", "Test/a/0.txt": "z"})
+    with pytest.raises(BadInput, match="in has a folder Test: leave out --test"):
+        run(tmp_path / "in", tmp_path / "out", "--test=0.1")
+
+
+@pytest.mark.parametrize(("test", "validation"), [("0.5", "0.5"), ("0.7", "0.4")])
+def test_shares_that_leave_nothing_for_train_are_refused(tmp_path, test, validation):
+    write(tmp_path / "in", flat(1))
+    message = f"--test {test} and --validation {validation} leave nothing for train: give less"
+    with pytest.raises(BadInput, match=message):
+        run(tmp_path / "in", tmp_path / "out", f"--test={test}", f"--validation={validation}")
+
+
 def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
     tree = {f"{split}/{c}/0.txt": split for split in spec.SPLITS for c in ("a", "b")}
     write(tmp_path / "in", tree | {"train/a/1.txt": "validation"})
@@ -250,12 +318,13 @@ def test_where_a_text_goes_is_the_same_in_every_process():
         (fraction, ("train", 2)),
         (fraction + 2**-48, ("validation", 0)),
     ]:
-        assign = audit.Assign({"train": 3, "validation": 1}, validation, False, False)
+        shares = split_assignment.Shares(validation)
+        assign = audit.Assign({"train": 3, "validation": 1}, shares, False, False)
         assert next(assign((0, [[review]]))) == (shard, [review])
 
 
 def test_buckets_give_the_same_whatever_their_order():
-    assign = audit.Assign({"train": 3, "test": 2}, 0.0, True, True)
+    assign = audit.Assign({"train": 3, "test": 2}, split_assignment.Shares(), True, True)
     texts = [b"a", b"a", b"b", b"c", b"c", b"c"]
     files = [
         tuple(Review.of(f"{split}/x/{n}".encode(), 0, text))

@@ -460,7 +460,11 @@ def command(*args, **kwargs):
     ("files", "message"),
     [
         ({}, "no input folder"),
-        ({"in/test/a/0.txt": "x"}, "has no folder train"),
+        ({"in/test/a/0.txt": "x"}, "has test/, but no train/"),
+        (
+            {"in/a/0.txt": "x", "in/b/0.txt": "y"},
+            "no train/: to split its classes, give --test 0.2",
+        ),
         ({"in/train/0.txt": "x"}, "has no class folders"),
         ({"in/train/a/0.txt": "x"}, "has one class only"),
         ({"in/train/a/0.txt": "x", "in/train/b/0.md": "x"}, "holds no *.txt files"),
@@ -606,8 +610,8 @@ def swap_after_listing(monkeypatch, change):
     """Has something happen to files after they were looked through, before they are read."""
     survey = input_tree.find_reviews
 
-    def survey_and_change(*args):
-        tree = survey(*args)
+    def survey_and_change(*args, **options):
+        tree = survey(*args, **options)
         change()
         return tree
 

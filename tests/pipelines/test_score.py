@@ -243,3 +243,10 @@ def test_a_table_is_not_scored_as_a_text(texts, model_dir, name):
 def test_a_folder_named_as_a_table_is_a_folder(tmp_path, model_dir):
     write(tmp_path / "in.csv", {"a.txt": "b b"})
     assert [row["key"] for row in scored(tmp_path / "in.csv", model_dir)] == ["a.txt"]
+
+
+def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_path):
+    left = ("__MACOSX/a.txt", "deep/Thumbs.db", "deep/.b.txt", "desktop.ini")
+    write(tmp_path, dict.fromkeys(("a.txt", "deep/b.txt", *left), ""))
+    files = text_files.parse_input(f"{tmp_path}/**/*", "utf-8")
+    assert sorted(files.list_keys()) == [b"a.txt", b"deep/b.txt"]

@@ -131,7 +131,7 @@ def list_folder(stages):
     def in_order(folder):
         return iter([sorted(itertools.chain.from_iterable(stage(folder)))])
 
-    return Case(in_order, (("train", "good", 1),), spoil=spoil, message="can't list .*/train/good")
+    return Case(in_order, (("train/good", 1),), spoil=spoil, message="can't list .*/train/good")
 
 
 def digest(stages):

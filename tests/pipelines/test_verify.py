@@ -282,6 +282,19 @@ def test_other_encodings_splits_and_drops_are_followed(tmp_path, capsys):
         check(folder)
 
 
+def test_a_folder_of_classes_is_followed(tmp_path, capsys):
+    tree = {f"{c}/{n}.txt": f"{c} film {n}" for c in ("neg", "pos") for n in range(20)}
+    folder = make(tmp_path, tree, "--test=0.3", "--validation=0.2")
+    check(folder)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["labels", "of", "the", "records", "class", "folders", "40", "40", "0"] in lines
+    manifest = open_dataset(str(folder / "records")).manifest
+    flags = dataclasses.replace(manifest.flags, test=0.2)
+    rewrite(folder, dataclasses.replace(manifest, flags=flags))
+    with pytest.raises(Failure, match=r"in another shard or place than the hash"):
+        check(folder)
+
+
 def test_a_record_in_the_wrong_split_is_named(tmp_path):
     tree = {f"train/{c}/{n}.txt": f"film {n}" for c in ("neg", "pos") for n in range(20)}
     folder = make(tmp_path, tree, "--validation=0.4")
