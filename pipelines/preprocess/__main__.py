@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
     if not options.force:
         staleness.check_replaceable(options, flags)
     terminal.say(f"preprocessing {options.input}")
-    summary.show_tree(tree)
+    summary.show_tree(tree, flags)
     holds, marker = spec.DATASET_FILES, spec.MANIFEST
     with atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir:
         beam_options = beam_options or _beam_options(options, beam_flags)

@@ -9,6 +9,7 @@ from pipelines import summary
 from pipelines.preprocess import input_tree, review_batches
 from textrecords import concurrency, text_source
 from textrecords.errors import BadInput, Failure
+from textrecords.manifest import DataFlags
 
 GOOD = {
     "train/neg/0.txt": "bad",
@@ -119,6 +120,31 @@ def test_class_folders_without_train_are_all_train(tmp_path):
     )
     assert chosen.examples == {"train": {"good": 1, "unsup": 1}}
     assert chosen.left_out["bad: not a chosen class"] == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "flags", "printed"),
+    [
+        (GOOD, DataFlags(), "train: 2 neg, 1 pos\ntest: 1 neg, 1 pos\n"),
+        (
+            FLAT,
+            DataFlags(test=0.4, validation=0.3),
+            "train: 2 bad, 1 good\ntaken of train: about 1 for validation, about 1 for test\n",
+        ),
+        (
+            {f"train/{c}/{n}.txt": "" for c in "ab" for n in range(5)},
+            DataFlags(validation=0.2),
+            "train: 5 a, 5 b\ntaken of train: about 2 for validation\n"
+            "no test split: there will be nothing to evaluate a model on\n",
+        ),
+    ],
+)
+def test_what_was_found_is_shown_with_what_the_flags_make_of_it(
+    tmp_path, capsys, files, flags, printed
+):
+    write(tmp_path, files)
+    summary.show_tree(input_tree.find_as_flagged(str(tmp_path), flags), flags)
+    assert capsys.readouterr().out == printed
 
 
 def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_path):
@@ -233,19 +259,17 @@ def test_a_validation_folder_may_have_any_usual_name(tmp_path, name, capsys):
     write(tmp_path, GOOD | {f"{name}/{label}/0.txt": "x" for label in ("neg", "pos")})
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.examples["validation"] == {"neg": 1, "pos": 1}
-    summary.show_tree(tree)
+    summary.show_tree(tree, DataFlags())
     assert f"\n{name} is taken for the validation split\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("empty", [{}, {"test/rare/notes.md": "x"}])
-def test_a_class_that_test_lacks_counts_nothing_with_a_warning(tmp_path, empty, capsys):
+def test_a_class_that_test_lacks_counts_nothing(tmp_path, empty):
     write(tmp_path, GOOD | {"train/rare/0.txt": "x"} | empty)
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.examples["test"] == {"neg": 1, "pos": 1, "rare": 0}
     assert ("test/rare", 2) not in list(tree.class_folders())
     assert len(list(tree.all_keys())) == 6
-    summary.show_tree(tree)
-    assert "\nwarning: test has no reviews of rare\n" in capsys.readouterr().out
 
 
 def test_class_names_may_hold_joiners_and_spaces_that_do_not_break(tmp_path):
