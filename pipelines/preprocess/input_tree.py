@@ -68,6 +68,12 @@ def origin(key: bytes) -> tuple[str, str]:
     return (split, below.partition("/")[0]) if split else (spec.TRAIN, first)
 
 
+def check_is_folder(input_dir: str) -> None:
+    """Raises `BadInput` if there is no such folder."""
+    if not storage.is_folder(input_dir):
+        raise BadInput(f"no input folder {input_dir}: name one that holds train/ or class folders")
+
+
 def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
     """Looks through an input folder as the flags want it.
 
@@ -98,8 +104,7 @@ def find_reviews(
       BadInput: if there is nothing to train a classifier on.
     """
     input_dir = source.input_dir
-    if not storage.is_folder(input_dir):
-        raise BadInput(f"no input folder {input_dir}: name a folder that holds train/")
+    check_is_folder(input_dir)
     folders = _split_folders(source)
     if spec.TRAIN not in folders:
         _check_flat(source, folders, classes, may_be_flat=may_be_flat)
@@ -268,14 +273,14 @@ def _check_not_empty(
     """Raises `BadInput` for a split without reviews, or for a class that train lacks."""
     split_dir = _path(source, folder)
     empty = [name for name, files in listed.items() if not files.files]
+    remedy = "add some, remove the folder, or give preprocess another --pattern"
     if empty and spec.split_of(folder) in (spec.TRAIN, None):
         path = os.path.join(split_dir, empty[0])
-        raise BadInput(f"{path} holds no {source.pattern} files: a class needs at least one")
-    if len(empty) == len(listed):
         raise BadInput(
-            f"{split_dir} holds no {source.pattern} files of a class of train: add some, or remove "
-            "the folder"
+            f"{path} holds no {source.pattern} files, and a class needs at least one: {remedy}"
         )
+    if len(empty) == len(listed):
+        raise BadInput(f"{split_dir} holds no {source.pattern} files of a class of train: {remedy}")
 
 
 def list_folder(

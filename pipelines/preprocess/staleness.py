@@ -37,6 +37,7 @@ def is_up_to_date(options: Options, given: DataFlags) -> bool:
     if made.data_version == spec.DATA_VERSION and _is_made_of(made, options):
         return True
     if made.flags != flags:
+        input_tree.check_is_folder(options.input)
         raise BadInput(
             f"{options.output} is out of date, and was made with "
             f"{_differing(made.flags, flags)}: run `make preprocess` with the flags you want"

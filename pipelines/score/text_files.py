@@ -37,6 +37,18 @@ class TextFiles:
             return self.source.list_keys()
         return (_glob_remote if storage.is_remote(self.source.input_dir) else _glob)(self.source)
 
+    def why_none(self) -> str:
+        """Returns what to say if there are no such files."""
+        folder, pattern = self.source.input_dir, self.source.pattern
+        path = os.path.join(folder, pattern)
+        if not self.is_glob:
+            return (
+                f"{folder} holds no {pattern} files: for others, name a quoted pattern, {folder}/*"
+            )
+        if glob.has_magic(pattern):
+            return f"{path} matches no files: name a folder, or another quoted pattern"
+        return f"no file or folder {path}: name a folder, a file or a quoted pattern"
+
 
 def parse_input(path: str, encoding: str) -> TextFiles:
     """Returns the files that `--input` names: a folder, a file or a pattern; raises `BadInput`."""

@@ -404,12 +404,33 @@ def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
         (
             {"train/a/0.txt": "x", "train/b/0.txt": "y"},
             ["--validation=0.999999"],
-            "nothing is left of reviews in validation",
+            "nothing is left of reviews in validation because of --validation: change that, or add "
+            "reviews of other words",
+        ),
+        (
+            {"a/0.txt": "x", "b/0.txt": "x"},
+            ["--test=0.5", "--validation=0.499999"],
+            "nothing is left of reviews in train because of --test and --validation: change",
+        ),
+        (
+            {"train/a/0.txt": "x", "train/b/0.txt": "y", "test/a/0.txt": "x", "test/b/0.txt": "y"},
+            ["--drop_leaked", "--drop_duplicates"],
+            "nothing is left of reviews in train because of --drop_leaked: change that, or add",
         ),
         (
             {"train/a/0.txt": "x", "train/b/0.txt": "y", "test/a/0.txt": "x", "test/b/0.txt": "z"},
             ["--drop_leaked"],
-            "nothing is left of the class a in train",
+            "nothing is left of the class a in train because of --drop_leaked: change that, or add",
+        ),
+        (
+            {"train/a/0.txt": "x", "train/a/1.txt": "y", "train/b/0.txt": "x"},
+            ["--drop_duplicates", "--drop_leaked"],
+            "nothing is left of the class b in train because of --drop_duplicates: change that, or",
+        ),
+        (
+            {"train/a/0.txt": "...", "train/b/0.txt": "!"},
+            ["--drop_leaked"],
+            "no review of train has a word left once cleaned: add text to it",
         ),
     ],
 )

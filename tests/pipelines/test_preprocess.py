@@ -415,6 +415,13 @@ def test_if_needed_keeps_a_dataset_of_other_flags_while_its_input_is_the_same(tm
     assert ran(source, target, "--if_needed")
 
 
+def test_if_needed_names_an_input_that_is_not_there(tmp_path):
+    write(tmp_path / "in", TREE)
+    run(tmp_path / "in", tmp_path / "out", "--min_tokens=3")
+    with pytest.raises(BadInput, match=r"^no input folder .*/typo: name one that holds train/ or"):
+        run(tmp_path / "typo", tmp_path / "out", "--if_needed")
+
+
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     write(tmp_path, {**{f"in/{path}": text for path, text in TREE.items()}, "out/mine.txt": "x"})
     with pytest.raises(BadInput, match=r"holds mine\.txt, which would be lost"):
@@ -485,7 +492,8 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, files, message):
 def test_control_characters_in_a_message_are_escaped(tmp_path):
     done = command("pipelines.preprocess", "--input", tmp_path / "a\n\x1b", "--output", "x")
     assert done.stderr == (
-        f"error: no input folder {tmp_path}/a\\n\\x1b: name a folder that holds train/\n"
+        f"error: no input folder {tmp_path}/a\\n\\x1b: name one that holds train/ or class "
+        "folders\n"
     )
 
 
@@ -673,8 +681,12 @@ def test_a_split_of_bad_files_alone_is_refused(tmp_path):
     many(tmp_path / "in")
     for name in ("neg", "pos"):
         write(tmp_path / "in", {f"test/{name}/0.txt": b"x" * 10_000_001})
-    with pytest.raises(BadInput, match=r"^nothing is left of reviews in test: "):
+    with pytest.raises(BadInput) as error:
         run(tmp_path / "in", tmp_path / "out")
+    assert str(error.value) == (
+        "nothing is left of reviews in test because of files that can't be read (2): change that, "
+        "or add reviews of other words"
+    )
     assert os.listdir(tmp_path) == ["in"]
 
 

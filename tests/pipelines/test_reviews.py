@@ -201,9 +201,19 @@ def test_classes_override_order_and_choice(tmp_path):
         ({"train/0.txt": "x"}, None, "has no class folders"),
         ({"train/unsup/0.txt": "x"}, None, "has no class folders"),
         ({"train/neg/0.txt": "x"}, None, "has one class only, neg"),
-        ({"train/neg/0.txt": "x", "train/pos/0.md": "x"}, None, "pos holds no *.txt files"),
+        (
+            {"train/neg/0.txt": "x", "train/pos/0.md": "x"},
+            None,
+            "train/pos holds no *.txt files, and a class needs at least one: add some, remove the "
+            "folder, or give preprocess another --pattern",
+        ),
         ({**GOOD, "test/meh/0.txt": "x"}, None, "has the classes meh, neg, pos, but train has"),
-        ({**GOOD, "test/neg/0.txt": "x", "val/README": "x"}, None, "val holds no *.txt files of"),
+        (
+            {**GOOD, "test/neg/0.txt": "x", "val/README": "x"},
+            None,
+            "val holds no *.txt files of a class of train: add some, remove the folder, or give "
+            "preprocess another --pattern",
+        ),
         ({**GOOD, "val/neg/0.txt": "", "dev/neg/0.txt": ""}, None, "split, dev and val: merge"),
         ({**GOOD, "Train/neg/0.txt": ""}, None, "two folders for the train split, Train and train"),
         (GOOD, ["neg", "bad"], "has no folder bad: its classes are neg, pos"),
@@ -223,7 +233,10 @@ def test_survey_refuses_in_one_line(tmp_path, files, classes, message):
     [
         ({"test/neg/0.txt": "x"}, "in has test/, but no train/: it must hold train/<class>/*.txt"),
         ({"a/0.txt": "x"}, "in has no train/, and one class folder only, a: it must hold train/"),
-        ({"a/0.txt": "x", "b/0.md": "x"}, "in/b holds no *.txt files: a class needs at least one"),
+        (
+            {"a/0.txt": "x", "b/0.md": "x"},
+            "in/b holds no *.txt files, and a class needs at least one",
+        ),
     ],
 )
 def test_a_folder_of_classes_is_refused_in_one_line(tmp_path, files, message):

@@ -211,8 +211,13 @@ def test_word_lists_are_taken_into_account(tmp_path, capsys):
     check(folder, *lists)
     assert "ids of the records" in capsys.readouterr().out
     for given, flag in [(lists[:2], "--replacements"), (lists[2:], "--stop_words")]:
-        with pytest.raises(BadInput, match=f"{flag}: .* was made with other ones"):
+        with pytest.raises(BadInput, match=f"records was made with {flag}: give it as it was giv"):
             check(folder, *given)
+    (tmp_path / "stop").write_text("the\n")
+    with pytest.raises(
+        BadInput, match=r"--stop_words: .* was made with other ones: give the flag a"
+    ):
+        check(folder, *lists)
 
 
 CHINESE = {
@@ -332,7 +337,7 @@ def test_a_model_of_other_classes_is_refused(hard, tmp_path):
 
 
 def test_word_lists_that_were_not_used_are_refused(tiny):
-    with pytest.raises(BadInput, match=r"--stop_words: .* was made with other ones"):
+    with pytest.raises(BadInput, match=r"records was made without --stop_words: leave it out"):
         check(tiny, "--stop_words=english")
 
 
