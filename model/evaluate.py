@@ -163,7 +163,17 @@ def check_same_records(config: ModelConfig, dataset: Dataset) -> None:
         raise BadInput(
             "the records have another vocabulary than the model: name those it was trained on"
         )
-    dataset.manifest.check_fits(config.network.input_size)
+    check_long_enough(config, dataset)
+
+
+def check_long_enough(config: ModelConfig, dataset: Dataset) -> None:
+    """Raises `BadInput` if the records were cut below what the model reads."""
+    try:
+        dataset.manifest.check_fits(config.network.input_size)
+    except BadInput:
+        raise BadInput(
+            "the records were cut shorter than what the model reads: name those it was trained on"
+        ) from None
 
 
 def main(argv: list[str]) -> None:

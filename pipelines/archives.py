@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
-from textrecords import atomic, spec, terminal
+from textrecords import atomic, spec, storage, terminal
 from textrecords.errors import BadInput, Failure
 
 # Text packs to a third or a tenth. Small archives may be of a few files that repeat themselves.
@@ -54,12 +54,15 @@ def unpack(path: str, output: str) -> int:
         os.mkdir(unpacked)
         with _errors_reported(path):
             _extract(path, unpacked)
-        number = sum(len(names) for _, _, names in os.walk(unpacked))
+        top = _top(unpacked)
+        number = sum(len(names) for _, _, names in os.walk(top))
         if not number:
             raise BadInput(f"{path} holds no files: name an archive of text files")
-        top = _top(unpacked)
         if not os.path.isdir(os.path.join(top, spec.TRAIN)):
-            raise BadInput(f"{path} has no folder train: it must hold train/<class>/*.txt")
+            raise BadInput(
+                f"{path} has no folder train: it must hold train/<class>/*.txt; if it holds class "
+                "folders alone, unpack it yourself, and give preprocess --test 0.2"
+            )
         for name in os.listdir(top):
             os.rename(os.path.join(top, name), os.path.join(folder, name))
         shutil.rmtree(unpacked)
@@ -165,8 +168,10 @@ def _plain_data(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
 
 
 def _top(folder: str) -> str:
-    """Returns the only folder in `folder`, or `folder` itself if there is more or it is a split."""
-    names = os.listdir(folder)
-    top = os.path.join(folder, names[0])
-    is_wrapper = len(names) == 1 and os.path.isdir(top) and names[0] not in spec.SPLITS
-    return top if is_wrapper else folder
+    """Returns the only folder in `folder`, or `folder` itself if there is more or it is a split.
+
+    What systems put beside it doesn't count.
+    """
+    names = [name for name in os.listdir(folder) if not storage.is_leftover(name)]
+    tops = [os.path.join(folder, name) for name in names if name not in spec.SPLITS]
+    return tops[0] if len(names) == len(tops) == 1 and os.path.isdir(tops[0]) else folder

@@ -4,11 +4,14 @@ import os
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from pipelines.preprocess.split_assignment import Shares
 from textrecords import spec, storage, terminal, text_source
-from textrecords.manifest import Manifest, Split
+from textrecords.manifest import DataFlags, Manifest, Split
 
 if TYPE_CHECKING:
     from pipelines.preprocess import input_tree
+
+NAMED = 10  # of the classes that a split lacks
 
 
 def show_listing(
@@ -38,20 +41,21 @@ def show_progress(
     return terminal.progress(look, seconds=2.0 if storage.is_remote(output_dir) else 0.1)
 
 
-def show_tree(tree: "input_tree.Tree") -> None:
-    """Prints how many reviews an input folder holds, and what is left out."""
+def show_tree(tree: "input_tree.Tree", flags: DataFlags) -> None:
+    """Prints how many reviews an input folder holds, where they go, and what is left out."""
     for split, classes in tree.examples.items():
         counts = ", ".join(f"{count:,} {c}" for c, count in classes.items())
         terminal.say(f"{split}: {counts}")
     for split, folder in tree.folders.items():
-        if folder != split:
+        if folder not in ("", split):
             terminal.say(f"{folder} is taken for the {split} split")
-    for split, classes in tree.examples.items():
-        if missing := [name for name, count in classes.items() if not count]:
-            terminal.say(f"warning: {split} has no reviews of {', '.join(missing)}")
+    sizes = Shares.from_flags(flags).sizes(sum(tree.examples[spec.TRAIN].values()))
+    taken = [f"about {size:,} for {split}" for split, size in sizes.items() if split != spec.TRAIN]
+    if taken:
+        terminal.say(f"taken of train: {', '.join(taken)}")
     for why, count in tree.left_out.items():
         terminal.say(f"left out {count:,}: {why}")
-    if spec.TEST not in tree.examples:
+    if spec.TEST not in tree.examples | sizes:
         terminal.say("no test split: there will be nothing to evaluate a model on")
 
 
@@ -94,10 +98,23 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
         (_row(name, split) for name, split in manifest.splits.items()),
     )
     _show_doubts(manifest)
+    _show_absent(manifest)
     terminal.say(
         f"wrote {output_dir} in {seconds:.1f} s; "
         f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV"
     )
+
+
+def _show_absent(manifest: Manifest) -> None:
+    """Names the classes that a split lacks."""
+    lacks = []
+    for name, split in manifest.splits.items():
+        absent = [label for label, examples in split.class_examples.items() if not examples]
+        if absent:
+            more = f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else ""
+            lacks.append(f"{name} has no reviews of {', '.join(absent[:NAMED])}{more}")
+    if lacks:
+        terminal.say(f"warning: {'; '.join(lacks)}")
 
 
 def _show_doubts(manifest: Manifest) -> None:

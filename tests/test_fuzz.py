@@ -6,6 +6,7 @@
 import collections
 import contextlib
 import io
+import itertools
 import json
 import os
 
@@ -20,7 +21,7 @@ from test_train import QUICK
 from model import train
 from pipelines import inspect_records
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import audit, review_batches, transform, vocabulary
+from pipelines.preprocess import audit, review_batches, split_assignment, transform, vocabulary
 from pipelines.preprocess.review_batches import Review
 from textrecords import checksums, model_folder, spec, terminal, text_source
 from textrecords.dataset import open_dataset
@@ -223,20 +224,23 @@ def test_words_are_counted_as_a_counter_does(batches, top_k):
 
 @hypothesis.given(
     texts=st.lists(st.sampled_from("abcdef") | st.text(max_size=3), max_size=30),
-    validation=st.sampled_from([0, 0.3, 0.9]),
+    validation=st.sampled_from([0, 0.3, 0.5]),
+    test=st.sampled_from([0, 0.3, 0.4]),
     drop=st.tuples(st.booleans(), st.booleans()),
     order=st.randoms(use_true_random=False),
 )
-def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, drop, order):
-    splits = ("train", "test")
+def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, test, drop, order):
+    splits = ("train", "train" if test else "test")
     found = [
         tuple(Review.of(f"{splits[n % 2]}/c{n % 3}/{n}".encode(), n % 3, text.encode()))
         for n, text in enumerate(texts)
     ]
-    assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), validation, *drop)
+    shares = split_assignment.Shares(validation, test)
+    assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), shares, *drop)
 
     def assigned(lists):
-        *parts, audited = assign((0, lists))
+        moved = shares.moves(dict(assign.class_texts((0, lists))))
+        *parts, audited = assign.place((0, lists), moved)
         return {shard: sorted(kept) for shard, kept in parts}, audited.value
 
     shuffled = list(found)
@@ -250,6 +254,37 @@ def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, drop, o
     assert any(drop) or sorted(kept) == sorted(found)
     dropped = audited.dropped_leaked.total() + audited.dropped_duplicates.total()
     assert len(kept) + dropped == len(found)
+
+
+@hypothesis.given(
+    texts=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 2)), max_size=40),
+    validation=st.sampled_from([0, 0.000001, 0.3, 0.5]),
+    test=st.sampled_from([0, 0.3, 0.4]),
+)
+def test_every_class_is_in_every_split_as_far_as_its_own_texts_go(texts, validation, test):
+    shares = split_assignment.Shares(validation, test)
+    assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), shares, True, False)
+    buckets, labels = collections.defaultdict(list), collections.defaultdict(set)
+    for n, (text, label) in enumerate(texts):
+        review = Review.of(f"train/c{label}/{n}".encode(), label, str(text).encode())
+        buckets[review.words_hash[0] % 3].append([tuple(review)])
+        labels[review.words_hash].add(label)
+    lists = collections.defaultdict(list)
+    for place, found in itertools.chain.from_iterable(map(assign.class_texts, buckets.items())):
+        lists[place].append(found)
+    moved = shares.moves({place: split_assignment.first(each) for place, each in lists.items()})
+    found = collections.defaultdict(set)
+    for bucket in buckets.items():
+        *parts, _ = assign.place(bucket, moved)
+        for (split, _), reviews in parts:
+            for review in reviews:
+                found[review[0]].add(split)
+    assert all(len(splits) == 1 for splits in found.values())
+    for label in range(3):
+        own = sum(labels[words] == {label} for words in found)
+        splits = set().union(*(found[words] for words in found if label in labels[words]))
+        wanted = ["train", *["test"] * (test > 0), *["validation"] * (validation > 0)]
+        assert {*wanted[:own]} <= splits
 
 
 NAMES = st.text(

@@ -75,8 +75,10 @@ class Dataset:
     def num_examples(self, split: str) -> int:
         """Returns how many examples a split has; raises `BadInput` if there is no such split."""
         if split not in self.manifest.splits:
+            makes_one = f"; preprocess with --{split} 0.2, say, to have one"
             raise BadInput(
                 f"{self.folder} holds no {split} split: its splits are {', '.join(self.splits)}"
+                f"{makes_one if split in spec.SPLITS else ''}"
             )
         return self.manifest.splits[split].examples
 

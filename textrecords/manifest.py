@@ -118,7 +118,12 @@ class DataFlags:
     )
     pattern: str = flag("which file names are reviews", "*.txt")
     encoding: Annotated[str, Predicate(text_source.is_encoding)] = flag("of the files", "utf-8")
-    validation: Share = flag("how much of train becomes the validation split", 0.0, metavar="SHARE")
+    test: Share = flag(
+        "how much of train, or of class folders without train, becomes the test split",
+        0.0,
+        metavar="SHARE",
+    )
+    validation: Share = flag("how much of them becomes the validation split", 0.0, metavar="SHARE")
     drop_leaked: bool = flag("keep texts of the same words only in test, else validation", False)
     drop_duplicates: bool = flag("keep texts of the same words only once a split", False)
     min_tokens: Count = flag("report reviews of fewer tokens", 5)

@@ -7,7 +7,7 @@ from textrecords import checksums
 
 FORMAT_VERSION = 5  # of the manifest
 # Raised when the same input and flags give other bytes: datasets of another version are stale.
-DATA_VERSION = 2
+DATA_VERSION = 3
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 VALIDATION_FOLDERS = ("val", "valid", "dev")  # other usual names of the split's folder
 # The features of a record.

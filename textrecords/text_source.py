@@ -75,7 +75,7 @@ class Source:
             folder = folders.pop()
             for entry in scan(os.path.join(self.input_dir, folder)):
                 key = os.path.join(folder, entry.name)
-                if entry.name.startswith("."):
+                if storage.is_leftover(entry.name):
                     left_out["hidden"] += 1
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(key)

@@ -126,8 +126,8 @@ def _split(dataset: Dataset) -> str:
         if split in dataset.splits:
             return split
     raise BadInput(
-        f"{dataset.folder} holds neither a test nor a validation split: there is nothing to "
-        "evaluate the model on"
+        f"{dataset.folder} holds neither a test nor a validation split, so there is nothing to "
+        "evaluate the model on: preprocess with --test 0.2, say, and train again"
     )
 
 

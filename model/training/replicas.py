@@ -42,7 +42,9 @@ def check(gpus: int) -> None:
     """Raises `BadInput` if there are fewer GPUs, or TF_CONFIG would have several machines train."""
     found = len(devices())
     if gpus > 1 and gpus > found:
-        raise BadInput(f"--gpus {gpus}: TensorFlow finds {found} on this machine")
+        raise BadInput(
+            f"--gpus {gpus}: TensorFlow finds {found} on this machine: give at most {max(found, 1)}"
+        )
     try:
         cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
         training = ("chief", "master", "worker")

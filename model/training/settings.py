@@ -21,7 +21,9 @@ def check_compatible(network: Network, training: Training) -> None:
     if network.ngram_bits:
         imports.check_installed("--ngram_bits (PRESET=tuned)", "tuned")
     if network.mask_padding and pools:
-        raise BadInput("--mask_padding: --pooling max_mean leaves padding out by itself")
+        raise BadInput(
+            "--mask_padding: --pooling max_mean leaves padding out by itself: leave that out"
+        )
     # Else it would see other padding in training than when it serves.
     reads_padding = network.bidirectional and not network.piece_len if pools else True
     if training.bucket_by_length and reads_padding and not network.mask_padding:
@@ -44,16 +46,22 @@ def configure(dataset: Dataset, network: Network, training: Training) -> ModelCo
     manifest = dataset.manifest
     network = _fit_to_lengths(network, manifest)
     manifest.check_fits(network.input_size)
-    if training.choose_threshold and (
-        spec.VALIDATION not in manifest.splits or len(manifest.classes) != 2
-    ):
-        raise BadInput(
-            "--choose_threshold needs two classes and a validation split: preprocess with "
-            "--validation 0.1, say"
-        )
+    if training.choose_threshold:
+        _check_threshold(manifest)
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
     network = dataclasses.replace(network, max_tokens=max_tokens)
     return ModelConfig(network, training, manifest.classes, manifest.vocabulary, manifest.sha256)
+
+
+def _check_threshold(manifest: Manifest) -> None:
+    """Raises `BadInput` if a dataset has nothing to choose a threshold by."""
+    number = len(manifest.classes)
+    if number != 2:
+        raise BadInput(f"--choose_threshold is for two classes, not {number}: leave it out")
+    if spec.VALIDATION not in manifest.splits:
+        raise BadInput(
+            "--choose_threshold needs a validation split: preprocess with --validation 0.1, say"
+        )
 
 
 def _fit_to_lengths(network: Network, manifest: Manifest) -> Network:

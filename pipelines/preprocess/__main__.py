@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pipelines import summary
-from pipelines.preprocess import input_tree, staleness, word_lists
+from pipelines.preprocess import input_tree, split_assignment, staleness, word_lists
 from pipelines.preprocess.options import Options
 from textrecords import (
     app,
@@ -43,11 +43,12 @@ def main(argv: list[str]) -> None:
     if not options.force and staleness.is_up_to_date(options, flags):
         terminal.say(f"{options.output} is up to date with {options.input}")
         return
-    tree = _find_reviews(options, flags)
+    with summary.show_listing():
+        tree = input_tree.find_as_flagged(options.input, flags)
     if not options.force:
         staleness.check_replaceable(options, flags)
     terminal.say(f"preprocessing {options.input}")
-    summary.show_tree(tree)
+    summary.show_tree(tree, flags)
     holds, marker = spec.DATASET_FILES, spec.MANIFEST
     with atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir:
         beam_options = beam_options or _beam_options(options, beam_flags)
@@ -66,15 +67,6 @@ def main(argv: list[str]) -> None:
     summary.show(manifest, options.output, time.time() - started)
 
 
-def _find_reviews(options: Options, flags: DataFlags) -> input_tree.Tree:
-    with summary.show_listing():
-        tree = input_tree.find_reviews(flags.source(options.input), flags.classes)
-    if flags.validation and spec.VALIDATION in tree.examples:
-        folder = tree.folders[spec.VALIDATION]
-        raise BadInput(f"{options.input} has a folder {folder}: leave out --validation")
-    return tree
-
-
 def _beam_options(options: Options, beam_flags: list[str]) -> "PipelineOptions":
     with imports.quiet():
         from pipelines import runners
@@ -90,6 +82,7 @@ def _data_flags(args: argparse.Namespace) -> DataFlags:
         raise BadInput(f"--pattern {args.pattern} isn't printable")
     flags = command_line.read_flags(args, DataFlags)
     word_lists.check(flags)
+    split_assignment.Shares.from_flags(flags)
     return dataclasses.replace(
         flags,
         classes=tuple(flags.classes) if flags.classes else None,
@@ -101,8 +94,9 @@ def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
         prog="pipelines.preprocess",
         description=(
-            "Turns <input>/<split>/<class>/*.txt into TFRecords, a vocabulary and a transform "
-            "graph. Flags that aren't listed here go to Apache Beam."
+            "Turns <input>/<split>/<class>/*.txt, or <input>/<class>/*.txt with --test, into "
+            "TFRecords, a vocabulary and a transform graph. Flags that aren't listed here go to "
+            "Apache Beam."
         ),
     )
     command_line.add_flags(parser, Options)

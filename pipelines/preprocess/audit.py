@@ -11,13 +11,13 @@ import heapq
 import itertools
 import operator
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
 
 from pipelines import sharding
-from pipelines.preprocess import fingerprint
+from pipelines.preprocess import fingerprint, input_tree, split_assignment
 from pipelines.preprocess.review_batches import Review
 from textrecords import spec, text_source
 from textrecords.manifest import DataFlags, Fingerprint
@@ -91,78 +91,107 @@ class Assign:
 
     Attributes:
       num_shards: of each split.
-      validation: which share of train becomes the validation split.
+      shares: of train, that become other splits.
       drop_leaked: keep texts of the same words only in the last split: test, else validation.
       drop_duplicates: keep texts of the same words only once a split, by the first of their keys.
     """
 
     num_shards: dict[str, int]
-    validation: float
+    shares: split_assignment.Shares
     drop_leaked: bool
     drop_duplicates: bool
 
     @classmethod
     def from_flags(cls, flags: DataFlags, examples: dict[str, dict[str, int]]) -> "Assign":
         """Returns what the flags ask for, where so many reviews are in each split and class."""
-        sizes = {split: sum(classes.values()) for split, classes in examples.items()}
-        if flags.validation:
-            sizes[spec.VALIDATION] = round(flags.validation * sizes[spec.TRAIN])
-            sizes[spec.TRAIN] -= sizes[spec.VALIDATION]
+        shares = split_assignment.Shares.from_flags(flags)
+        found = {split: sum(classes.values()) for split, classes in examples.items()}
+        sizes = found | shares.sizes(found[spec.TRAIN])
         num_shards = {
             split: flags.num_shards or sharding.default_num_shards(sizes[split])
             for split in spec.SPLITS
             if split in sizes
         }
-        return cls(num_shards, flags.validation, flags.drop_leaked, flags.drop_duplicates)
+        return cls(num_shards, shares, flags.drop_leaked, flags.drop_duplicates)
 
-    def __call__(self, bucket: tuple[int, Iterable[list[Review]]]) -> Iterator[Any]:
-        """Yields (ShardId, list of Review) and, as `AUDITED`, an `Audited`."""
+    def class_texts(
+        self, bucket: tuple[int, Iterable[list[Review]]]
+    ) -> Iterator[tuple[tuple[int, str], list[split_assignment.Text]]]:
+        """Yields the items of what `Shares.moves` takes, of the texts of a bucket."""
+        texts = collections.defaultdict(list)
+        for same_words in _by_words(bucket) if self.shares.wanted else ():
+            found = self._by_split(same_words, {})
+            labels = {review.label for review in same_words}
+            is_own = len(labels) == 1 and len(found) == 1 and found.keys() <= {*self.shares.wanted}
+            text = split_assignment.Text(not is_own, same_words[0].words_hash)
+            for split, kept in self._keep(found).items():
+                for label in {review.label for review in kept}:
+                    texts[label, split].append(text)
+        for place, of_class in texts.items():
+            yield place, split_assignment.first([of_class])
+
+    def place(
+        self, bucket: tuple[int, Iterable[list[Review]]], moved: Mapping[bytes, str]
+    ) -> Iterator[Any]:
+        """Takes texts, and those that `Shares.moves` says have moved.
+
+        Yields:
+          (ShardId, list of Review) and, as `AUDITED`, an `Audited`.
+        """
         audited = Audited(*(collections.Counter() for _ in range(5)), [])
         by_shard = collections.defaultdict(list)
-        reviews = map(Review._make, itertools.chain.from_iterable(bucket[1]))
-        in_order = sorted(reviews)  # by their words, then by key
-        for _, same_words in itertools.groupby(in_order, operator.attrgetter("words_hash")):
-            for split, kept in self._keep(list(same_words), audited).items():
-                for review in kept:
+        for same_words in _by_words(bucket):
+            found = self._by_split(same_words, moved)
+            kept = self._keep(found)
+            _count(found, kept, audited)
+            for split, reviews in kept.items():
+                for review in reviews:
                     shard = sharding.shard_of(split, review.key, self.num_shards)
                     by_shard[shard].append(tuple(review))
         yield from by_shard.items()
         yield beam.pvalue.TaggedOutput(AUDITED, audited)
 
-    def _keep(self, same_words: list[Review], audited: Audited) -> dict[str, list[Review]]:
-        """Returns, by split, which of the reviews of the same words stay; adds to `audited`."""
+    def _by_split(
+        self, same_words: list[Review], moved: Mapping[bytes, str]
+    ) -> dict[str, list[Review]]:
+        """Returns reviews of the same words by their split."""
         found: dict[str, list[Review]] = {}
         for review in same_words:
-            found.setdefault(self.split(review.words_hash, review.key), []).append(review)
-        if len(same_words) > 1:
-            audited.findings.extend(_findings(found))
+            split, _ = input_tree.origin(review.key)
+            if split == spec.TRAIN:
+                split = self.shares.split(review.words_hash, moved)
+            found.setdefault(split, []).append(review)
+        return found
+
+    def _keep(self, found: dict[str, list[Review]]) -> dict[str, list[Review]]:
+        """Returns, by split, which of the reviews of the same words stay."""
         last = max(found, key=spec.SPLITS.index)
-        kept = {}
-        for split, same in found.items():
-            audited.found[split] += len(same)
-            audited.distinct_by_words[split] += 1
-            audited.distinct_texts[split] += len({review.text_hash for review in same})
-            if self.drop_leaked and split != last:
-                audited.dropped_leaked[split] += len(same)
-                continue
-            kept[split] = same[:1] if self.drop_duplicates else same
+        return {
+            split: same[:1] if self.drop_duplicates else same
+            for split, same in found.items()
+            if split == last or not self.drop_leaked
+        }
+
+
+def _count(found: dict[str, list[Review]], kept: dict[str, list[Review]], audited: Audited) -> None:
+    """Adds to `audited` what is true of reviews of the same words, given by split."""
+    if sum(map(len, found.values())) > 1:
+        audited.findings.extend(_findings(found))
+    for split, same in found.items():
+        audited.found[split] += len(same)
+        audited.distinct_by_words[split] += 1
+        audited.distinct_texts[split] += len({review.text_hash for review in same})
+        if split in kept:
             audited.dropped_duplicates[split] += len(same) - len(kept[split])
-        return kept
-
-    def split(self, words_hash: bytes, key: bytes) -> str:
-        """Returns the split of a review.
-
-        Validation is taken from train by the words, so that duplicates never straddle the two.
-        """
-        split = spec.split_of(os.fsdecode(key.partition(b"/")[0]))
-        if split == spec.TRAIN and _fraction(words_hash) < self.validation:
-            return spec.VALIDATION
-        return split
+        else:
+            audited.dropped_leaked[split] += len(same)
 
 
-def _fraction(words_hash: bytes) -> float:
-    """Returns a number of the words' own from 0 to below 1."""
-    return int.from_bytes(words_hash[-6:], "big") / 2**48  # exact: a float holds 53 bits
+def _by_words(bucket: tuple[int, Iterable[list[Review]]]) -> Iterator[list[Review]]:
+    """Yields reviews of the same words, sorted by their keys."""
+    reviews = map(Review._make, itertools.chain.from_iterable(bucket[1]))
+    for _, same_words in itertools.groupby(sorted(reviews), operator.attrgetter("words_hash")):
+        yield list(same_words)
 
 
 def _findings(found: dict[str, list[Review]]) -> Iterator[Finding]:

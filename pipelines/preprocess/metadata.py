@@ -82,18 +82,32 @@ def write_run_info(options: Options, output_dir: str, started: float) -> None:
 
 def check_not_empty(manifest: Manifest) -> None:
     """Raises `BadInput` for a split, or a class of train, of which nothing is left."""
-    train = manifest.splits[spec.TRAIN]
-    # tf.Transform makes a word up if there is none, for its file to have any.
-    if train.examples == train.without_tokens:
-        raise BadInput("no review of train has a word left once cleaned: add text to it")
     for name, split in manifest.splits.items():
         empty = [c for c, examples in split.class_examples.items() if not examples]
         if not split.examples or (name == spec.TRAIN and empty):
             what = f"the class {empty[0]}" if split.examples else "reviews"
             raise BadInput(
-                f"nothing is left of {what} in {name}: change --validation, --drop_leaked or "
-                "--drop_duplicates, or add reviews"
+                f"nothing is left of {what} in {name} because of "
+                f"{' and '.join(_takes_from(name, manifest))}: change that, or add reviews of "
+                "other words"
             )
+    train = manifest.splits[spec.TRAIN]
+    # tf.Transform makes a word up if there is none, for its file to have any.
+    if train.examples == train.without_tokens:
+        raise BadInput("no review of train has a word left once cleaned: add text to it")
+
+
+def _takes_from(name: str, manifest: Manifest) -> list[str]:
+    """Returns what a split may have lost reviews by."""
+    split, flags = manifest.splits[name], manifest.flags
+    causes = {
+        "--test": flags.test and name in (spec.TRAIN, spec.TEST),
+        "--validation": flags.validation and name in (spec.TRAIN, spec.VALIDATION),
+        "--drop_leaked": split.dropped_leaked,
+        "--drop_duplicates": split.dropped_duplicates,
+        f"files that can't be read ({manifest.bad_files:,})": manifest.bad_files,
+    }
+    return [cause for cause, holds in causes.items() if holds]
 
 
 def check(digested: audit.Digested, plan: Plan) -> audit.Digested:

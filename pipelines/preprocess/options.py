@@ -19,7 +19,9 @@ FEW = 10
 class Options:
     """Where the input and the dataset lie, and when and how the dataset is made."""
 
-    input: Path = flag("a folder that holds train/ and test/", metavar="DIR")
+    input: Path = flag(
+        "a folder that holds train/ and test/, or classes for --test to split", metavar="DIR"
+    )
     output: Path = flag("the folder to write, or to replace whole", metavar="DIR")
     force: bool = flag("run even if nothing has changed", False)
     if_needed: bool = flag(

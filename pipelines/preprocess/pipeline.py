@@ -21,6 +21,7 @@ from pipelines.preprocess import (
     input_tree,
     metadata,
     review_batches,
+    split_assignment,
     transform,
     write_shards,
 )
@@ -78,7 +79,7 @@ def _group_by_shard(
     """Returns (ShardId, lists of Review), an `audit.Digested` and an `audit.Audited`."""
     tree = plan.tree
     num_buckets = audit.num_buckets(tree.num_reviews)
-    # (split's folder, class name, label) -> lists of (key, label) -> (bucket, list of Review)
+    # (class folder, label) -> lists of (key, label) -> (bucket, list of Review)
     digested = (
         pipeline
         | "Folders" >> beam.Create(list(tree.class_folders()))
@@ -90,12 +91,19 @@ def _group_by_shard(
             audit.DIGESTED, main="reviews"
         )
     )
-    # (bucket, lists of Review) -> (ShardId, list of Review)
-    assigned = (
-        digested.reviews
-        | "GroupByText" >> beam.GroupByKey()
-        | "Assign" >> beam.FlatMap(plan.assign).with_outputs(audit.AUDITED, main="reviews")
+    buckets = digested.reviews | "GroupByText" >> beam.GroupByKey()
+    # (bucket, lists of Review) -> ((label, split), list of Text) -> {hash: split}
+    moved = (
+        buckets
+        | "ClassTexts" >> beam.FlatMap(plan.assign.class_texts)
+        | "FirstTexts" >> beam.CombinePerKey(split_assignment.first)
+        | "Classes" >> beam.combiners.ToDict()
+        | "MoveTexts" >> beam.Map(plan.assign.shares.moves)
     )
+    # (bucket, lists of Review) -> (ShardId, list of Review)
+    assigned = buckets | "Assign" >> beam.FlatMap(
+        plan.assign.place, beam.pvalue.AsSingleton(moved)
+    ).with_outputs(audit.AUDITED, main="reviews")
     return (
         assigned.reviews | "GroupByShard" >> sharding.GroupByShard(plan.num_shards),
         beam.pvalue.AsSingleton(

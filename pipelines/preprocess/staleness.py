@@ -39,6 +39,7 @@ def is_up_to_date(options: Options, given: DataFlags) -> bool:
     if made.data_version == spec.DATA_VERSION and _is_made_of(made, options):
         return True
     if made.flags != flags:
+        input_tree.check_is_folder(options.input)
         raise BadInput(
             f"{options.output} is out of date, and was made with "
             f"{_differing(made.flags, flags)}: run `make preprocess` with the flags you want"
@@ -76,7 +77,7 @@ def _is_made_of(made: Manifest, options: Options) -> bool:
     """
     try:
         with summary.show_listing():
-            tree = input_tree.find_reviews(made.flags.source(options.input), made.flags.classes)
+            tree = input_tree.find_as_flagged(options.input, made.flags)
     except BadInput:
         return False
     # What is left out shapes no record, so it is no need to make them again.

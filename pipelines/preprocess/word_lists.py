@@ -41,7 +41,7 @@ def fingerprint(path: str | None) -> str | None:
     try:
         return checksums.sha256(path)
     except OSError as error:
-        raise BadInput(f"can't read the words in {path}: {error.strerror}") from None
+        raise _unreadable(path, error) from None
 
 
 def with_fingerprints(flags: DataFlags) -> DataFlags:
@@ -126,11 +126,17 @@ def _lines(path: str) -> Iterator[tuple[str, str]]:
     """Yields the lines that hold words, and where each is; those that begin with # are comments."""
     try:
         text = storage.read_bytes(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"can't read the words in {path}: {error}") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except UnicodeDecodeError:
+        raise BadInput(f"the words in {path} aren't UTF-8: save the file as that") from None
     for number, line in enumerate(LINE_END.split(text), start=1):
         if line.strip() and not line.startswith("#"):
             yield f"{path}, line {number}", line
+
+
+def _unreadable(path: str, error: OSError) -> BadInput:
+    return BadInput(f"can't read the words in {path} ({error.strerror}): name a file")
 
 
 def _tokens(text: str, where: str, clean: "transform.Tokenizer") -> list[str]:

@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
     with terminal.tracked(texts.list_keys(), "listing files") as shown:
         num_texts = sum(1 for _ in shown)
     if not num_texts:
-        raise BadInput(f"{args.input} has no {texts.source.pattern}: name a folder or a pattern")
+        raise BadInput(texts.why_none())
     with atomic.write_folder(args.output, holds=FILES, marker=checksums.SUMS) as output_dir:
         plan = scoring.Plan(
             texts=texts,

@@ -27,7 +27,7 @@ class TextFiles:
     is_glob: bool
 
     def list_keys(self) -> Iterator[bytes]:
-        """Yields the keys of all files, in no order, but for hidden ones.
+        """Yields the keys of all files, in no order, but for hidden ones and leftovers.
 
         Raises:
           BadInput: if the pattern is none.
@@ -36,6 +36,18 @@ class TextFiles:
         if not self.is_glob:
             return self.source.list_keys()
         return (_glob_remote if storage.is_remote(self.source.input_dir) else _glob)(self.source)
+
+    def why_none(self) -> str:
+        """Returns what to say if there are no such files."""
+        folder, pattern = self.source.input_dir, self.source.pattern
+        path = os.path.join(folder, pattern)
+        if not self.is_glob:
+            return (
+                f"{folder} holds no {pattern} files: for others, name a quoted pattern, {folder}/*"
+            )
+        if glob.has_magic(pattern):
+            return f"{path} matches no files: name a folder, or another quoted pattern"
+        return f"no file or folder {path}: name a folder, a file or a quoted pattern"
 
 
 def parse_input(path: str, encoding: str) -> TextFiles:
@@ -63,7 +75,7 @@ def _glob_remote(source: text_source.Source) -> Iterator[bytes]:
     are_files = storage.map_concurrently(storage.is_file, paths)
     for path in itertools.compress(paths, are_files):
         key = path.removeprefix(f"{source.input_dir}/")
-        if not any(part.startswith(".") for part in key.split("/")):
+        if not storage.is_leftover(key):
             yield os.fsencode(key)
 
 
@@ -72,7 +84,7 @@ def _glob(source: text_source.Source) -> Iterator[bytes]:
     try:
         for path in root.glob(source.pattern):
             key = path.relative_to(root)
-            if path.is_file() and not any(part.startswith(".") for part in key.parts):
+            if path.is_file() and not storage.is_leftover(str(key)):
                 yield os.fsencode(key)
     except ValueError as error:
         raise BadInput(f"--input {root}/{source.pattern}: {error}") from None

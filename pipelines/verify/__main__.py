@@ -50,7 +50,14 @@ def read_options(args: argparse.Namespace, dataset: Dataset) -> "transform.TextO
       BadInput: if the lists aren't those.
     """
     for name in ("stop_words", "replacements"):
-        if word_lists.fingerprint(getattr(args, name)) != getattr(dataset.manifest.flags, name):
+        given, made = getattr(args, name), getattr(dataset.manifest.flags, name)
+        if made is None and given is not None:
+            raise BadInput(f"{args.records} was made without --{name}: leave it out")
+        if made is not None and given is None:
+            raise BadInput(
+                f"{args.records} was made with --{name}: give it as it was given to preprocess"
+            )
+        if word_lists.fingerprint(given) != made:
             raise BadInput(
                 f"--{name}: {args.records} was made with other ones: "
                 "give the flag as it was given to preprocess"
@@ -92,16 +99,17 @@ def _open_model(model_dir: str | None, dataset: Dataset) -> Model | None:
         return None
     model = load_model(model_dir)
     evaluate.check_same_classes(model.config, dataset)
-    dataset.manifest.check_fits(model.config.network.input_size)
+    evaluate.check_long_enough(model.config, dataset)
     return model
 
 
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     dataset = open_dataset(args.records)
-    source = dataset.manifest.flags.source(args.input)
+    flags = dataset.manifest.flags
+    source = flags.source(args.input)
     with summary.show_listing():
-        tree = input_tree.find_reviews(source, list(dataset.classes))
+        tree = input_tree.find_reviews(source, dataset.classes, may_be_flat=bool(flags.test))
     model = _open_model(args.model_dir, dataset)
     with imports.quiet():
         from pipelines.verify import keras_reference, recorded_reviews, trained_model

@@ -57,7 +57,8 @@ class RecordedReviews:
         for key, content in self.source.read_good(tree.all_keys(), {}):
             text, _ = self.source.decode(content)
             bucket.append(review_batches.Review.of(key, self.class_label(key), text))
-        *assigned, _ = assign((0, [bucket]))
+        moved = assign.shares.moves(dict(assign.class_texts((0, [bucket]))))
+        *assigned, _ = assign.place((0, [bucket]), moved)
         keys = {
             spec.shard_name(split, index, number, flags.compression): []
             for split, number in assign.num_shards.items()
@@ -75,4 +76,4 @@ class RecordedReviews:
 
     def class_label(self, key: bytes) -> int:
         """Returns the label of the class folder that the review lies in."""
-        return self.dataset.classes.index(os.fsdecode(key).split("/")[1])
+        return self.dataset.classes.index(input_tree.origin(key)[1])

@@ -254,7 +254,7 @@ def test_a_pooled_network_learns(tmp_path):
     [
         ({"piece_len": 4}, {}, "--piece_len needs --pooling max_mean"),
         ({"ngram_bits": 4}, {}, "--ngram_bits needs --pooling max_mean"),
-        ({"pooling": "max_mean", "mask_padding": True}, {}, "leaves padding out by itself"),
+        ({"pooling": "max_mean", "mask_padding": True}, {}, "leaves padding out by itself: leave"),
         ({}, {"bucket_by_length": True}, "give --mask_padding or --pooling max_mean, too"),
         (
             {"pooling": "max_mean", "bidirectional": True},

@@ -173,7 +173,7 @@ def test_more_gpus_than_there_are_get_a_clear_error_and_nothing_changes(tmp_path
     stopped = pathlib.Path(atomic.beside(str(tmp_path / "model"), model_folder.CHECKPOINTS))
     stopped.mkdir()
     there = len(tf.config.list_logical_devices("GPU"))
-    message = f"--gpus {there + 2}: TensorFlow finds {there} on this machine"
+    message = f"--gpus {there + 2}: TensorFlow finds {there} on this machine: give at most "
     with pytest.raises(BadInput, match=message):
         train.main([*where, *QUICK, "--no_resume", f"--gpus={there + 2}"])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["records", stopped.name])

@@ -199,7 +199,8 @@ def test_a_dataset_with_nothing_to_evaluate_on_is_refused(tmp_path):
     train.main(
         ["--records", str(tmp_path / "records"), "--model_dir", str(tmp_path / "model"), *QUICK]
     )
-    with pytest.raises(BadInput, match="neither a test nor a validation split"):
+    message = r"nothing to evaluate the model on: preprocess with --test 0\.2, say, and train again"
+    with pytest.raises(BadInput, match=message):
         run(tmp_path)
 
 

@@ -436,7 +436,8 @@ def test_evaluate_refuses_records_that_were_cut_shorter(trained, tmp_path):
     words = ("bad", "good")
     splits = {"train": reviews(words, 40), "test": reviews(words, 9)}
     tiny_dataset.write(cut, splits, max_len=3)
-    with pytest.raises(BadInput, match="--max_len 4: the records were cut at 3"):
+    message = "the records were cut shorter than what the model reads: name those it was trained on"
+    with pytest.raises(BadInput, match=message):
         evaluate.main(["--records", cut, "--model_dir", trained])
 
 
@@ -515,5 +516,17 @@ def test_a_threshold_is_chosen_on_validation_and_served(tmp_path, capsys):
 
 def test_without_a_validation_split_no_threshold_can_be_chosen(records, tmp_path):
     where = ["--records", records, "--model_dir", str(tmp_path / "model")]
-    with pytest.raises(BadInput, match="needs two classes and a validation split"):
+    message = "--choose_threshold needs a validation split: preprocess with --validation 0.1, say"
+    with pytest.raises(BadInput, match=message):
+        train.main([*where, *QUICK, "--choose_threshold"])
+
+
+def test_of_three_classes_no_threshold_can_be_chosen(tmp_path):
+    rows = [("a", 0), ("b", 1), ("c", 2)]
+    records, classes = str(tmp_path / "records"), ("x", "y", "z")
+    tiny_dataset.write(records, {"train": rows, "validation": rows}, classes=classes)
+    where = ["--records", records, "--model_dir", str(tmp_path / "model")]
+    with pytest.raises(
+        BadInput, match="--choose_threshold is for two classes, not 3: leave it out"
+    ):
         train.main([*where, *QUICK, "--choose_threshold"])

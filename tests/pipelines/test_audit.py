@@ -2,17 +2,21 @@ import collections
 import itertools
 import json
 import os
+import re
+import string
 
 import pytest
 from tiny_tree import write
 
+from pipelines import inspect_records
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import audit
+from pipelines.preprocess import audit, split_assignment
 from pipelines.preprocess.review_batches import Review
 from textrecords import spec, text_source
 from textrecords.dataset import open_dataset, read_vocabulary
 from textrecords.errors import BadInput
 
+LETTERS = string.ascii_lowercase
 TREE = {
     "train/neg/0.txt": "twice in train",
     "train/neg/1.txt": "twice in train",
@@ -204,6 +208,182 @@ def test_validation_takes_its_share_by_text_and_its_words_too(tmp_path):
     assert splits["validation"].coverage == {str(len(vocabulary)): 0.5}
 
 
+def flat(number):
+    """Returns a folder of two classes, of so many texts each."""
+    return {f"{c}/{n}.txt": f"{c} text{n}" for c in ("bad", "good") for n in range(number)}
+
+
+def test_a_folder_of_classes_is_split_by_text(tmp_path):
+    tree = flat(200) | {f"bad/again/{n}.txt": f"BAD text{n}!" for n in range(200)}
+    write(tmp_path / "in", tree)
+    manifest = run(tmp_path / "in", tmp_path / "out", "--test=0.2", "--validation=0.1")
+    assert list(manifest.splits) == ["train", "validation", "test"]
+    assert (manifest.flags.test, manifest.flags.validation) == (0.2, 0.1)
+    keys = {split: keys_of(tmp_path / "out", split) for split in manifest.splits}
+    assert sorted(itertools.chain(*keys.values())) == sorted(tree)
+    assert 90 < len(keys["test"]) < 150
+    assert 40 < len(keys["validation"]) < 80
+    assert manifest.audit.leaked_by_words == 0
+    # Train itself, split so, gives the same texts, whether there is a test split or not.
+    write(tmp_path / "split/train", tree)
+    assert run(tmp_path / "split", tmp_path / "out2", "--test=0.2").splits.keys() == {
+        "train",
+        "test",
+    }
+    assert keys_of(tmp_path / "out2", "test") == {f"train/{key}" for key in keys["test"]}
+    run(tmp_path / "split", tmp_path / "out3", "--validation=0.1")
+    assert keys_of(tmp_path / "out3", "validation") == {f"train/{k}" for k in keys["validation"]}
+
+
+def counts(manifest):
+    """Returns how many examples each split has of each class, in the order of the classes."""
+    return {name: list(split.class_examples.values()) for name, split in manifest.splits.items()}
+
+
+@pytest.mark.parametrize(
+    ("flags", "number", "expected"),
+    [
+        (["--validation=0.2"], 2, {"train": [1] * 26, "validation": [1] * 26}),
+        (["--validation=0.9"], 2, {"train": [1] * 26, "validation": [1] * 26}),
+        (["--validation=0.000001"], 3, {"train": [2] * 26, "validation": [1] * 26}),
+        (
+            ["--validation=0.3", "--test=0.3"],
+            3,
+            {"train": [1] * 26, "validation": [1] * 26, "test": [1] * 26},
+        ),
+    ],
+)
+def test_every_class_is_in_every_split_if_its_texts_suffice(
+    tmp_path, monkeypatch, flags, number, expected
+):
+    monkeypatch.setattr(audit, "REVIEWS_PER_BUCKET", 7)
+    write(
+        tmp_path / "in", {f"train/{c}/{n}.txt": f"{c} {n}" for c in LETTERS for n in range(number)}
+    )
+    assert counts(run(tmp_path / "in", tmp_path / "out", *flags)) == expected
+
+
+def test_classes_of_too_few_texts_are_in_train_then_test_and_named(tmp_path, capsys):
+    tree = {f"{c}/{n}.txt": f"{c} {n}" for c in LETTERS for n in range(2 if c < "n" else 1)}
+    tree |= {f"{c}/again.txt": f"{c.upper()} 0!" for c in LETTERS}  # the same words
+    tree |= {f"zz/{n}.txt": f"many {n}" for n in range(100)}
+    write(tmp_path / "in", tree)
+    made = counts(run(tmp_path / "in", tmp_path / "out", "--test=0.2", "--validation=0.1"))
+    rows = zip(made["train"], made["validation"], made["test"], strict=True)
+    for name, found in zip([*LETTERS, "zz"], rows, strict=True):
+        if name == "zz":
+            assert all(found)
+        elif name < "n":
+            assert (sum(found), found[1], min(found[0], found[2])) == (3, 0, 1)
+        else:
+            assert found == (2, 0, 0)
+    assert (
+        "\nwarning: validation has no reviews of a, b, c, d, e, f, g, h, i, j and 16 more; "
+        "test has no reviews of n, o, p, q, r, s, t, u, v, w and 3 more\n"
+    ) in capsys.readouterr().out
+
+
+def test_texts_of_two_classes_or_splits_are_nobodys_own_and_never_leak(tmp_path):
+    tree = {f"train/{c}/{n}.txt": f"both {n}" for c in "ab" for n in range(9)}
+    tree |= {f"train/{c}/own.txt": f"own {c}" for c in "abcd"}
+    tree |= {f"train/{c}/{n}.txt": f"tested {c} {n}" for c in "cd" for n in range(9)}
+    tree |= {f"test/{c}/{n}.txt": f"tested {c} {n}" for c in "cd" for n in range(9)}
+    write(tmp_path / "in", tree)
+    made = run(tmp_path / "in", tmp_path / "out", "--validation=0.999999", "--drop_leaked")
+    assert made.audit.leaked_by_words == 18  # those of c and d, which were so in the folders
+    assert counts(made) == {
+        "train": [1, 1, 1, 1],
+        "validation": [9, 9, 0, 0],
+        "test": [0, 0, 9, 9],
+    }
+    made = run(tmp_path / "in", tmp_path / "out", "--validation=0.000001", "--drop_leaked")
+    assert counts(made) == {
+        "train": [9, 9, 1, 1],
+        "validation": [1, 1, 0, 0],
+        "test": [0, 0, 9, 9],
+    }
+
+
+def test_texts_are_moved_only_where_a_split_lacks_their_class():
+    shares = split_assignment.Shares(validation=0.2, test=0.2)
+    one, two, three = (split_assignment.Text(False, name) for name in (b"1", b"2", b"3"))
+    fixed = split_assignment.Text(True, b"0")
+    has_all = {
+        (0, split): [text] for split, text in zip(spec.SPLITS, [one, two, three], strict=True)
+    }
+    assert shares.moves({}) == {}
+    assert shares.moves(has_all) == {}
+    for train, test, validation, moved in [
+        ([one, two, three], [], [], {b"1": "test", b"2": "validation"}),
+        ([], [one, two, three], [], {b"1": "train", b"2": "validation"}),
+        ([], [one], [two, three], {b"2": "train"}),
+        ([one, two], [], [], {b"1": "test"}),
+        ([], [], [one, two], {b"1": "train", b"2": "test"}),
+        ([], [one], [two], {b"2": "train"}),
+        ([one], [], [two], {b"2": "test"}),
+        ([one], [two], [], {}),
+        ([], [], [one], {b"1": "train"}),
+        ([one], [], [], {}),
+        ([fixed], [one], [fixed], {}),
+        ([one, fixed], [], [fixed], {b"1": "test"}),
+        ([], [one], [fixed, fixed], {b"1": "train"}),
+        ([fixed, fixed], [], [], {}),
+    ]:
+        texts = {(1, "train"): train, (1, "test"): test, (1, "validation"): validation}
+        assert shares.moves(has_all | texts) == moved
+
+
+def test_large_classes_are_split_by_the_hash_alone(tmp_path):
+    tree = {f"train/{c}/{n}.txt": f"{c} text{n}" for c in "ab" for n in range(100)}
+    write(tmp_path / "in", tree)
+    run(tmp_path / "in", tmp_path / "out", "--validation=0.2")
+    hashes = {key: text_source.text_hash(text.encode()) for key, text in tree.items()}
+    below = {
+        key for key, found in hashes.items() if found[-6:] < (2**48 // 5 + 1).to_bytes(6, "big")
+    }
+    assert 20 < len(below) < 60
+    assert keys_of(tmp_path / "out", "validation") == below
+
+
+def test_a_dataset_of_a_folder_of_classes_is_up_to_date_and_shown(tmp_path, capsys):
+    write(tmp_path / "in", flat(20))
+    flags = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    run(tmp_path / "in", tmp_path / "out", "--test=0.2")
+    capsys.readouterr()
+    preprocess.main([*flags, "--test=0.2"])
+    preprocess.main([*flags, "--if_needed"])  # as `make train` does
+    assert capsys.readouterr().out.count("is up to date with") == 2
+    inspect_records.main(["--records", str(tmp_path / "out"), "--split=test", "--count=1"])
+    assert re.match(r"key     (bad|good)/\d+\.txt\n", capsys.readouterr().out)
+    write(tmp_path / "in", {"bad/more.txt": "more"})
+    with pytest.raises(BadInput, match=r"is out of date, and was made with --test 0\.2: run"):
+        preprocess.main([*flags, "--if_needed"])
+
+
+def test_a_folder_of_classes_is_named_with_what_splits_it(tmp_path):
+    write(tmp_path / "in", flat(1))
+    for flags in ([], ["--validation=0.1"]):
+        with pytest.raises(BadInput) as error:
+            run(tmp_path / "in", tmp_path / "out", *flags)
+        assert str(error.value) == (
+            f"{tmp_path}/in has no train/: to split its classes, give --test 0.2 to preprocess"
+        )
+
+
+def test_a_test_folder_and_its_flag_are_refused_together(tmp_path):
+    write(tmp_path / "in", {"train/a/0.txt": "x", "train/b/0.txt": "y", "Test/a/0.txt": "z"})
+    with pytest.raises(BadInput, match="in has a folder Test: leave out --test"):
+        run(tmp_path / "in", tmp_path / "out", "--test=0.1")
+
+
+@pytest.mark.parametrize(("test", "validation"), [("0.5", "0.5"), ("0.7", "0.4")])
+def test_shares_that_leave_nothing_for_train_are_refused(tmp_path, test, validation):
+    write(tmp_path / "in", flat(1))
+    message = f"--test {test} and --validation {validation} leave nothing for train: give less"
+    with pytest.raises(BadInput, match=message):
+        run(tmp_path / "in", tmp_path / "out", f"--test={test}", f"--validation={validation}")
+
+
 def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
     tree = {f"{split}/{c}/0.txt": split for split in spec.SPLITS for c in ("a", "b")}
     write(tmp_path / "in", tree | {"train/a/1.txt": "validation"})
@@ -223,13 +403,34 @@ def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
     [
         (
             {"train/a/0.txt": "x", "train/b/0.txt": "y"},
-            ["--validation=0.000001"],
-            "nothing is left of reviews in validation",
+            ["--validation=0.999999"],
+            "nothing is left of reviews in validation because of --validation: change that, or add "
+            "reviews of other words",
+        ),
+        (
+            {"a/0.txt": "x", "b/0.txt": "x"},
+            ["--test=0.5", "--validation=0.499999"],
+            "nothing is left of reviews in train because of --test and --validation: change",
+        ),
+        (
+            {"train/a/0.txt": "x", "train/b/0.txt": "y", "test/a/0.txt": "x", "test/b/0.txt": "y"},
+            ["--drop_leaked", "--drop_duplicates"],
+            "nothing is left of reviews in train because of --drop_leaked: change that, or add",
         ),
         (
             {"train/a/0.txt": "x", "train/b/0.txt": "y", "test/a/0.txt": "x", "test/b/0.txt": "z"},
             ["--drop_leaked"],
-            "nothing is left of the class a in train",
+            "nothing is left of the class a in train because of --drop_leaked: change that, or add",
+        ),
+        (
+            {"train/a/0.txt": "x", "train/a/1.txt": "y", "train/b/0.txt": "x"},
+            ["--drop_duplicates", "--drop_leaked"],
+            "nothing is left of the class b in train because of --drop_duplicates: change that, or",
+        ),
+        (
+            {"train/a/0.txt": "...", "train/b/0.txt": "!"},
+            ["--drop_leaked"],
+            "no review of train has a word left once cleaned: add text to it",
         ),
     ],
 )
@@ -250,19 +451,21 @@ def test_where_a_text_goes_is_the_same_in_every_process():
         (fraction, ("train", 2)),
         (fraction + 2**-48, ("validation", 0)),
     ]:
-        assign = audit.Assign({"train": 3, "validation": 1}, validation, False, False)
-        assert next(assign((0, [[review]]))) == (shard, [review])
+        shares = split_assignment.Shares(validation)
+        assign = audit.Assign({"train": 3, "validation": 1}, shares, False, False)
+        assert next(assign.place((0, [[review]]), {})) == (shard, [review])
 
 
 def test_buckets_give_the_same_whatever_their_order():
-    assign = audit.Assign({"train": 3, "test": 2}, 0.0, True, True)
+    assign = audit.Assign({"train": 3, "test": 2}, split_assignment.Shares(), True, True)
     texts = [b"a", b"a", b"b", b"c", b"c", b"c"]
     files = [
         tuple(Review.of(f"{split}/x/{n}".encode(), 0, text))
         for n, (text, split) in enumerate(zip(texts, itertools.cycle(["train", "test"])))
     ]
     forth, back = (
-        list(assign((0, lists))) for lists in ([files], [[file] for file in reversed(files)])
+        list(assign.place((0, lists), {}))
+        for lists in ([files], [[file] for file in reversed(files)])
     )
     assert dict(forth[:-1]) == dict(back[:-1])
     assert forth[-1].value == back[-1].value

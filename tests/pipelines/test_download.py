@@ -145,6 +145,24 @@ def test_a_single_top_folder_becomes_the_output(tmp_path, prefix, mode):
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
 
+def test_what_macos_puts_beside_the_top_folder_is_no_reason_to_refuse(tmp_path):
+    left = [file_member("__MACOSX/aclImdb/._README"), file_member(".DS_Store")]
+    members = [file_member(f"aclImdb/{name}", text) for name, text in REVIEWS.items()]
+    archives.unpack(write_tar(tmp_path / "a.tar", [*left, *members]), str(tmp_path / "out"))
+    assert tree(tmp_path / "out") == REVIEWS
+
+
+def test_an_archive_of_class_folders_alone_is_named_with_what_splits_it(tmp_path):
+    archive = write_tar(tmp_path / "a.tar", [file_member(f"a/{c}/0.txt") for c in ("bad", "good")])
+    with pytest.raises(BadInput) as error:
+        archives.unpack(archive, str(tmp_path / "out"))
+    assert str(error.value) == (
+        f"{archive} has no folder train: it must hold train/<class>/*.txt; if it holds class "
+        "folders alone, unpack it yourself, and give preprocess --test 0.2"
+    )
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
 def test_a_single_split_stays_a_split(tmp_path):
     archive = write_tar(tmp_path / "a.tar", [file_member("train/pos/0_9.txt", b"good")])
     archives.unpack(archive, str(tmp_path / "out"))

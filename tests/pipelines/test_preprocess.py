@@ -429,6 +429,13 @@ def test_if_needed_keeps_a_dataset_of_other_flags_while_its_input_is_the_same(tm
     assert ran(source, target, "--if_needed")
 
 
+def test_if_needed_names_an_input_that_is_not_there(tmp_path):
+    write(tmp_path / "in", TREE)
+    run(tmp_path / "in", tmp_path / "out", "--min_tokens=3")
+    with pytest.raises(BadInput, match=r"^no input folder .*/typo: name one that holds train/ or"):
+        run(tmp_path / "typo", tmp_path / "out", "--if_needed")
+
+
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     write(tmp_path, {**{f"in/{path}": text for path, text in TREE.items()}, "out/mine.txt": "x"})
     with pytest.raises(BadInput, match=r"holds mine\.txt, which would be lost"):
@@ -474,7 +481,11 @@ def command(*args, **kwargs):
     ("files", "message"),
     [
         ({}, "no input folder"),
-        ({"in/test/a/0.txt": "x"}, "has no folder train"),
+        ({"in/test/a/0.txt": "x"}, "has test/, but no train/"),
+        (
+            {"in/a/0.txt": "x", "in/b/0.txt": "y"},
+            "no train/: to split its classes, give --test 0.2",
+        ),
         ({"in/train/0.txt": "x"}, "has no class folders"),
         ({"in/train/a/0.txt": "x"}, "has one class only"),
         ({"in/train/a/0.txt": "x", "in/train/b/0.md": "x"}, "holds no *.txt files"),
@@ -495,7 +506,8 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, files, message):
 def test_control_characters_in_a_message_are_escaped(tmp_path):
     done = command("pipelines.preprocess", "--input", tmp_path / "a\n\x1b", "--output", "x")
     assert done.stderr == (
-        f"error: no input folder {tmp_path}/a\\n\\x1b: name a folder that holds train/\n"
+        f"error: no input folder {tmp_path}/a\\n\\x1b: name one that holds train/ or class "
+        "folders\n"
     )
 
 
@@ -620,8 +632,8 @@ def swap_after_listing(monkeypatch, change):
     """Has something happen to files after they were looked through, before they are read."""
     survey = input_tree.find_reviews
 
-    def survey_and_change(*args):
-        tree = survey(*args)
+    def survey_and_change(*args, **options):
+        tree = survey(*args, **options)
         change()
         return tree
 
@@ -686,8 +698,12 @@ def test_a_split_of_bad_files_alone_is_refused(tmp_path):
     many(tmp_path / "in")
     for name in ("neg", "pos"):
         write(tmp_path / "in", {f"test/{name}/0.txt": b"x" * 10_000_001})
-    with pytest.raises(BadInput, match=r"^nothing is left of reviews in test: "):
+    with pytest.raises(BadInput) as error:
         run(tmp_path / "in", tmp_path / "out")
+    assert str(error.value) == (
+        "nothing is left of reviews in test because of files that can't be read (2): change that, "
+        "or add reviews of other words"
+    )
     assert os.listdir(tmp_path) == ["in"]
 
 

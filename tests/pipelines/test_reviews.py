@@ -6,9 +6,10 @@ import pytest
 from tiny_tree import write
 
 from pipelines import summary
-from pipelines.preprocess import audit, input_tree, review_batches
+from pipelines.preprocess import input_tree, review_batches
 from textrecords import concurrency, text_source
 from textrecords.errors import BadInput, Failure
+from textrecords.manifest import DataFlags
 
 GOOD = {
     "train/neg/0.txt": "bad",
@@ -76,7 +77,7 @@ def test_a_folder_that_cannot_be_listed_is_named_in_one_line(tmp_path):
 def test_a_folder_that_vanishes_is_named_in_one_line(tmp_path):
     source = text_source.Source(str(tmp_path))
     with pytest.raises(Failure, match=r"^can't list .*/train/gone \(No such file or dir"):
-        list(input_tree.list_folder(("train", "gone", 0), source))
+        list(input_tree.list_folder(("train/gone", 0), source))
 
 
 def test_a_file_without_an_end_is_bad(tmp_path, monkeypatch):
@@ -94,6 +95,83 @@ def test_survey_sorts_classes_of_any_name_and_takes_a_missing_test_split(tmp_pat
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.classes == ("a", "b", "so so", "Ärger")
     assert list(tree.examples) == ["train"]
+
+
+FLAT = {"bad/0.txt": "bad", "bad/deep/1.txt": "worse", "good/0.txt": "good"}
+
+
+def test_class_folders_without_train_are_all_train(tmp_path):
+    others = {"README": "", "unsup/0.txt": "", ".git/a.txt": "", "good/notes.md": ""}
+    write(tmp_path, FLAT | others)
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path)), may_be_flat=True)
+    assert tree.classes == ("bad", "good")
+    assert tree.folders == {"train": ""}
+    assert tree.examples == {"train": {"bad": 2, "good": 1}}
+    assert set(tree.all_keys()) == {key.encode() for key in FLAT}
+    assert list(tree.class_folders()) == [("bad", 0), ("good", 1)]
+    assert tree.left_out == {
+        "beside the class folders": 1,
+        "hidden": 1,
+        "not *.txt": 1,
+        "unsup: no labels": 1,
+    }
+    chosen = input_tree.find_reviews(
+        text_source.Source(str(tmp_path)), ["good", "unsup"], may_be_flat=True
+    )
+    assert chosen.examples == {"train": {"good": 1, "unsup": 1}}
+    assert chosen.left_out["bad: not a chosen class"] == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "flags", "printed"),
+    [
+        (GOOD, DataFlags(), "train: 2 neg, 1 pos\ntest: 1 neg, 1 pos\n"),
+        (
+            FLAT,
+            DataFlags(test=0.4, validation=0.3),
+            "train: 2 bad, 1 good\ntaken of train: about 1 for validation, about 1 for test\n",
+        ),
+        (
+            {f"train/{c}/{n}.txt": "" for c in "ab" for n in range(5)},
+            DataFlags(validation=0.2),
+            "train: 5 a, 5 b\ntaken of train: about 2 for validation\n"
+            "no test split: there will be nothing to evaluate a model on\n",
+        ),
+    ],
+)
+def test_what_was_found_is_shown_with_what_the_flags_make_of_it(
+    tmp_path, capsys, files, flags, printed
+):
+    write(tmp_path, files)
+    summary.show_tree(input_tree.find_as_flagged(str(tmp_path), flags), flags)
+    assert capsys.readouterr().out == printed
+
+
+def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_path):
+    leftovers = ("__MACOSX/._0.txt", "Thumbs.db", "desktop.ini", ".DS_Store")
+    folders = ("", "train/", "train/neg/")
+    write(tmp_path, GOOD | {f"{folder}{name}": "" for folder in folders for name in leftovers})
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path), pattern="*"))
+    assert tree.classes == ("neg", "pos")
+    assert tree.left_out == {"hidden": 12}
+    assert {key.decode() for key in tree.all_keys()} == set(GOOD)
+    write(tmp_path / "flat", FLAT | {"__MACOSX/bad/0.txt": ""})
+    flat = text_source.Source(str(tmp_path / "flat"))
+    assert input_tree.find_reviews(flat, may_be_flat=True).left_out == {"hidden": 1}
+
+
+@pytest.mark.parametrize(
+    ("key", "origin"),
+    [
+        (b"TRAIN/pos/1.txt", ("train", "pos")),
+        (b"val/pos/deep/1.txt", ("validation", "pos")),
+        (b"Test/test/1.txt", ("test", "test")),
+        (b"pos/1.txt", ("train", "pos")),
+        (b"pos/test/1.txt", ("train", "pos")),
+    ],
+)
+def test_a_key_names_the_split_and_class_that_its_file_lies_in(key, origin):
+    assert input_tree.origin(key) == origin
 
 
 def test_classes_override_order_and_choice(tmp_path):
@@ -114,13 +192,28 @@ def test_classes_override_order_and_choice(tmp_path):
     ("files", "classes", "message"),
     [
         ({}, None, "no input folder"),
-        ({"test/neg/0.txt": "x"}, None, "has no folder train"),
+        (FLAT, None, "in has no train/: to split its classes, give --test 0.2"),
+        ({"test/neg/0.txt": "x"}, None, "in has test/, but no train/: it must hold train/<class>/"),
+        ({**FLAT, "Dev/a/0.txt": "x"}, None, "in has Dev/, but no train/: it must hold train/<cl"),
+        ({"0.txt": "x"}, None, "has neither train/ nor class folders: it must hold train/<class>/"),
+        ({f"a/{key}": "" for key in GOOD}, None, "in has no train/, but a/ has: name that folder"),
+        ({"a/0.txt": "x"}, None, "has no train/, and one class folder only, a: it must hold train"),
         ({"train/0.txt": "x"}, None, "has no class folders"),
         ({"train/unsup/0.txt": "x"}, None, "has no class folders"),
         ({"train/neg/0.txt": "x"}, None, "has one class only, neg"),
-        ({"train/neg/0.txt": "x", "train/pos/0.md": "x"}, None, "pos holds no *.txt files"),
+        (
+            {"train/neg/0.txt": "x", "train/pos/0.md": "x"},
+            None,
+            "train/pos holds no *.txt files, and a class needs at least one: add some, remove the "
+            "folder, or give preprocess another --pattern",
+        ),
         ({**GOOD, "test/meh/0.txt": "x"}, None, "has the classes meh, neg, pos, but train has"),
-        ({**GOOD, "test/neg/0.txt": "x", "val/README": "x"}, None, "val holds no *.txt files of"),
+        (
+            {**GOOD, "test/neg/0.txt": "x", "val/README": "x"},
+            None,
+            "val holds no *.txt files of a class of train: add some, remove the folder, or give "
+            "preprocess another --pattern",
+        ),
         ({**GOOD, "val/neg/0.txt": "", "dev/neg/0.txt": ""}, None, "split, dev and val: merge"),
         ({**GOOD, "Train/neg/0.txt": ""}, None, "two folders for the train split, Train and train"),
         (GOOD, ["neg", "bad"], "has no folder bad: its classes are neg, pos"),
@@ -131,6 +224,25 @@ def test_survey_refuses_in_one_line(tmp_path, files, classes, message):
     write(tmp_path / "in", files)
     with pytest.raises(BadInput) as error:
         input_tree.find_reviews(text_source.Source(str(tmp_path / "in")), classes)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"test/neg/0.txt": "x"}, "in has test/, but no train/: it must hold train/<class>/*.txt"),
+        ({"a/0.txt": "x"}, "in has no train/, and one class folder only, a: it must hold train/"),
+        (
+            {"a/0.txt": "x", "b/0.md": "x"},
+            "in/b holds no *.txt files, and a class needs at least one",
+        ),
+    ],
+)
+def test_a_folder_of_classes_is_refused_in_one_line(tmp_path, files, message):
+    write(tmp_path / "in", files)
+    with pytest.raises(BadInput) as error:
+        input_tree.find_reviews(text_source.Source(str(tmp_path / "in")), may_be_flat=True)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -153,9 +265,6 @@ def test_usual_names_of_splits_are_taken_for_what_they_are_and_the_rest_is_count
         "link: no split": 1,
     }
     assert b"val/pos/1.txt" in set(tree.all_keys())
-    assign = audit.Assign({}, 0.0, drop_leaked=False, drop_duplicates=False)
-    assert assign.split(b"", b"val/pos/1.txt") == "validation"
-    assert assign.split(b"", b"TRAIN/pos/1.txt") == "train"
 
 
 @pytest.mark.parametrize("name", ["VAL", "valid", "Dev", "Validation"])
@@ -163,19 +272,17 @@ def test_a_validation_folder_may_have_any_usual_name(tmp_path, name, capsys):
     write(tmp_path, GOOD | {f"{name}/{label}/0.txt": "x" for label in ("neg", "pos")})
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.examples["validation"] == {"neg": 1, "pos": 1}
-    summary.show_tree(tree)
+    summary.show_tree(tree, DataFlags())
     assert f"\n{name} is taken for the validation split\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("empty", [{}, {"test/rare/notes.md": "x"}])
-def test_a_class_that_test_lacks_counts_nothing_with_a_warning(tmp_path, empty, capsys):
+def test_a_class_that_test_lacks_counts_nothing(tmp_path, empty):
     write(tmp_path, GOOD | {"train/rare/0.txt": "x"} | empty)
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.examples["test"] == {"neg": 1, "pos": 1, "rare": 0}
-    assert ("test", "rare", 2) not in list(tree.class_folders())
+    assert ("test/rare", 2) not in list(tree.class_folders())
     assert len(list(tree.all_keys())) == 6
-    summary.show_tree(tree)
-    assert "\nwarning: test has no reviews of rare\n" in capsys.readouterr().out
 
 
 def test_class_names_may_hold_joiners_and_spaces_that_do_not_break(tmp_path):

@@ -171,7 +171,10 @@ def test_another_encoding_is_decoded(texts, model_dir):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--input=/nowhere"], "/nowhere has no nowhere: name a folder or a pattern"),
+        (
+            ["--input=/nowhere"],
+            "no file or folder /nowhere: name a folder, a file or a quoted pattern",
+        ),
         (["--input=/tmp/x**.txt"], "'**' can only be an entire path component"),
         (["--encoding=base64"], "--encoding base64: Python knows no such text encoding"),
         (["--model_dir=/nowhere"], "no model in /nowhere: run `make train` first"),
@@ -243,3 +246,29 @@ def test_a_table_is_not_scored_as_a_text(texts, model_dir, name):
 def test_a_folder_named_as_a_table_is_a_folder(tmp_path, model_dir):
     write(tmp_path / "in.csv", {"a.txt": "b b"})
     assert [row["key"] for row in scored(tmp_path / "in.csv", model_dir)] == ["a.txt"]
+
+
+def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_path):
+    left = ("__MACOSX/a.txt", "deep/Thumbs.db", "deep/.b.txt", "desktop.ini")
+    write(tmp_path, dict.fromkeys(("a.txt", "deep/b.txt", *left), ""))
+    files = text_files.parse_input(f"{tmp_path}/**/*", "utf-8")
+    assert sorted(files.list_keys()) == [b"a.txt", b"deep/b.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "no file or folder {root}/nowhere: name a folder, a file or a quoted pattern"),
+        ("no/where.txt", "no file or folder {root}/no/where.txt: name a"),
+        ("*.md", "{root}/*.md matches no files: name a folder, or another quoted pattern"),
+        (
+            "deep",
+            "{root}/deep holds no *.txt files: for others, name a quoted pattern, {root}/deep/*",
+        ),
+    ],
+)
+def test_an_input_without_texts_is_named_as_what_it_is(tmp_path, model_dir, name, message):
+    write(tmp_path, {"deep/a.md": "a"})
+    with pytest.raises(BadInput) as error:
+        scored(tmp_path / name, model_dir)
+    assert str(error.value).startswith(message.format(root=tmp_path))

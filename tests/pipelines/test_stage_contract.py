@@ -26,6 +26,7 @@ from pipelines.preprocess import (
     input_tree,
     metadata,
     pipeline,
+    split_assignment,
     vocabulary,
 )
 from pipelines.preprocess.options import Options
@@ -87,7 +88,10 @@ class Preprocess:
         self.keys = [(key, int(b"/good/" in key)) for key in sorted(tree.all_keys())]
         *lists, self.digested = map(untagged, audit.digest(self.keys, self.source, 1))
         self.bucket = lists[0]
-        *self.shards, self.audited = map(untagged, self.plan.assign((0, [self.bucket[1]])))
+        self.texts = dict(self.plan.assign.class_texts((0, [self.bucket[1]])))
+        self.moved = self.plan.assign.shares.moves(self.texts)
+        placed = self.plan.assign.place((0, [self.bucket[1]]), self.moved)
+        *self.shards, self.audited = map(untagged, placed)
         self.shard = next(
             (shard, [reviews]) for shard, reviews in self.shards if shard[0] == spec.TRAIN
         )
@@ -131,7 +135,7 @@ def list_folder(stages):
     def in_order(folder):
         return iter([sorted(itertools.chain.from_iterable(stage(folder)))])
 
-    return Case(in_order, (("train", "good", 1),), spoil=spoil, message="can't list .*/train/good")
+    return Case(in_order, (("train/good", 1),), spoil=spoil, message="can't list .*/train/good")
 
 
 def digest(stages):
@@ -144,10 +148,29 @@ def digest(stages):
     return Case(in_order, arguments, (stages.keys[::-1], stages.source, 1))
 
 
+def mixed(bucket):
+    number, reviews = bucket
+    mixed = random.Random(0).sample(reviews, len(reviews))
+    return number, [mixed[:3], mixed[3:]]
+
+
+def class_texts(stages):
+    number, reviews = stages.bucket
+    stage = stages.plan.assign.class_texts
+    return Case(stage, ((number, [reviews]),), (mixed(stages.bucket),))
+
+
 def assign(stages):
     number, reviews = stages.bucket
-    mixed = random.Random(0).sample(reviews, len(reviews))
-    return Case(stages.plan.assign, ((number, [reviews]),), ((number, [mixed[:3], mixed[3:]]),))
+    arguments = ((number, [reviews]), stages.moved)
+    return Case(stages.plan.assign.place, arguments, (mixed(stages.bucket), stages.moved))
+
+
+def move_texts(stages):
+    few = [split_assignment.Text(False, text) for text in (b"a", b"b")]
+    texts = [*stages.texts.items(), ((2, spec.TRAIN), few)]
+    shares = stages.plan.assign.shares
+    return Case(lambda items: shares.moves(dict(items)), (texts,), (texts[::-1],))
 
 
 def keep_train(stages):
@@ -208,7 +231,8 @@ def add_up_digested(stages):
 
 def add_up_audited(stages):
     *buckets, _ = map(untagged, audit.digest(stages.keys, stages.source, 2))
-    parts = [untagged([*stages.plan.assign((n, [reviews]))][-1]) for n, reviews in buckets]
+    place = stages.plan.assign.place
+    parts = [untagged([*place((n, [reviews]), stages.moved)][-1]) for n, reviews in buckets]
     assert stages.audited.findings
     return add_up(parts, stages.audited)
 
@@ -252,6 +276,13 @@ def write_manifest(stages):
 PREPROCESS = {
     "ListFolder": list_folder,
     "Digest": digest,
+    "ClassTexts": class_texts,
+    "FirstTexts": lambda _: Case(
+        split_assignment.first,
+        ([[(False, b"b")], [(False, b"c"), (True, b"a")]],),
+        ([[(False, b"c"), (True, b"a")], [(False, b"b")]],),
+    ),
+    "MoveTexts": move_texts,
     "Assign": assign,
     "KeepTrain": keep_train,
     "ReadToCount": read_to_count,
@@ -361,7 +392,15 @@ SCORE = {
 }
 # Beam's own, and tf.Transform's.
 OF_BEAM = {
-    *("Folders", "SpreadFolders", "SpreadFiles", "GroupByText", "GroupByShard", "Splits"),
+    *(
+        "Folders",
+        "SpreadFolders",
+        "SpreadFiles",
+        "GroupByText",
+        "GroupByShard",
+        "Splits",
+        "Classes",
+    ),
     *("CountWords", "WriteTransformFn", "Start", "GroupKeys", "Spread", "Shards"),
 }
 

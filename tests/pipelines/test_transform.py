@@ -233,5 +233,12 @@ def test_bad_word_lists_are_refused_with_their_line(tmp_path, read, text, messag
 
 
 def test_a_missing_word_list_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="can't read the words in"):
+    with pytest.raises(BadInput, match=r"can't read the words in .* \(No such .*\): name a file$"):
         word_lists.read_stop_words(str(tmp_path / "none"), CLEAN)
+
+
+def test_a_word_list_in_another_encoding_is_named_as_that(tmp_path):
+    (tmp_path / "words").write_bytes(b"caf\xe9\n")
+    with pytest.raises(BadInput) as error:
+        word_lists.read_stop_words(str(tmp_path / "words"), CLEAN)
+    assert str(error.value) == f"the words in {tmp_path}/words aren't UTF-8: save the file as that"

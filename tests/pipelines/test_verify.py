@@ -211,8 +211,13 @@ def test_word_lists_are_taken_into_account(tmp_path, capsys):
     check(folder, *lists)
     assert "ids of the records" in capsys.readouterr().out
     for given, flag in [(lists[:2], "--replacements"), (lists[2:], "--stop_words")]:
-        with pytest.raises(BadInput, match=f"{flag}: .* was made with other ones"):
+        with pytest.raises(BadInput, match=f"records was made with {flag}: give it as it was giv"):
             check(folder, *given)
+    (tmp_path / "stop").write_text("the\n")
+    with pytest.raises(
+        BadInput, match=r"--stop_words: .* was made with other ones: give the flag a"
+    ):
+        check(folder, *lists)
 
 
 CHINESE = {
@@ -282,6 +287,19 @@ def test_other_encodings_splits_and_drops_are_followed(tmp_path, capsys):
         check(folder)
 
 
+def test_a_folder_of_classes_is_followed(tmp_path, capsys):
+    tree = {f"{c}/{n}.txt": f"{c} film {n}" for c in ("neg", "pos") for n in range(20)}
+    folder = make(tmp_path, tree, "--test=0.3", "--validation=0.2")
+    check(folder)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["labels", "of", "the", "records", "class", "folders", "40", "40", "0"] in lines
+    manifest = open_dataset(str(folder / "records")).manifest
+    flags = dataclasses.replace(manifest.flags, test=0.2)
+    rewrite(folder, dataclasses.replace(manifest, flags=flags))
+    with pytest.raises(Failure, match=r"in another shard or place than the hash"):
+        check(folder)
+
+
 def test_a_record_in_the_wrong_split_is_named(tmp_path):
     tree = {f"train/{c}/{n}.txt": f"film {n}" for c in ("neg", "pos") for n in range(20)}
     folder = make(tmp_path, tree, "--validation=0.4")
@@ -319,7 +337,7 @@ def test_a_model_of_other_classes_is_refused(hard, tmp_path):
 
 
 def test_word_lists_that_were_not_used_are_refused(tiny):
-    with pytest.raises(BadInput, match=r"--stop_words: .* was made with other ones"):
+    with pytest.raises(BadInput, match=r"records was made without --stop_words: leave it out"):
         check(tiny, "--stop_words=english")
 
 

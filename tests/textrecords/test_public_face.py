@@ -169,7 +169,13 @@ def test_what_the_records_do_not_hold_is_refused_in_one_line(tmp_path):
     folder = tmp_path / "records"
     tiny_dataset.write(folder, {"train": [("a a b c", 0)]}, max_tokens=5, max_len=3)
     dataset = tr.open_dataset(folder)
-    no_split = f"{folder} holds no test split: its splits are train"
+    no_split = (
+        f"{folder} holds no test split: its splits are train; preprocess with --test 0.2, say, to "
+        "have one"
+    )
+    assert refusal(dataset.num_examples, "Train") == (
+        f"{folder} holds no Train split: its splits are train"
+    )
     assert refusal(dataset.batches, "test", max_tokens=5, max_len=3) == no_split
     assert refusal(dataset.to_pandas, "test") == no_split
     assert refusal(dataset.num_examples, "test") == no_split
