@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines import summary
 from pipelines.preprocess import input_tree, split_assignment, staleness, word_lists
 from pipelines.preprocess.options import Options
+from pipelines.unfit_files import Limits
 from textrecords import (
     app,
     atomic,
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
-    options, flags = command_line.read_flags(args, Options), _data_flags(args)
+    options, limits = (command_line.read_flags(args, of) for of in (Options, Limits))
+    flags = _data_flags(args)
     storage.check_store(options.input)
     storage.check_path(storage.real(options.output))
     storage.check_apart(input=options.input, output=options.output)
     beam_options = _beam_options(options, beam_flags) if beam_flags else None  # may be misspelt
     atomic.recover(options.output)
-    if not options.force and staleness.is_up_to_date(options, flags):
+    if not options.force and staleness.is_up_to_date(options, flags, limits):
         terminal.say(f"{options.output} is up to date with {options.input}")
         return
     with summary.show_listing():
@@ -54,7 +56,7 @@ def main(argv: list[str]) -> None:
         beam_options = beam_options or _beam_options(options, beam_flags)
         from pipelines.preprocess import listing, metadata, pipeline, plan
 
-        planned = plan.Plan.make(options, flags, tree, output_dir)
+        planned = plan.Plan.make(limits, flags, tree, output_dir)
         with summary.show_progress(
             output_dir, num_reviews=tree.num_reviews, num_shards=sum(planned.num_shards.values())
         ):
@@ -100,6 +102,7 @@ def _parser() -> command_line.ArgumentParser:
         ),
     )
     command_line.add_flags(parser, Options)
+    command_line.add_flags(parser, Limits)
     command_line.add_flags(parser.add_argument_group("data"), DataFlags)
     return parser
 

@@ -7,10 +7,8 @@ its own for each review would cost more than all the work on it.
 
 import collections
 import dataclasses
-import heapq
 import itertools
 import operator
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,14 +17,12 @@ import apache_beam as beam
 from pipelines import sharding
 from pipelines.preprocess import fingerprint, input_tree, split_assignment
 from pipelines.preprocess.review_batches import Review
+from pipelines.unfit_files import Finding, UnfitFiles, finding
 from textrecords import spec, text_source
 from textrecords.manifest import DataFlags, Fingerprint
 
 REVIEWS_PER_BUCKET = 100_000
-NAMED = 3  # of the files that end a run
 DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
-# What is wrong ("finding") with which reviews ("keys"): a line of `spec.AUDIT`.
-Finding = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,28 +57,14 @@ class Digested:
 
     Attributes:
       fingerprint: of the good ones.
-      bad: findings on those that can't be read.
-      misread: files that seem to be in another encoding, by that encoding.
-      examples: the first few of these, as (key, encoding).
+      unfit: the others, and those in another encoding.
     """
 
     fingerprint: Fingerprint
-    bad: list[Finding]
-    misread: collections.Counter[str]
-    examples: list[tuple[bytes, str]]
+    unfit: UnfitFiles
 
     def __add__(self, other: "Digested") -> "Digested":
-        return Digested(
-            self.fingerprint + other.fingerprint,
-            self.bad + other.bad,
-            self.misread + other.misread,
-            heapq.nsmallest(NAMED, self.examples + other.examples),
-        )
-
-
-def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
-    """Describes what is wrong with the reviews of `keys`."""
-    return {"finding": what, **more, "keys": [os.fsdecode(key) for key in keys]}
+        return Digested(self.fingerprint + other.fingerprint, self.unfit + other.unfit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,10 +228,8 @@ def digest(
     read = fingerprint.fingerprint(good())
     text_source.SEEN["read"] += len(files)
     yield from by_bucket.items()
-    findings = [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
-    seeming = collections.Counter(misread.values())
-    examples = heapq.nsmallest(NAMED, misread.items())
-    yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, findings, seeming, examples))
+    digested = Digested(read, UnfitFiles.of(bad, misread))
+    yield beam.pvalue.TaggedOutput(DIGESTED, digested)
 
 
 def num_buckets(num_reviews: int) -> int:

@@ -18,7 +18,8 @@ from pipelines.preprocess import audit, statistics, text_notes
 from pipelines.preprocess.options import Options
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.write_shards import Written
-from textrecords import checksums, encoding_guess, json_files, spec, storage, terminal
+from pipelines.unfit_files import Finding, finding
+from textrecords import checksums, json_files, spec, storage, terminal
 from textrecords.dataset import read_vocabulary
 from textrecords.errors import BadInput, Failure
 from textrecords.manifest import Audit, Manifest, RunInfo, Split, Vocabulary
@@ -40,14 +41,14 @@ def write(
     size = len(vocabulary) + spec.NUM_RESERVED
     audit_file = os.path.join(plan.output_dir, spec.AUDIT)
     schema_file = os.path.join(plan.output_dir, spec.SCHEMA)
-    storage.write_text(audit_file, _audit_lines(splits, [*digested.bad, *audited.findings]))
+    storage.write_text(audit_file, _audit_lines(splits, [*digested.unfit.bad, *audited.findings]))
     storage.write_text(schema_file, schema(size, len(plan.tree.classes)))
     manifest = Manifest(
         format_version=spec.FORMAT_VERSION,
         data_version=spec.DATA_VERSION,
         input=digested.fingerprint,
-        bad_files=len(digested.bad),
-        misread_files=dict(sorted(digested.misread.items())),
+        bad_files=len(digested.unfit.bad),
+        misread_files=dict(sorted(digested.unfit.misread.items())),
         flags=plan.flags,
         classes=plan.tree.classes,
         vocabulary=_describe_vocabulary(vocabulary),
@@ -112,38 +113,8 @@ def _takes_from(name: str, manifest: Manifest) -> list[str]:
 
 def check(digested: audit.Digested, plan: Plan) -> audit.Digested:
     """Returns what was read; raises `Failure` if too many files can't be, or not as they should."""
-    _check_bad(digested.bad, plan)
-    _check_encoding(digested, plan)
+    digested.unfit.check(plan.tree.source, plan.tree.num_reviews, plan.limits)
     return digested
-
-
-def _check_bad(bad: list[audit.Finding], plan: Plan) -> None:
-    """Raises `Failure` if a greater share of all files is bad than may be."""
-    tree = plan.tree
-    if len(bad) > plan.max_bad * tree.num_reviews:
-        named = sorted(f"{finding['keys'][0]} ({finding['why']})" for finding in bad)
-        named = named[: audit.NAMED] + ["..."] * (len(named) > audit.NAMED)
-        raise Failure(
-            f"{len(bad):,} of {tree.num_reviews:,} files of {tree.source.input_dir} can't be read: "
-            f"{', '.join(named)}; mend or remove them, and run again"
-        )
-
-
-def _check_encoding(digested: audit.Digested, plan: Plan) -> None:
-    """Raises `Failure` if more files seem to be in another encoding than may be."""
-    total = digested.misread.total()
-    if total <= plan.max_bad_texts:
-        return
-    source = plan.tree.source
-    named = [f"{os.fsdecode(key)} ({seems}?)" for key, seems in digested.examples]
-    named += ["..."] * (total > len(named))
-    likeliest = max(sorted(digested.misread), key=digested.misread.__getitem__)
-    name = "NAME" if likeliest == encoding_guess.UNKNOWN else likeliest.partition(" ")[0]
-    raise Failure(
-        f"{total:,} of {plan.tree.num_reviews:,} files of {source.input_dir} aren't in "
-        f"{source.encoding}: {', '.join(named)}; if most are in another encoding, give --encoding "
-        f"{name}; to replace what can't be decoded, give --on_bad_text replace_all"
-    )
 
 
 def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
@@ -158,12 +129,11 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
         raise Failure("the runner wrote the vocabulary out of order: use another runner")
 
 
-def _audit_lines(splits: dict[str, Written], findings: list[audit.Finding]) -> str:
+def _audit_lines(splits: dict[str, Written], findings: list[Finding]) -> str:
     """Returns all findings, a JSON object a line, in an order of their own."""
     for name, written in splits.items():
         findings += [
-            audit.finding(note.what, [note.key], split=name, **_seems(note))
-            for note in written.notes
+            finding(note.what, [note.key], split=name, **_seems(note)) for note in written.notes
         ]
     # Escaped, since a key may hold bytes that aren't UTF-8.
     return "".join(sorted(json.dumps(finding) + "\n" for finding in findings))

@@ -3,7 +3,7 @@
 import dataclasses
 
 from pipelines.preprocess import audit, input_tree, transform, word_lists, write_shards
-from pipelines.preprocess.options import Options
+from pipelines.unfit_files import Limits
 from textrecords.manifest import DataFlags
 
 
@@ -16,8 +16,7 @@ class Plan:
       options: the flags that decide the ids of a text.
       assign: the flags that decide where a review goes.
       flags: all flags that shape the data, as they were given.
-      max_bad: which share of the files may be bad.
-      max_bad_texts: how many files may be in another encoding.
+      limits: how many files may be bad, or in another encoding.
       output_dir: the folder to write in, empty.
     """
 
@@ -25,18 +24,17 @@ class Plan:
     options: transform.TextOptions
     assign: audit.Assign
     flags: DataFlags
-    max_bad: float
-    max_bad_texts: float
+    limits: Limits
     output_dir: str
 
     @classmethod
     def make(
-        cls, options: Options, given: DataFlags, tree: input_tree.Tree, output_dir: str
+        cls, limits: Limits, given: DataFlags, tree: input_tree.Tree, output_dir: str
     ) -> "Plan":
         """Returns the plan for an input folder; raises `BadInput` for lists of words.
 
         Args:
-          options: the flags that shape no data.
+          limits: how many files may be bad.
           given: those that do, as they were typed.
           tree: the input folder.
           output_dir: the folder to write in, empty.
@@ -44,8 +42,7 @@ class Plan:
         flags = word_lists.with_fingerprints(given)
         text_options = word_lists.text_options(given)
         assign = audit.Assign.from_flags(flags, tree.examples)
-        most = options.max_bad_texts(tree.num_reviews)
-        return cls(tree, text_options, assign, flags, options.max_bad, most, output_dir)
+        return cls(tree, text_options, assign, flags, limits, output_dir)
 
     @property
     def num_shards(self) -> dict[str, int]:

@@ -8,18 +8,20 @@ import os
 from pipelines import summary
 from pipelines.preprocess import input_tree, listing, word_lists
 from pipelines.preprocess.options import Options
+from pipelines.unfit_files import Limits
 from textrecords import spec, storage, terminal, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Manifest, RunInfo
 
 
-def is_up_to_date(options: Options, given: DataFlags) -> bool:
+def is_up_to_date(options: Options, given: DataFlags, limits: Limits) -> bool:
     """Tells whether the dataset that is there can stay.
 
     Args:
       options: the flags that shape no data.
       given: those that do, as they were typed.
+      limits: how many files may be bad.
 
     Raises:
       BadInput: if `--if_needed` finds no manifest that it can read, or can't make it again with
@@ -36,7 +38,7 @@ def is_up_to_date(options: Options, given: DataFlags) -> bool:
         return False
     if made.flags != flags and not options.if_needed:
         return False
-    if made.data_version == spec.DATA_VERSION and _is_made_of(made, options):
+    if made.data_version == spec.DATA_VERSION and _is_made_of(made, options, limits):
         return True
     if made.flags != flags:
         input_tree.check_is_folder(options.input)
@@ -69,7 +71,7 @@ def check_replaceable(options: Options, given: DataFlags) -> None:
             terminal.say(f"{options.output} was made with {differing}: making it with other flags")
 
 
-def _is_made_of(made: Manifest, options: Options) -> bool:
+def _is_made_of(made: Manifest, options: Options, limits: Limits) -> bool:
     """Tells whether a dataset was made of the files that the folder holds now.
 
     They are read only if their listing isn't the one from when the dataset was made, or if
@@ -82,8 +84,8 @@ def _is_made_of(made: Manifest, options: Options) -> bool:
         return False
     # What is left out shapes no record, so it is no need to make them again.
     same_left_out = options.if_needed or tree.left_out == made.left_out
-    few_bad = made.bad_files <= options.max_bad * tree.num_reviews
-    few_misread = sum(made.misread_files.values()) <= options.max_bad_texts(tree.num_reviews)
+    few_bad = made.bad_files <= limits.max_bad(tree.num_reviews)
+    few_misread = sum(made.misread_files.values()) <= limits.max_bad_texts(tree.num_reviews)
     # Much faster to tell than the fingerprint.
     same_number = tree.num_reviews == made.input.files + made.bad_files
     if not (same_left_out and few_bad and few_misread and same_number):

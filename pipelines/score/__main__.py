@@ -11,6 +11,7 @@ import time
 from typing import Literal
 
 from pipelines.score import text_files
+from pipelines.unfit_files import Limits
 from textrecords import (
     app,
     atomic,
@@ -19,6 +20,7 @@ from textrecords import (
     imports,
     json_files,
     model_folder,
+    spec,
     storage,
     terminal,
 )
@@ -27,7 +29,8 @@ from textrecords.errors import BadInput, Failure
 from textrecords.field_types import NumShards, Path
 
 FORMATS = ("jsonl", "parquet")
-FILES = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})|scores\.json|{checksums.SUMS}"
+SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
+FILES = rf"{SHARDS}|scores\.json|audit\.jsonl|{checksums.SUMS}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,18 +81,25 @@ def main(argv: list[str]) -> None:
             output_dir=output_dir,
             num_shards=args.num_shards or sharding.default_num_shards(num_texts),
             suffix=args.format,
+            limits=command_line.read_flags(args, Limits),
+            num_texts=num_texts,
         )
         with _show_scoring(saved_model_handler.SEEN, num_texts):
             runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options)
         if _model_sha256(model_dir) != plan.model_sha256:
             raise Failure(f"{args.model_dir} was replaced while it scored: run again")
         scored = json_files.read(scoring.Summary, os.path.join(output_dir, scoring.SUMMARY))
-        if scored.texts != num_texts:
+        if scored.texts + scored.bad_files != num_texts:
             raise Failure(f"{args.input} changed while it was being read: run again")
         checksums.write(output_dir, {shard.file: shard.sha256 for shard in scored.shards})
     seconds = time.time() - started
     terminal.show(("label", "texts"), scored.labels.items())
-    terminal.say(f"wrote {num_texts:,} scores to {args.output} in {seconds:.1f} s")
+    if scored.bad_files:
+        named = os.path.join(args.output, spec.AUDIT)
+        terminal.say(f"left out {scored.bad_files:,}: files that can't be read, named in {named}")
+    for encoding, files in scored.misread_files.items():
+        terminal.say(f"not in {args.encoding}, but perhaps in {encoding}: {files:,}")
+    terminal.say(f"wrote {scored.texts:,} scores to {args.output} in {seconds:.1f} s")
 
 
 def _show_scoring(
@@ -116,6 +126,7 @@ def _parser() -> command_line.ArgumentParser:
         ),
     )
     command_line.add_flags(parser, Options)
+    command_line.add_flags(parser, Limits)
     return parser
 
 

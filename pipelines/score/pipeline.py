@@ -5,11 +5,13 @@ The network runs in Beam's RunInference, which loads it once a worker.
 
 import collections
 import dataclasses
+import functools
 import itertools
 import json
 import operator
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 import more_itertools
@@ -21,7 +23,8 @@ from pipelines import sharding
 from pipelines.preprocess import input_tree, review_batches
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import Row, SavedModel
-from textrecords import atomic, json_files, spec
+from pipelines.unfit_files import Limits, UnfitFiles
+from textrecords import atomic, json_files, spec, storage
 from textrecords.manifest import Shard
 
 BATCH_SIZE = 256  # texts that the network scores at once
@@ -29,6 +32,7 @@ SCORES = "scores"
 SUMMARY = "scores.json"  # the number of texts, the shards, and what scored them; written last
 Written = tuple[Shard, dict[str, int]]  # and how many texts got each label
 Batch = tuple[int, list[bytes]]  # a shard, and keys of texts that go into it
+UNFIT = "unfit"  # output beside the texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Summary:
     """What was scored; `classes` are in the order of `scores`."""
 
     texts: int
+    bad_files: int  # that can't be read, and are left out; `spec.AUDIT` names them
+    misread_files: dict[str, int]  # that seem to be in another encoding, by that encoding
     labels: dict[str, int]  # how many texts got each
     classes: tuple[str, ...]
     model_sha256: str  # of the model's `SHA256SUMS`
@@ -54,6 +60,8 @@ class Plan:
       output_dir: the folder to write in.
       num_shards: files to write.
       suffix: `jsonl` or `parquet`.
+      limits: how many files may be bad, or in another encoding.
+      num_texts: how many files there are.
     """
 
     texts: text_files.TextFiles
@@ -63,6 +71,8 @@ class Plan:
     output_dir: str
     num_shards: int
     suffix: str
+    limits: Limits
+    num_texts: int
 
     def list_keys(self, _: None) -> Iterator[Batch]:
         """Yields lists of keys, by the shard that they go into, as records do."""
@@ -80,17 +90,37 @@ class Plan:
         keys = sorted(itertools.chain.from_iterable(lists))
         return ((index, batch) for batch in more_itertools.chunked(keys, BATCH_SIZE))
 
-    def read(self, batch: Batch) -> Iterator[tuple[Batch, list[bytes]]]:
-        """Adds the texts; a batch that wouldn't fit into memory is parted; raises `Failure`."""
+    def read(self, batch: Batch) -> Iterator[Any]:
+        """Adds the texts of files that can be read; a batch too large for memory is parted.
+
+        Yields:
+          (Batch, texts) and, as `UNFIT`, an `UnfitFiles`.
+        """
         index, keys = batch
-        source = self.texts.source
-        contents = zip(keys, source.read(keys), strict=True)
-        texts = ((key, source.decode(content)[0]) for key, content in contents)
+        bad: dict[bytes, str] = {}
+        misread: dict[bytes, str] = {}
+        texts = self._texts(keys, bad, misread)
         for part in more_itertools.constrained_batches(
             texts, review_batches.BATCH_BYTES, get_len=lambda item: len(item[1]), strict=False
         ):
             in_part, their_texts = zip(*part, strict=True)
             yield (index, list(in_part)), list(their_texts)
+        yield beam.pvalue.TaggedOutput(UNFIT, UnfitFiles.of(bad, misread))
+
+    def _texts(
+        self, keys: list[bytes], bad: dict[bytes, str], misread: dict[bytes, str]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        source = self.texts.source
+        for key, content in source.read_good(keys, bad):
+            text, replaced = source.decode(content)
+            if seems := source.seems_in(content, replaced):
+                misread[key] = seems
+            yield key, text
+
+    def check(self, unfit: UnfitFiles) -> UnfitFiles:
+        """Returns what can't be read; raises `Failure` if that's too much."""
+        unfit.check(self.texts.source, self.num_texts, self.limits)
+        return unfit
 
     def write(self, shard: tuple[sharding.ShardId, Iterable[list[tuple[bytes, Row]]]]) -> Written:
         """Writes one shard, by key."""
@@ -116,33 +146,48 @@ class Plan:
             scores = ("scores", pa.list_(pa.float64()))
         return pa.schema([(spec.KEY, pa.string()), scores, ("label", pa.string())])
 
-    def write_summary(self, written: list[Written]) -> None:
-        """Writes what was written, once all of it is."""
+    def write_summary(self, written: list[Written], unfit: UnfitFiles) -> None:
+        """Writes what was written, and names what wasn't, once all is done."""
         in_order = tuple(sorted((shard for shard, _ in written), key=operator.attrgetter("file")))
         total = sum(shard.examples for shard in in_order)
         labels = {name: sum(counts.get(name, 0) for _, counts in written) for name in self.classes}
-        summary = Summary(total, labels, self.classes, self.model_sha256, in_order)
+        if unfit.bad:
+            lines = sorted(json.dumps(finding) + "\n" for finding in unfit.bad)
+            storage.write_text(os.path.join(self.output_dir, spec.AUDIT), "".join(lines))
+        misread = dict(sorted(unfit.misread.items()))
+        summary = Summary(
+            total, len(unfit.bad), misread, labels, self.classes, self.model_sha256, in_order
+        )
         json_files.write(os.path.join(self.output_dir, SUMMARY), summary)
 
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds all stages."""
     # (shard, keys) -> (Batch, texts) -> (Batch, Rows) -> (ShardId, lists of (key, Row)) -> Written
-    _ = (
+    read = (
         pipeline
         | "Start" >> beam.Create([None])
         | "List" >> beam.FlatMap(plan.list_keys)
         | "GroupKeys" >> beam.GroupByKey()
         | "Batch" >> beam.FlatMap(plan.batches)
         | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.FlatMap(plan.read)
+        | "Read" >> beam.FlatMap(plan.read).with_outputs(UNFIT, main="texts")
+    )
+    unfit = read[UNFIT] | "Unfit" >> beam.CombineGlobally(_add_up).without_defaults()
+    checked = beam.pvalue.AsSingleton(unfit | "Check" >> beam.Map(plan.check))
+    _ = (
+        read.texts
         | "Score" >> base.RunInference(base.KeyedModelHandler(SavedModel(plan.serving)))
         | "ByKey" >> beam.Map(_by_key)
         | "GroupByShard" >> sharding.GroupByShard({SCORES: plan.num_shards})
         | "Write" >> beam.Map(plan.write)
         | "Shards" >> beam.combiners.ToList()
-        | "Summarize" >> beam.Map(plan.write_summary)
+        | "Summarize" >> beam.Map(plan.write_summary, checked)
     )
+
+
+def _add_up(parts: Iterable[UnfitFiles]) -> UnfitFiles:
+    return functools.reduce(operator.add, parts)
 
 
 def _by_key(

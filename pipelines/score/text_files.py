@@ -1,12 +1,14 @@
 """The text files to score: those of a folder, or of a pattern."""
 
 import dataclasses
+import fnmatch
 import glob
 import itertools
 import os
-import pathlib
 import re
 from collections.abc import Iterator
+
+import more_itertools
 
 from textrecords import storage, text_source
 from textrecords.errors import BadInput
@@ -30,7 +32,6 @@ class TextFiles:
         """Yields the keys of all files, in no order, but for hidden ones and leftovers.
 
         Raises:
-          BadInput: if the pattern is none.
           Failure: if a folder can't be listed.
         """
         if not self.is_glob:
@@ -80,11 +81,36 @@ def _glob_remote(source: text_source.Source) -> Iterator[bytes]:
 
 
 def _glob(source: text_source.Source) -> Iterator[bytes]:
-    root = pathlib.Path(source.input_dir)
-    try:
-        for path in root.glob(source.pattern):
-            key = path.relative_to(root)
-            if path.is_file() and not storage.is_leftover(str(key)):
-                yield os.fsencode(key)
-    except ValueError as error:
-        raise BadInput(f"--input {root}/{source.pattern}: {error}") from None
+    parts = [part for part, _ in itertools.groupby(source.pattern.split("/"))]
+    found = _match(source.input_dir, "", parts)
+    if parts.count("**") > 1:
+        found = more_itertools.unique_everseen(found)
+    return (os.fsencode(key) for key in found if not storage.is_leftover(key))
+
+
+def _match(root: str, below: str, parts: list[str]) -> Iterator[str]:
+    """Yields the files below a folder whose paths match the parts of a pattern, as in pathlib.
+
+    Unlike that, it raises `Failure` if a folder can't be listed. On all versions of Python, `**` at
+    the end takes all files, and within a name it is `*`, as from 3.13 on.
+    """
+    part, *rest = parts
+    if part == "**":
+        yield from _match(root, below, rest or ["*"])
+    elif not glob.has_magic(part):
+        path = os.path.join(below, part)
+        if rest and os.path.isdir(os.path.join(root, path)):
+            yield from _match(root, path, rest)
+        elif not rest and os.path.isfile(os.path.join(root, path)):
+            yield path
+        return
+    for entry in text_source.scan(os.path.join(root, below)):
+        path = os.path.join(below, entry.name)
+        if part == "**":
+            if entry.is_dir(follow_symlinks=False):
+                yield from _match(root, path, parts)
+        elif fnmatch.fnmatchcase(entry.name, part):
+            if rest and entry.is_dir():
+                yield from _match(root, path, rest)
+            elif not rest and entry.is_file():
+                yield path

@@ -15,7 +15,8 @@ from tiny_tree import write
 from model import evaluate, train
 from pipelines import sample
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import input_tree, options, review_batches
+from pipelines.preprocess import input_tree, review_batches
+from pipelines.unfit_files import Limits
 from textrecords import checksums, model_folder, spec, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput, Failure
@@ -774,7 +775,7 @@ def test_a_few_files_in_another_encoding_are_named_and_kept(tmp_path, capsys):
     ],
 )
 def test_how_many_files_may_be_in_another_encoding(choice, number, most):
-    assert options.Options("in", "out", on_bad_text=choice).max_bad_texts(number) == most
+    assert Limits(on_bad_text=choice).max_bad_texts(number) == most
 
 
 def test_a_file_that_changes_between_two_readings_ends_the_run_in_one_line(tmp_path, monkeypatch):

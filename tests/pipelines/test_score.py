@@ -15,7 +15,8 @@ from pipelines.preprocess import input_tree, review_batches
 from pipelines.score import __main__ as score
 from pipelines.score import pipeline as scoring
 from pipelines.score import text_files
-from textrecords import checksums, text_source
+from pipelines.unfit_files import Limits
+from textrecords import checksums, spec, text_source
 from textrecords.errors import BadInput, Failure
 from textrecords.saved_model import load_model
 
@@ -122,9 +123,9 @@ def test_large_texts_are_scored_in_smaller_batches(texts, monkeypatch):
     monkeypatch.setattr(review_batches, "BATCH_BYTES", 6)
     plan = scoring.Plan(
         text_files.TextFiles(text_source.Source(str(texts)), is_glob=False),
-        *("", ("a", "b"), "", "", 1, "jsonl"),
+        *("", ("a", "b"), "", "", 1, "jsonl", Limits(), 4),
     )
-    batches = list(plan.read((0, [b"a.txt", b"b.txt", b"empty.txt"])))
+    *batches, _ = plan.read((0, [b"a.txt", b"b.txt", b"empty.txt"]))
     assert batches == [
         ((0, [b"a.txt"]), [b"b b"]),
         ((0, [b"b.txt", b"empty.txt"]), [b"a b a", b""]),
@@ -147,12 +148,15 @@ def test_parquet_holds_the_same(texts, model_dir):
         ("**/*r/*.txt", ["deep/er/c.txt"]),
         ("a.txt", ["a.txt"]),
         ("deep/[1]*.txt", ["[1]*.txt"]),
+        ("d**p/**", ["deep/er/c.txt", "deep/other.md"]),
+        ("**/deep/**/*.txt", ["deep/er/c.txt"]),
     ],
 )
 def test_a_pattern_chooses_files_of_any_name(texts, model_dir, pattern, keys):
     if "[1]" in pattern:
         write(texts, {pattern: "a", "deep/1.txt": "a"})
-    assert [row["key"] for row in scored(texts / pattern, model_dir)] == keys
+    rows = scored(texts / pattern, model_dir, "--on_bad_text=replace_all")
+    assert [row["key"] for row in rows] == keys
 
 
 def test_names_that_are_not_utf8_are_escaped(texts, model_dir):
@@ -161,9 +165,10 @@ def test_names_that_are_not_utf8_are_escaped(texts, model_dir):
 
 
 def test_another_encoding_is_decoded(texts, model_dir):
-    [row] = scored(texts / "deep/er", model_dir, "--encoding=utf-16")
+    flags = ["--on_bad_text=replace_all"]
+    [row] = scored(texts / "deep/er", model_dir, "--encoding=utf-16", *flags)
     [same] = load_model(str(model_dir)).rows(["caf\ufffd a".encode()])
-    [other] = scored(texts / "deep/er", model_dir)
+    [other] = scored(texts / "deep/er", model_dir, *flags)
     assert other["score"] == pytest.approx(same["score"], abs=1e-6)
     assert row["score"] != pytest.approx(same["score"], abs=1e-6)
 
@@ -175,7 +180,6 @@ def test_another_encoding_is_decoded(texts, model_dir):
             ["--input=/nowhere"],
             "no file or folder /nowhere: name a folder, a file or a quoted pattern",
         ),
-        (["--input=/tmp/x**.txt"], "'**' can only be an entire path component"),
         (["--encoding=base64"], "--encoding base64: Python knows no such text encoding"),
         (["--model_dir=/nowhere"], "no model in /nowhere: run `make train` first"),
         (["--no_such_flag"], "neither this command nor Beam knows --no_such_flag"),
@@ -190,10 +194,38 @@ def test_bad_input_is_refused_and_writes_nothing(texts, model_dir, tmp_path, fla
     assert not output.exists()
 
 
-def test_a_file_that_cannot_be_read_ends_the_run_in_one_line(texts, model_dir, monkeypatch):
+def test_files_that_cannot_be_read_are_left_out_and_named_up_to_one_percent(
+    texts, model_dir, monkeypatch, capsys
+):
     monkeypatch.setattr(text_source, "LARGEST_FILE", 4)
-    with pytest.raises(Failure, match=r"can't read .*/(b|deep/er/c)\.txt \(more than"):
+    refused = r"^2 of 4 files of .*/in can't be read: b\.txt \(more than .*, deep/er/c\.txt \("
+    with pytest.raises(Failure, match=refused):
         scored(texts, model_dir)
+    for number in range(196):
+        (texts / f"{number}.txt").write_text("b")
+    with pytest.raises(Failure, match=r"^2 of 200 files"):
+        scored(texts, model_dir, "--on_bad_file=fail")
+    keys = [row.get("key") for row in scored(texts, model_dir)]
+    output = model_dir.parent / "scores"
+    findings = read(output / spec.AUDIT)
+    assert [finding["keys"] for finding in findings] == [["b.txt"], ["deep/er/c.txt"]]
+    assert {finding["finding"] for finding in findings} == {spec.BAD_FILE}
+    assert sum(key is not None for key in keys) == 198
+    printed = capsys.readouterr().out
+    assert f"left out 2: files that can't be read, named in {output}/audit.jsonl\n" in printed
+    assert "wrote 198 scores to " in printed
+    assert checksums.find_damage(str(output)) is None
+    assert spec.AUDIT in (output / checksums.SUMS).read_text()
+
+
+def test_texts_in_another_encoding_are_counted_and_end_the_run_if_they_are_most(
+    texts, model_dir, capsys
+):
+    scored(texts, model_dir)
+    assert "not in utf-8, but perhaps in latin-1 or cp1252: 1\n" in capsys.readouterr().out
+    refused = r"^1 of 1 files of .* aren't in utf-8: c\.txt \(latin-1 or cp1252\?\); "
+    with pytest.raises(Failure, match=refused):
+        scored(texts / "deep/er", model_dir)
 
 
 def test_a_folder_that_cannot_be_listed_ends_the_run(texts, model_dir, monkeypatch):
@@ -205,8 +237,9 @@ def test_a_folder_that_cannot_be_listed_ends_the_run(texts, model_dir, monkeypat
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(Failure, match=r"can't list .*deep \(Permission denied\)"):
-        scored(texts, model_dir)
+    for files in (texts, texts / "**/*.txt"):
+        with pytest.raises(Failure, match=r"can't list .*deep \(Permission denied\)"):
+            scored(files, model_dir)
 
 
 def after_listing(monkeypatch, change):

@@ -34,6 +34,7 @@ from pipelines.preprocess.plan import Plan
 from pipelines.score import pipeline as scoring
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import SavedModel
+from pipelines.unfit_files import Limits, UnfitFiles, finding
 from textrecords import command_line, spec
 from textrecords.manifest import DataFlags
 
@@ -81,8 +82,7 @@ class Preprocess:
         args = parser.parse_args([*given, *FLAGS])
         flags = command_line.read_flags(args, DataFlags)
         tree = input_tree.find_reviews(flags.source(str(folder / "in")))
-        options = command_line.read_flags(args, Options)
-        self.plan = Plan.make(options, flags, tree, str(folder / "out"))
+        self.plan = Plan.make(Limits(), flags, tree, str(folder / "out"))
         self.source = tree.source
         self.transform_fn_dir = os.path.join(made, "records", spec.TRANSFORM_FN)
         self.keys = [(key, int(b"/good/" in key)) for key in sorted(tree.all_keys())]
@@ -225,7 +225,7 @@ def add_up_digested(stages):
         return untagged([*audit.digest(keys, stages.source, 1)][-1])
 
     whole = digested(stages.keys)
-    assert (len(whole.bad), whole.misread.total()) == (2, 2)
+    assert (len(whole.unfit.bad), whole.unfit.misread.total()) == (2, 2)
     return add_up([digested(stages.keys[:9]), digested(stages.keys[9:])], whole)
 
 
@@ -249,7 +249,7 @@ def add_up_written(stages):
 
 def check(stages):
     def spoil():
-        stages.digested.bad.extend([audit.finding("bad file", [b"x.txt"], why="gone")] * 20)
+        stages.digested.unfit.bad.extend([finding("bad file", [b"x.txt"], why="gone")] * 20)
 
     arguments = (stages.digested, stages.plan)
     return Case(metadata.check, arguments, spoil=spoil, message="files of .* can't be read: x.txt")
@@ -328,7 +328,7 @@ class Score:
         self.folder, self.serving = folder, serving
         texts = text_files.parse_input(str(folder / "in"), "utf-8")
         self.plan = scoring.Plan(
-            texts, serving, ("neg", "pos"), "", str(folder / "out"), 1, "jsonl"
+            texts, serving, ("neg", "pos"), "", str(folder / "out"), 1, "jsonl", Limits(), 3
         )
         self.keys = [b"a.txt", b"b.txt", b"deep/c.txt"]
         self.rows = [(key, {"label": "neg", "score": n / 4}) for n, key in enumerate(self.keys)]
@@ -347,10 +347,25 @@ def score_list(stages):
 
 
 def score_read(stages):
-    def spoil():
-        (stages.folder / "in/a.txt").unlink()
+    (stages.folder / "in/b.txt").unlink()
+    (stages.folder / "in/a.txt").write_bytes(b"caf\xe9")
+    return Case(stages.plan.read, ((0, stages.keys),))
 
-    return Case(stages.plan.read, ((0, stages.keys),), spoil=spoil, message="can't read .*a.txt")
+
+def add_up_unfit(stages):
+    parts = [UnfitFiles.of({b"a": "gone"}, {}), UnfitFiles.of({b"b": "gone"}, {b"c": "latin-1"})]
+    return add_up(parts, UnfitFiles.of({b"a": "gone", b"b": "gone"}, {b"c": "latin-1"}))
+
+
+def score_check(stages):
+    unfit = UnfitFiles.of({}, {})
+
+    def spoil():
+        unfit.bad.append(finding("bad file", [b"x.txt"], why="gone"))
+
+    return Case(
+        stages.plan.check, (unfit,), spoil=spoil, message="files of .* can't be read: x.txt"
+    )
 
 
 def score_texts(stages):
@@ -371,7 +386,7 @@ def summarize(stages):
     written = [stages.plan.write(((scoring.SCORES, 0), [stages.rows]))]
 
     def stage(parts):
-        stages.plan.write_summary(parts)
+        stages.plan.write_summary(parts, UnfitFiles.of({b"x.txt": "gone"}, {}))
         return []
 
     return Case(stage, (written,), folder=stages.folder / "out")
@@ -383,6 +398,8 @@ SCORE = {
         stages.plan.batches, ((0, [stages.keys]),), ((0, [stages.keys[::-1]]),)
     ),
     "Read": score_read,
+    "Unfit": add_up_unfit,
+    "Check": score_check,
     "Score": score_texts,
     "ByKey": lambda stages: Case(
         scoring._by_key, (((0, stages.keys), [row for _, row in stages.rows]),)
