@@ -4,9 +4,16 @@ PYTHON ?= python3
 
 # The real reviews if they are there, else the sample.
 INPUT ?= $(if $(wildcard data/aclImdb/train),data/aclImdb,data/sample)
+# What is typed stays text, dollars too.
+TYPED := $(foreach name,INPUT RECORDS OUTPUT MODEL_DIR ARCHIVE TEXT,\
+  $(if $(filter command environment,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 # The folder's own name; make's functions take a space for the end of a name.
 SPACE := $(subst ,, )
-NAME := $(subst ?,$(SPACE),$(notdir $(abspath $(subst $(SPACE),?,$(INPUT)))))
+joined = $(subst $(SPACE),␣,$(1))
+FULL := $(patsubst ~%,$(call joined,$(HOME))%,$(call joined,$(INPUT)))
+FULL := $(if $(filter /%,$(FULL)),,$(call joined,$(CURDIR)/))$(FULL)
+NAME := $(subst ␣,$(SPACE),$(notdir $(abspath $(FULL))))
 RECORDS ?= out/$(NAME)/records
 OUTPUT ?= $(RECORDS)
 MODEL_DIR ?= out/$(NAME)/model
@@ -17,8 +24,7 @@ ARGS ?=
 PRESET ?=
 ARCHIVE ?=
 TEXT ?=
-# By the environment, so that quotes in them stay text; in TEXT, dollars too.
-override TEXT := $(value TEXT)
+# By the environment, so that quotes in them stay text.
 export INPUT OUTPUT RECORDS MODEL_DIR PRESET ARCHIVE TEXT
 
 VENV := .venv
@@ -67,7 +73,7 @@ lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions 
 	  --python-version 3.11 --extra dev --extra report --extra tune --extra tuned --quiet setup.py -o requirements.lock
 
 data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file takes a local tar or zip archive.
-	@$(RUN) pipelines.download --output data/aclImdb $(if $(ARCHIVE),--archive "$$ARCHIVE") $(ARGS)
+	@$(RUN) pipelines.download --output data/aclImdb $(if $(ARCHIVE),--archive="$$ARCHIVE") $(ARGS)
 
 sample: $(STAMP)  ## Write COUNT made-up reviews to data/sample.
 	@$(RUN) pipelines.sample --output data/sample --count $(COUNT) $(ARGS)
@@ -87,7 +93,7 @@ endif
 endif
 
 preprocess: input  ## INPUT -> records in OUTPUT; RUNNER= and ARGS= take Beam's flags.
-	@$(RUN) pipelines.preprocess --input "$$INPUT" --output "$$OUTPUT" --runner "$(RUNNER)" $(ARGS)
+	@$(RUN) pipelines.preprocess --input="$$INPUT" --output="$$OUTPUT" --runner "$(RUNNER)" $(ARGS)
 
 # RECORDS named without INPUT are taken as they are: they may be of any folder.
 RECORDS_ONLY := $(and $(filter-out file,$(origin RECORDS)),$(filter file,$(origin INPUT)))
@@ -95,13 +101,13 @@ RECORDS_ONLY := $(and $(filter-out file,$(origin RECORDS)),$(filter file,$(origi
 .PHONY: records
 ifeq ($(RECORDS_ONLY),)
 records: input
-	@$(RUN) pipelines.preprocess --if_needed --input "$$INPUT" --output "$$RECORDS" --runner "$(RUNNER)"
+	@$(RUN) pipelines.preprocess --if_needed --input="$$INPUT" --output="$$RECORDS" --runner "$(RUNNER)"
 else
 records: $(STAMP)
 endif
 
 train: records  ## RECORDS -> a model in MODEL_DIR, preprocessing first if need be; PRESET=tuned.
-	@$(RUN) model.train $(if $(PRESET),--preset "$$PRESET") --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
+	@$(RUN) model.train $(if $(PRESET),--preset="$$PRESET") --records="$$RECORDS" --model_dir="$$MODEL_DIR" $(ARGS)
 
 # Trials are judged on a validation split: unless RECORDS are named, they get records that have one.
 TUNE := $(if $(filter file,$(origin OUTPUT)),out/$(NAME)/tune,$(OUTPUT))
@@ -110,46 +116,47 @@ export TUNE TRIED
 
 tune: input  ## Search for the best settings; ARGS="--over lstm_units=32,64 dropout=0..0.5 --trials 20".
 	@$(if $(filter file,$(origin RECORDS)),$(RUN) pipelines.preprocess --if_needed --validation 0.2 \
-	  --input "$$INPUT" --output "$$TRIED" --runner "$(RUNNER)",:)
-	@$(RUN) model.tune $(if $(PRESET),--preset "$$PRESET") --records "$$TRIED" --output "$$TUNE" $(ARGS)
+	  --input="$$INPUT" --output="$$TRIED" --runner "$(RUNNER)",:)
+	@$(RUN) model.tune $(if $(PRESET),--preset="$$PRESET") --records="$$TRIED" --output="$$TUNE" $(ARGS)
 
 evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
-	@$(RUN) model.evaluate --records "$$RECORDS" --model_dir "$$MODEL_DIR" $(ARGS)
+	@$(RUN) model.evaluate --records="$$RECORDS" --model_dir="$$MODEL_DIR" $(ARGS)
 
 # Texts are read where the records say that they lie, unless INPUT is named.
 report: $(STAMP)  ## Write a page about MODEL_DIR: data, training, results, mistakes, words.
-	@$(RUN) model.report --records "$$RECORDS" --model_dir "$$MODEL_DIR" \
-	  $(if $(filter file,$(origin INPUT)),,--input "$$INPUT") \
-	  $(if $(filter file,$(origin OUTPUT)),,--output "$$OUTPUT") $(ARGS)
+	@$(RUN) model.report --records="$$RECORDS" --model_dir="$$MODEL_DIR" \
+	  $(if $(filter file,$(origin INPUT)),,--input="$$INPUT") \
+	  $(if $(filter file,$(origin OUTPUT)),,--output="$$OUTPUT") $(ARGS)
 
 # OUTPUT is of scores here, if it's named. A pattern has no name for a folder.
-SCORES := $(if $(filter file,$(origin OUTPUT)),out/$(if $(wildcard $(INPUT)/.),$(NAME)/)scores,$(OUTPUT))
+IS_PATTERN := $(foreach sign,* ? [,$(findstring $(sign),$(INPUT)))
+SCORES := $(if $(filter file,$(origin OUTPUT)),out/$(if $(strip $(IS_PATTERN)),,$(NAME)/)scores,$(OUTPUT))
 export SCORES
 
 score: $(STAMP)  ## Score the files of INPUT, a folder or a pattern, with MODEL_DIR into OUTPUT.
-	@$(RUN) pipelines.score --input "$$INPUT" --output "$$SCORES" --model_dir "$$MODEL_DIR" --runner "$(RUNNER)" $(ARGS)
+	@$(RUN) pipelines.score --input="$$INPUT" --output="$$SCORES" --model_dir="$$MODEL_DIR" --runner "$(RUNNER)" $(ARGS)
 
 predict: $(STAMP)  ## Score TEXT="..." with MODEL_DIR, or the lines of standard input.
-	@$(RUN) model.predict --model_dir "$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")
+	@$(RUN) model.predict --model_dir="$$MODEL_DIR" $(ARGS) $(if $(TEXT),-- "$$TEXT")
 
 tensorboard: $(STAMP)  ## Show the curves, the graph, the tokens and texts of MODEL_DIR in a browser.
-	@$(RUN) model.tensorboard --model_dir "$$MODEL_DIR" $(ARGS)
+	@$(RUN) model.tensorboard --model_dir="$$MODEL_DIR" $(ARGS)
 
 # A model that isn't named is left out if it isn't there.
 verify: input  ## Prove that Keras, RECORDS and MODEL_DIR agree on every token of INPUT.
 	@$(if $(filter file,$(origin MODEL_DIR)),[ -e "$$MODEL_DIR" ] || \
 	  { echo "no model in $$MODEL_DIR: comparing the records alone"; unset MODEL_DIR; };) \
-	$(RUN) pipelines.verify --input "$$INPUT" --records "$$RECORDS" \
-	  $${MODEL_DIR:+--model_dir "$$MODEL_DIR"} $(ARGS)
+	$(RUN) pipelines.verify --input="$$INPUT" --records="$$RECORDS" \
+	  $${MODEL_DIR:+--model_dir="$$MODEL_DIR"} $(ARGS)
 
 inspect: $(STAMP)  ## Print N records of RECORDS as text.
-	@$(RUN) pipelines.inspect_records --records "$$RECORDS" --count $(N) $(ARGS)
+	@$(RUN) pipelines.inspect_records --records="$$RECORDS" --count $(N) $(ARGS)
 
 # data/sample is too small to time: unless INPUT names a folder, a larger sample is made.
 BENCH_INPUT := $(or $(filter-out file,$(origin INPUT)),$(filter data/aclImdb,$(INPUT)))
 
 bench: $(STAMP)  ## Time INPUT, or a large sample, side by side with what one would otherwise run.
-	@$(RUN) benchmarks.run $(if $(BENCH_INPUT),--input "$$INPUT") $(ARGS)
+	@$(RUN) benchmarks.run $(if $(BENCH_INPUT),--input="$$INPUT") $(ARGS)
 
 # A file's tests stay together: they share what takes long to make.
 test: $(STAMP)  ## Run all tests, on up to eight cores.

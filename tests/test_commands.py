@@ -131,6 +131,68 @@ def test_make_train_preprocesses_unless_only_records_are_named(variables, record
     assert "model.train" in plan
 
 
+@pytest.fixture
+def commands(tmp_path):
+    """Returns what runs make in a folder with an odd path, and gives the arguments of commands."""
+    here = tmp_path / "a b" / "it's $HOME #1"
+    (here / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "setup.py"):
+        shutil.copy(ROOT / name, here)
+    python = here / ".venv" / "bin" / "python"
+    python.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[2:]))\n")
+    python.chmod(0o755)
+    (here / ".venv" / "installed").touch()
+    of_make = ("INPUT", "OUTPUT", "RECORDS", "MODEL_DIR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in of_make}
+
+    def make(*arguments):
+        command = ["make", "--no-print-directory", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=here, env=environment)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("data/q", "q"),
+        ("../q", "q"),
+        ("my texts/", "my texts"),
+        ("/x/caf\u00e9 \u4e2d", "caf\u00e9 \u4e2d"),
+        ('it\'s "so"', 'it\'s "so"'),
+        ("a$b$$c", "a$b$$c"),
+        ("a#b", "a#b"),
+        ("-x", "-x"),
+        ("~/q", "q"),
+        ("what!", "what!"),
+    ],
+)
+def test_make_hands_any_path_on_as_it_is_typed(commands, given, name):
+    records, model = f"out/{name}/records", f"out/{name}/model"
+    preprocess, train = commands("train", f"INPUT={given}")
+    assert preprocess[1:4] == ["--if_needed", f"--input={given}", f"--output={records}"]
+    assert train[1:] == [f"--records={records}", f"--model_dir={model}"]
+    paths = [f"{name}={given}" for name in ("OUTPUT", "MODEL_DIR")]
+    [score] = commands("score", f"INPUT={given}", *paths)
+    typed = [f"--{flag}={given}" for flag in ("input", "output", "model_dir")]
+    assert score[1:4] == typed
+
+
+@pytest.mark.parametrize(
+    ("given", "output"),
+    [
+        ("../my questions/test", "out/test/scores"),
+        ("x/**/*.txt", "out/scores"),
+        ("x/[0-9]", "out/scores"),
+    ],
+)
+def test_scores_go_where_the_input_says(commands, given, output):
+    [score] = commands("score", f"INPUT={given}")
+    assert score[1:3] == [f"--input={given}", f"--output={output}"]
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "stdout", "stderr"),
     [

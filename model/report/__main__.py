@@ -29,9 +29,18 @@ class Options:
         "the texts; by default where the records were made of them", None, metavar="DIR"
     )
     output: Path | None = flag(
-        "by default report.html, beside the model's folder", None, metavar="FILE"
+        "by default beside the model's folder: report.html, or <name>-report.html if that isn't "
+        "named model",
+        None,
+        metavar="FILE",
     )
     no_verify: bool = flag(command_line.NO_VERIFY, False)
+
+
+def _default_output(model_dir: str) -> str:
+    """Returns the path of a page beside a model, which no model beside it has."""
+    parent, name = os.path.split(model_dir)
+    return os.path.join(parent, PAGE if name == "model" else f"{name}-{PAGE}")
 
 
 def _check_output(path: str, *whole: str) -> None:
@@ -75,7 +84,7 @@ def main(argv: list[str]) -> None:
     storage.check_store(args.output or "", args.input or "")
     if args.input is not None and not storage.is_folder(args.input):
         raise BadInput(f"no input folder {args.input}: name the one with the texts")
-    output = args.output or os.path.join(os.path.dirname(storage.real(args.model_dir)), PAGE)
+    output = args.output or _default_output(storage.real(args.model_dir))
     _check_output(output, args.records, args.model_dir)
     dataset = open_dataset(args.records, verify=not args.no_verify)
     model = load_model(args.model_dir, verify=not args.no_verify)

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from pipelines import summary
+from pipelines import run_info, summary
 from pipelines.preprocess import input_tree, split_assignment, staleness, word_lists
 from pipelines.preprocess.options import Options
 from pipelines.unfit_files import Limits
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
             pipeline.run(planned, beam_options)
         manifest = open_dataset(output_dir, verify=False).manifest
         metadata.check_not_empty(manifest)
-        metadata.write_run_info(options, output_dir, started)
+        run_info.write(options.input, output_dir, started)
         listing.Listing.of(tree.source, tree.listed, manifest).keep_in(output_dir)
         checksums.write(output_dir, manifest.shard_sums())
     summary.show(manifest, options.output, time.time() - started)

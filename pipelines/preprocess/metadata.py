@@ -1,30 +1,23 @@
 """Writes the files that describe a dataset: manifest, schema and audit."""
 
 import collections
-import datetime
 import hashlib
-import importlib.metadata
 import json
 import operator
 import os
-import platform
-import time
 
 import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipelines.preprocess import audit, statistics, text_notes
-from pipelines.preprocess.options import Options
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.write_shards import Written
 from pipelines.unfit_files import Finding, finding
-from textrecords import checksums, json_files, spec, storage, terminal
+from textrecords import checksums, json_files, spec, storage
 from textrecords.dataset import read_vocabulary
 from textrecords.errors import BadInput, Failure
-from textrecords.manifest import Audit, Manifest, RunInfo, Split, Vocabulary
-
-PACKAGES = ("apache-beam", "tensorflow", "tensorflow-transform", "pyarrow")
+from textrecords.manifest import Audit, Manifest, Split, Vocabulary
 
 
 def write(
@@ -66,19 +59,6 @@ def write(
         left_out=plan.tree.left_out,
     )
     json_files.write(os.path.join(plan.output_dir, spec.MANIFEST), manifest)
-
-
-def write_run_info(options: Options, output_dir: str, started: float) -> None:
-    """Writes where and when, in seconds since the epoch, a dataset was made."""
-    run_info = RunInfo(
-        input=terminal.one_line(storage.absolute(options.input)),
-        started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
-        seconds=round(time.time() - started, 1),
-        host=platform.node(),
-        python=platform.python_version(),
-        packages={name: importlib.metadata.version(name) for name in PACKAGES},
-    )
-    json_files.write(os.path.join(output_dir, spec.RUN), run_info)
 
 
 def check_not_empty(manifest: Manifest) -> None:

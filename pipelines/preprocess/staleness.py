@@ -5,14 +5,14 @@ import dataclasses
 import json
 import os
 
-from pipelines import summary
+from pipelines import run_info, summary
 from pipelines.preprocess import input_tree, listing, word_lists
 from pipelines.preprocess.options import Options
 from pipelines.unfit_files import Limits
 from textrecords import spec, storage, terminal, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
-from textrecords.manifest import DataFlags, Manifest, RunInfo
+from textrecords.manifest import DataFlags, Manifest
 
 
 def is_up_to_date(options: Options, given: DataFlags, limits: Limits) -> bool:
@@ -59,12 +59,7 @@ def check_replaceable(options: Options, given: DataFlags) -> None:
     Raises:
       BadInput: if it was made of another folder.
     """
-    run = RunInfo.read(options.output)
-    if run and storage.real(run.input) != terminal.one_line(storage.real(options.input)):
-        raise BadInput(
-            f"{options.output} holds the dataset of {run.input}: name another --output, or give "
-            "--force to replace it"
-        )
+    run_info.check_same_input(options.input, options.output, "dataset")
     with contextlib.suppress(BadInput):  # there is none, or a damaged one
         made = open_dataset(options.output, verify=False).manifest.flags
         if differing := _differing(made, word_lists.with_fingerprints(given)):

@@ -10,6 +10,7 @@ import os
 import time
 from typing import Literal
 
+from pipelines import run_info
 from pipelines.score import text_files
 from pipelines.unfit_files import Limits
 from textrecords import (
@@ -30,7 +31,7 @@ from textrecords.field_types import NumShards, Path
 
 FORMATS = ("jsonl", "parquet")
 SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
-FILES = rf"{SHARDS}|scores\.json|audit\.jsonl|{checksums.SUMS}"
+FILES = rf"{SHARDS}|scores\.json|run\.json|audit\.jsonl|{checksums.SUMS}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Options:
     num_shards: NumShards | None = flag(
         "files to write (one for every 10,000 texts by default)", None
     )
+    force: bool = flag("replace the scores of another input", False)
     runner: str = flag("of Beam; DirectRunner is the local engine", "DirectRunner")
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
@@ -63,6 +65,8 @@ def main(argv: list[str]) -> None:
     texts = text_files.parse_input(args.input, args.encoding)
     if not texts.is_glob:
         storage.check_apart(input=args.input, output=args.output)
+    if not args.force:
+        run_info.check_same_input(args.input, args.output, "scores")
     with imports.quiet():
         from pipelines import runners, sharding
         from pipelines.score import pipeline as scoring
@@ -91,6 +95,7 @@ def main(argv: list[str]) -> None:
         scored = json_files.read(scoring.Summary, os.path.join(output_dir, scoring.SUMMARY))
         if scored.texts + scored.bad_files != num_texts:
             raise Failure(f"{args.input} changed while it was being read: run again")
+        run_info.write(args.input, output_dir, started)
         checksums.write(output_dir, {shard.file: shard.sha256 for shard in scored.shards})
     seconds = time.time() - started
     terminal.show(("label", "texts"), scored.labels.items())

@@ -336,3 +336,11 @@ def test_without_its_extra_the_report_is_refused_before_any_work(monkeypatch, mo
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(BadInput, match=r"the report needs \w+: `pip install 'textrecords\[report"):
         __main__.main(["--records=missing", "--model_dir=missing"])
+
+
+@pytest.mark.parametrize(
+    ("model_dir", "page"),
+    [("out/x/model", "out/x/report.html"), ("gs://b/tuned", "gs://b/tuned-report.html")],
+)
+def test_pages_of_models_beside_each_other_have_names_of_their_own(model_dir, page):
+    assert __main__._default_output(model_dir) == page

@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import re
 
 import pyarrow.parquet
 import pytest
@@ -53,10 +54,9 @@ def texts(tmp_path):
 
 def scored(texts, model_dir, *flags):
     output = model_dir.parent / "scores"
-    score.main(
-        ["--input", str(texts), "--output", str(output), "--model_dir", str(model_dir), *flags]
-    )
-    return [row for path in sorted(output.glob("*.jsonl")) for row in read(path)]
+    paths = ["--input", str(texts), "--output", str(output), "--model_dir", str(model_dir)]
+    score.main([*paths, "--force", *flags])
+    return [row for path in sorted(output.glob("scores-*.jsonl")) for row in read(path)]
 
 
 def read(path):
@@ -105,7 +105,7 @@ def test_shards_and_batches_leave_order_and_rows_alone(texts, model_dir, monkeyp
     assert {row["key"]: row["score"] for row in rows} == pytest.approx(whole, abs=1e-6)
     output = model_dir.parent / "scores"
     names = [f"scores-{n:05d}-of-00009.jsonl" for n in range(9)]
-    assert sorted(os.listdir(output)) == ["SHA256SUMS", *names, "scores.json"]
+    assert sorted(os.listdir(output)) == ["SHA256SUMS", "run.json", *names, "scores.json"]
     keys = [[row["key"] for row in read(output / name)] for name in names]
     assert keys == [sorted(part) for part in keys]
     assert [] in keys
@@ -205,12 +205,12 @@ def test_files_that_cannot_be_read_are_left_out_and_named_up_to_one_percent(
         (texts / f"{number}.txt").write_text("b")
     with pytest.raises(Failure, match=r"^2 of 200 files"):
         scored(texts, model_dir, "--on_bad_file=fail")
-    keys = [row.get("key") for row in scored(texts, model_dir)]
+    rows = scored(texts, model_dir)
     output = model_dir.parent / "scores"
     findings = read(output / spec.AUDIT)
     assert [finding["keys"] for finding in findings] == [["b.txt"], ["deep/er/c.txt"]]
     assert {finding["finding"] for finding in findings} == {spec.BAD_FILE}
-    assert sum(key is not None for key in keys) == 198
+    assert len(rows) == 198
     printed = capsys.readouterr().out
     assert f"left out 2: files that can't be read, named in {output}/audit.jsonl\n" in printed
     assert "wrote 198 scores to " in printed
@@ -251,6 +251,19 @@ def after_listing(monkeypatch, change):
         run(*args)
 
     monkeypatch.setattr(runners, "run", change_and_run)
+
+
+def test_the_scores_of_another_input_are_replaced_by_force_alone(texts, model_dir, tmp_path):
+    output = tmp_path / "scores"
+    flags = ["--output", str(output), "--model_dir", str(model_dir)]
+    score.main(["--input", str(texts), *flags])
+    score.main(["--input", str(texts), *flags])
+    other = ["--input", str(texts / "*.txt"), *flags]
+    refused = f"{output} holds the scores of {texts}: name another --output, or give --force"
+    with pytest.raises(BadInput, match=re.escape(refused)):
+        score.main(other)
+    score.main([*other, "--force"])
+    assert len(read(output / "scores-00000-of-00001.jsonl")) == 3
 
 
 def test_files_that_come_meanwhile_are_noticed(texts, model_dir, monkeypatch):

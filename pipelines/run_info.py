@@ -1,0 +1,42 @@
+"""What is true of one run alone: where, when and of what its results were made."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import time
+
+from textrecords import json_files, spec, storage, terminal
+from textrecords.errors import BadInput
+from textrecords.manifest import RunInfo
+
+PACKAGES = ("apache-beam", "tensorflow", "tensorflow-transform", "pyarrow")
+
+
+def write(input_path: str, output_dir: str, started: float) -> None:
+    """Writes where and when, in seconds since the epoch, something was made of an input."""
+    run_info = RunInfo(
+        input=terminal.one_line(storage.absolute(input_path)),
+        started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
+        seconds=round(time.time() - started, 1),
+        host=platform.node(),
+        python=platform.python_version(),
+        packages={name: importlib.metadata.version(name) for name in PACKAGES},
+    )
+    json_files.write(os.path.join(output_dir, spec.RUN), run_info)
+
+
+def check_same_input(input_path: str, output_dir: str, what: str) -> None:
+    """Raises `BadInput` if an output folder holds what was made of another input.
+
+    Args:
+      input_path: what something is to be made of.
+      output_dir: the folder that it's to replace, if it's there.
+      what: what it holds, for the message.
+    """
+    run = RunInfo.read(output_dir)
+    if run and storage.real(run.input) != terminal.one_line(storage.real(input_path)):
+        raise BadInput(
+            f"{output_dir} holds the {what} of {run.input}: name another --output, or give "
+            "--force to replace it"
+        )
