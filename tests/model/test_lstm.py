@@ -8,6 +8,8 @@ from model.network import lstm
 from textrecords import model_folder
 from textrecords.model_folder import Network, Training
 
+pytestmark = pytest.mark.slow
+
 TUTORIAL = Network(
     max_tokens=1000,
     max_len=100,

@@ -16,6 +16,8 @@ from textrecords import spec, text_source
 from textrecords.dataset import open_dataset, read_vocabulary
 from textrecords.errors import BadInput
 
+pytestmark = pytest.mark.slow
+
 LETTERS = string.ascii_lowercase
 TREE = {
     "train/neg/0.txt": "twice in train",
