@@ -194,11 +194,6 @@ def names(folder: str) -> list[str]:
         return []
 
 
-def glob(pattern: str) -> list[str]:
-    """Returns the paths in Cloud Storage of this pattern, of which `*` and `?` match no slash."""
-    return _ask("glob", pattern)
-
-
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[IO[bytes]]:
     """Opens a file; raises `OSError`, and never waits for who writes into a pipe."""

@@ -3,12 +3,9 @@
 import dataclasses
 import fnmatch
 import glob
-import itertools
 import os
 import re
 from collections.abc import Iterator
-
-import more_itertools
 
 from textrecords import storage, text_source
 from textrecords.errors import BadInput
@@ -16,13 +13,14 @@ from textrecords.errors import BadInput
 TABLE = re.compile(
     r"\.(csv|tsv|jsonl?|ndjson|parquet|arrow|feather|xlsx?)(\.(gz|bz2|xz|zst))?$", re.I
 )
+Parts = tuple[str, ...]  # of a pattern, by its slashes
 
 
 @dataclasses.dataclass(frozen=True)
 class TextFiles:
     """The files below a folder whose names match `source.pattern`; or their paths, if `is_glob`.
 
-    A glob is of pathlib's patterns; in Cloud Storage, of those that know no `**`.
+    A glob is of pathlib's patterns.
     """
 
     source: text_source.Source
@@ -36,7 +34,7 @@ class TextFiles:
         """
         if not self.is_glob:
             return self.source.list_keys()
-        return (_glob_remote if storage.is_remote(self.source.input_dir) else _glob)(self.source)
+        return map(os.fsencode, _match(self.source.input_dir, self.source.pattern))
 
     def why_none(self) -> str:
         """Returns what to say if there are no such files."""
@@ -71,46 +69,42 @@ def parse_input(path: str, encoding: str) -> TextFiles:
     return TextFiles(text_source.Source(folder, pattern, encoding), is_glob=True)
 
 
-def _glob_remote(source: text_source.Source) -> Iterator[bytes]:
-    paths = storage.glob(f"{source.input_dir}/{source.pattern}")
-    are_files = storage.map_concurrently(storage.is_file, paths)
-    for path in itertools.compress(paths, are_files):
-        key = path.removeprefix(f"{source.input_dir}/")
-        if not storage.is_leftover(key):
-            yield os.fsencode(key)
+def _match(folder: str, pattern: str) -> Iterator[str]:
+    """Yields the files below a folder whose paths match a pattern, as pathlib does, each once.
 
-
-def _glob(source: text_source.Source) -> Iterator[bytes]:
-    parts = [part for part, _ in itertools.groupby(source.pattern.split("/"))]
-    found = _match(source.input_dir, "", parts)
-    if parts.count("**") > 1:
-        found = more_itertools.unique_everseen(found)
-    return (os.fsencode(key) for key in found if not storage.is_leftover(key))
-
-
-def _match(root: str, below: str, parts: list[str]) -> Iterator[str]:
-    """Yields the files below a folder whose paths match the parts of a pattern, as in pathlib.
-
-    Unlike that, it raises `Failure` if a folder can't be listed. On all versions of Python, `**` at
-    the end takes all files, and within a name it is `*`, as from 3.13 on.
+    But it raises `Failure` if a folder can't be listed. On all versions of Python, `**` at the end
+    takes all files, and within a name it is `*`, as from 3.13 on.
     """
-    part, *rest = parts
-    if part == "**":
-        yield from _match(root, below, rest or ["*"])
-    elif not glob.has_magic(part):
-        path = os.path.join(below, part)
-        if rest and os.path.isdir(os.path.join(root, path)):
-            yield from _match(root, path, rest)
-        elif not rest and os.path.isfile(os.path.join(root, path)):
-            yield path
+    if not glob.has_magic(pattern):
+        if storage.is_file(os.path.join(folder, pattern)) and not storage.is_leftover(pattern):
+            yield pattern
         return
-    for entry in text_source.scan(os.path.join(root, below)):
-        path = os.path.join(below, entry.name)
-        if part == "**":
-            if entry.is_dir(follow_symlinks=False):
-                yield from _match(root, path, parts)
-        elif fnmatch.fnmatchcase(entry.name, part):
-            if rest and entry.is_dir():
-                yield from _match(root, path, rest)
-            elif not rest and entry.is_file():
+    # Each folder is listed once, with all that may follow of the pattern there.
+    folders = [("", {tuple(pattern.split("/"))})] if storage.is_folder(folder) else []
+    while folders:
+        below, patterns = folders.pop()
+        for entry in text_source.scan(os.path.join(folder, below)):
+            if storage.is_leftover(entry.name):
+                continue
+            path = os.path.join(below, entry.name)
+            following = _following(patterns, entry.name, is_link=entry.is_symlink())
+            if () in following and entry.is_file():
                 yield path
+            elif (deeper := following - {()}) and entry.is_dir():
+                folders.append((path, deeper))
+
+
+def _following(patterns: set[Parts], name: str, *, is_link: bool) -> set[Parts]:
+    """Returns what is left of patterns once a name is taken by their first part, where it can be.
+
+    `**` takes any number of names, but none of a link to a folder, which may lead anywhere.
+    """
+    left = set()
+    for first, *rest in patterns:
+        if first == "**":
+            if not is_link:
+                left.add((first, *rest))
+            left |= _following({tuple(rest) or ("*",)}, name, is_link=is_link)
+        elif fnmatch.fnmatchcase(name, first):
+            left.add(tuple(rest))
+    return left

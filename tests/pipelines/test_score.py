@@ -1,6 +1,7 @@
 """`pipelines.score`: any number of files in, shards of scores out."""
 
 import collections
+import itertools
 import json
 import os
 import re
@@ -152,6 +153,9 @@ def test_parquet_holds_the_same(texts, model_dir):
         ("deep/[1]*.txt", ["[1]*.txt"]),
         ("d**p/**", ["deep/er/c.txt", "deep/other.md"]),
         ("**/deep/**/*.txt", ["deep/er/c.txt"]),
+        ("*/*", ["deep/other.md"]),
+        ("deep/*/*", ["er/c.txt"]),
+        ("**/**/*.md", ["deep/other.md"]),
     ],
 )
 def test_a_pattern_chooses_files_of_any_name(texts, model_dir, pattern, keys):
@@ -159,6 +163,23 @@ def test_a_pattern_chooses_files_of_any_name(texts, model_dir, pattern, keys):
         write(texts, {pattern: "a", "deep/1.txt": "a"})
     rows = scored(texts / pattern, model_dir, "--on_bad_text=replace_all")
     assert [row["key"] for row in rows] == keys
+
+
+def test_patterns_mean_what_they_do_in_pathlib(tmp_path):
+    left_out = ["deep/.hidden/c.txt", "deep/.d.txt"]
+    for key in ("c.txt", "deep/c.txt", "deep/er/ab.txt", "deep/er/a/c.txt", "a/a/a.md", *left_out):
+        write(tmp_path, {key: ""})
+    (tmp_path / "deep" / "link").symlink_to(tmp_path / "a")
+    parts = ["*", "**", "deep", "*.txt", "[abc]*", "?"]
+    lengths = (itertools.product(parts, repeat=length) for length in (1, 2, 3))
+    for pattern in map("/".join, itertools.chain.from_iterable(lengths)):
+        if pattern.endswith("**"):  # pathlib's own changed with Python 3.13
+            continue
+        files = text_files.TextFiles(text_source.Source(str(tmp_path), pattern), is_glob=True)
+        paths = {path for path in tmp_path.glob(pattern) if path.is_file()}
+        expected = {str(path.relative_to(tmp_path)) for path in paths}
+        found = [os.fsdecode(key) for key in files.list_keys()]
+        assert sorted(found) == sorted(expected - {*left_out}), pattern
 
 
 def test_names_that_are_not_utf8_are_escaped(texts, model_dir):
@@ -309,6 +330,7 @@ def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_pat
         ("nowhere", "no file or folder {root}/nowhere: name a folder, a file or a quoted pattern"),
         ("no/where.txt", "no file or folder {root}/no/where.txt: name a"),
         ("*.md", "{root}/*.md matches no files: name a folder, or another quoted pattern"),
+        ("no/*.md", "{root}/no/*.md matches no files: name a folder, or another quoted pattern"),
         (
             "deep",
             "{root}/deep holds no *.txt files: for others, name a quoted pattern, {root}/deep/*",
