@@ -29,6 +29,9 @@ COMMANDS = [
         "model.train",
     ),
 ]
+# The environment, but for what `make test` itself may have been given.
+OF_MAKE = ("INPUT", "OUTPUT", "RECORDS", "MODEL_DIR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+OUTSIDE_MAKE = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
 
 
 def run(*args, stdin=""):
@@ -119,9 +122,7 @@ def test_names_are_printed_without_what_a_terminal_would_obey(tmp_path):
 )
 def test_make_train_preprocesses_unless_only_records_are_named(variables, records, preprocesses):
     """Records that were named alone may be of any folder: they must not be replaced."""
-    of_make = ("INPUT", "OUTPUT", "RECORDS", "MODEL_DIR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-    environment = {name: value for name, value in os.environ.items() if name not in of_make}
-    options = {"capture_output": True, "text": True, "cwd": ROOT, "env": environment}
+    options = {"capture_output": True, "text": True, "cwd": ROOT, "env": OUTSIDE_MAKE}
     recipe = "show: ; @printf '%s\\n' \"$$RECORDS\"\n.PHONY: show"
     make = ["make", "--no-print-directory", *variables, f"--eval={recipe}"]
     shown = subprocess.run([*make, "show"], **options)
@@ -142,12 +143,10 @@ def commands(tmp_path):
     python.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[2:]))\n")
     python.chmod(0o755)
     (here / ".venv" / "installed").touch()
-    of_make = ("INPUT", "OUTPUT", "RECORDS", "MODEL_DIR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-    environment = {name: value for name, value in os.environ.items() if name not in of_make}
 
     def make(*arguments):
         command = ["make", "--no-print-directory", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=here, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=here, env=OUTSIDE_MAKE)
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
 
