@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 U = TypeVar("U")
+ErrorTypes = tuple[type[Exception], ...]
 
 REMOTE = re.compile("gs://[^/]+(/|$)")
 REQUESTS = 32  # at once: nearly all the time of a small file is waiting
 LEFTOVERS = {"Thumbs.db", "desktop.ini", "__MACOSX"}
-# What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
 LISTED_FIELDS = "items(name,size,generation),prefixes,nextPageToken"
+# What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
 UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
 
 
@@ -291,20 +292,6 @@ def _ask(function: str, path: str, *args: Any, **kwargs: Any) -> Any:
         return getattr(_gfile(), function)(path, *args, **kwargs)
 
 
-@contextlib.contextmanager
-def _tf_errors_as_os_errors(path: str) -> Iterator[None]:
-    """Raises `OSError` for an error of TensorFlow."""
-    tf = imports.tensorflow()
-    try:
-        yield
-    except tf.errors.NotFoundError:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
-    except (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
-    except tf.errors.OpError as error:
-        raise OSError(errno.EIO, " ".join(error.message.split()), path) from None
-
-
 @functools.cache
 def _client() -> "Client":
     from google.cloud import storage
@@ -312,17 +299,33 @@ def _client() -> "Client":
     return storage.Client(project=None)
 
 
-@contextlib.contextmanager
-def _client_errors_as_os_errors(path: str) -> Iterator[None]:
+def _tf_errors_as_os_errors(path: str) -> contextlib.AbstractContextManager[None]:
+    """Raises `OSError` for an error of TensorFlow."""
+    errors = imports.tensorflow().errors
+    forbidden = errors.PermissionDeniedError, errors.UnauthenticatedError
+    return _as_os_errors(path, (errors.NotFoundError,), forbidden, (errors.OpError,))
+
+
+def _client_errors_as_os_errors(path: str) -> contextlib.AbstractContextManager[None]:
     """Raises `OSError` for an error of Google's client."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 
+    forbidden = exceptions.Forbidden, exceptions.Unauthorized
+    others = exceptions.GoogleAPIError, GoogleAuthError
+    return _as_os_errors(path, (exceptions.NotFound,), forbidden, others)
+
+
+@contextlib.contextmanager
+def _as_os_errors(
+    path: str, missing: ErrorTypes, forbidden: ErrorTypes, others: ErrorTypes
+) -> Iterator[None]:
+    """Raises `OSError` for these errors."""
     try:
         yield
-    except exceptions.NotFound:
+    except missing:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
-    except (exceptions.Forbidden, exceptions.Unauthorized):
+    except forbidden:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
-    except (exceptions.GoogleAPIError, GoogleAuthError) as error:
+    except others as error:
         raise OSError(errno.EIO, " ".join(str(error).split()), path) from None
