@@ -78,8 +78,7 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
                 terminal.say(f"{name}, {what}: {count:,}")
     if manifest.bad_files:
         terminal.say(f"left out {manifest.bad_files:,}: files that can't be read")
-    for encoding, files in manifest.misread_files.items():
-        terminal.say(f"not in {manifest.flags.encoding}, but perhaps in {encoding}: {files:,}")
+    show_misread(manifest.misread_files, manifest.flags.encoding)
     audit = manifest.audit
     terminal.say(
         f"texts in two splits: {audit.leaked_texts:,} ({audit.leaked_by_words:,} by their words); "
@@ -103,6 +102,12 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
         f"wrote {output_dir} in {seconds:.1f} s; "
         f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV"
     )
+
+
+def show_misread(misread_files: dict[str, int], encoding: str) -> None:
+    """Prints how many files seem to be in other encodings than the one they were read by."""
+    for seems, files in misread_files.items():
+        terminal.say(f"not in {encoding}, but perhaps in {seems}: {files:,}")
 
 
 def _show_absent(manifest: Manifest) -> None:

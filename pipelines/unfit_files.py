@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import heapq
+import json
 import os
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -26,6 +27,14 @@ Finding = dict[str, Any]
 def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
     """Describes what is wrong with the files of `keys`."""
     return {"finding": what, **more, "keys": [os.fsdecode(key) for key in keys]}
+
+
+def to_lines(findings: Iterable[Finding]) -> str:
+    """Returns findings as `spec.AUDIT` holds them: a JSON object a line, in an order of their own.
+
+    They are escaped, since a key may hold bytes that aren't UTF-8.
+    """
+    return "".join(sorted(json.dumps(finding) + "\n" for finding in findings))
 
 
 @dataclasses.dataclass(frozen=True)

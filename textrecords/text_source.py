@@ -132,6 +132,19 @@ class Source:
             text = content.decode(self.encoding, "replace")
             return SURROGATES.sub("\ufffd", text).encode(), True
 
+    def to_text(self, key: bytes, content: bytes, misread: dict[bytes, str]) -> bytes:
+        """Returns the text of a file; puts into `misread` which encoding it seems to be in instead.
+
+        Args:
+          key: of the file.
+          content: its bytes.
+          misread: the encodings of files that don't seem to be in this one, by their keys.
+        """
+        text, replaced = self.decode(content)
+        if seems := self.seems_in(content, replaced):
+            misread[key] = seems
+        return text
+
     def seems_in(self, content: bytes, replaced: bool) -> str | None:
         """Returns the encoding that a file seems to be in, or None if nothing speaks against ours.
 

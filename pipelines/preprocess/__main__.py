@@ -84,7 +84,7 @@ def _data_flags(args: argparse.Namespace) -> DataFlags:
         raise BadInput(f"--pattern {args.pattern} isn't printable")
     flags = command_line.read_flags(args, DataFlags)
     word_lists.check(flags)
-    split_assignment.Shares.from_flags(flags)
+    split_assignment.Shares.from_flags(flags)  # refuses those that leave nothing for train
     return dataclasses.replace(
         flags,
         classes=tuple(flags.classes) if flags.classes else None,

@@ -217,9 +217,7 @@ def digest(
 
     def good() -> Iterator[tuple[bytes, bytes]]:
         for key, content in source.read_good(labels, bad):
-            text, replaced = source.decode(content)
-            if seems := source.seems_in(content, replaced):
-                misread[key] = seems
+            text = source.to_text(key, content, misread)
             review = Review.of(key, labels[key], text)
             bucket = int.from_bytes(review.words_hash[:6], "big") % num_buckets
             by_bucket[bucket].append(tuple(review))

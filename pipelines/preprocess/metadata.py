@@ -2,7 +2,6 @@
 
 import collections
 import hashlib
-import json
 import operator
 import os
 
@@ -13,7 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from pipelines.preprocess import audit, statistics, text_notes
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.write_shards import Written
-from pipelines.unfit_files import Finding, finding
+from pipelines.unfit_files import Finding, finding, to_lines
 from textrecords import checksums, json_files, spec, storage
 from textrecords.dataset import read_vocabulary
 from textrecords.errors import BadInput, Failure
@@ -110,13 +109,12 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
 
 
 def _audit_lines(splits: dict[str, Written], findings: list[Finding]) -> str:
-    """Returns all findings, a JSON object a line, in an order of their own."""
+    """Returns all findings, and the notes on single reviews, as lines of the audit."""
     for name, written in splits.items():
         findings += [
             finding(note.what, [note.key], split=name, **_seems(note)) for note in written.notes
         ]
-    # Escaped, since a key may hold bytes that aren't UTF-8.
-    return "".join(sorted(json.dumps(finding) + "\n" for finding in findings))
+    return to_lines(findings)
 
 
 def _seems(note: text_notes.Note) -> dict[str, str]:

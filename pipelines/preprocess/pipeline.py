@@ -4,9 +4,7 @@ The files are read for each of the three, since that is cheaper than keeping all
 """
 
 import functools
-import operator
 from collections.abc import Iterable
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -15,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
-from pipelines import runners, sharding
+from pipelines import runners, sharding, totals
 from pipelines.preprocess import (
     audit,
     input_tree,
@@ -67,7 +65,7 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     _ = (
         grouped
         | "WriteShards" >> beam.Map(plan.write_shard(), transform_fn_dir)
-        | "AddUp" >> beam.CombinePerKey(_add_up)
+        | "AddUp" >> beam.CombinePerKey(totals.add_up)
         | "Splits" >> beam.combiners.ToDict()
         | "WriteManifest" >> beam.Map(metadata.write, plan, transform_fn_dir, digested, audited)
     )
@@ -104,12 +102,13 @@ def _group_by_shard(
     assigned = buckets | "Assign" >> beam.FlatMap(
         plan.assign.place, beam.pvalue.AsSingleton(moved)
     ).with_outputs(audit.AUDITED, main="reviews")
+    checked = totals.total("Digested", digested[audit.DIGESTED]) | "Check" >> beam.Map(
+        metadata.check, plan
+    )
     return (
         assigned.reviews | "GroupByShard" >> sharding.GroupByShard(plan.num_shards),
-        beam.pvalue.AsSingleton(
-            _total("Digested", digested[audit.DIGESTED]) | "Check" >> beam.Map(metadata.check, plan)
-        ),
-        beam.pvalue.AsSingleton(_total("Audited", assigned[audit.AUDITED])),
+        beam.pvalue.AsSingleton(checked),
+        beam.pvalue.AsSingleton(totals.total("Audited", assigned[audit.AUDITED])),
     )
 
 
@@ -124,12 +123,3 @@ def _read_shard(
     read = functools.partial(review_batches.read_batch, source)
     batches = review_batches.split_into_batches(write_shards.in_order(shard[1]))
     return (batch for batch, _ in concurrency.prefetch(batches, read))
-
-
-def _total(name: str, parts: beam.PCollection) -> beam.PCollection:
-    """Returns the sum of all elements."""
-    return parts | name >> beam.CombineGlobally(_add_up).without_defaults()
-
-
-def _add_up(parts: Iterable[Any]) -> Any:
-    return functools.reduce(operator.add, parts)

@@ -96,12 +96,10 @@ def read_batch(
 def _text(
     source: text_source.Source, review: Review, content: bytes, misread: dict[bytes, str]
 ) -> bytes:
-    text, replaced = source.decode(content)
+    text = source.to_text(review.key, content, misread)
     if text_source.text_hash(text) != review.text_hash:
         path = os.path.join(source.input_dir, os.fsdecode(review.key))
         raise Failure(f"{path} changed while it was being read: run again")
-    if seems := source.seems_in(content, replaced):
-        misread[review.key] = seems
     return text
 
 

@@ -7,10 +7,11 @@ import collections
 import contextlib
 import dataclasses
 import os
+import re
 import time
 from typing import Literal
 
-from pipelines import run_info
+from pipelines import run_info, summary
 from pipelines.score import text_files
 from pipelines.unfit_files import Limits
 from textrecords import (
@@ -31,7 +32,7 @@ from textrecords.field_types import NumShards, Path
 
 FORMATS = ("jsonl", "parquet")
 SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
-FILES = rf"{SHARDS}|scores\.json|run\.json|audit\.jsonl|{checksums.SUMS}"
+FILES = "|".join((SHARDS, *map(re.escape, ("scores.json", spec.RUN, spec.AUDIT, checksums.SUMS))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +103,7 @@ def main(argv: list[str]) -> None:
     if scored.bad_files:
         named = os.path.join(args.output, spec.AUDIT)
         terminal.say(f"left out {scored.bad_files:,}: files that can't be read, named in {named}")
-    for encoding, files in scored.misread_files.items():
-        terminal.say(f"not in {args.encoding}, but perhaps in {encoding}: {files:,}")
+    summary.show_misread(scored.misread_files, args.encoding)
     terminal.say(f"wrote {scored.texts:,} scores to {args.output} in {seconds:.1f} s")
 
 

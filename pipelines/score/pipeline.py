@@ -5,7 +5,6 @@ The network runs in Beam's RunInference, which loads it once a worker.
 
 import collections
 import dataclasses
-import functools
 import itertools
 import json
 import operator
@@ -19,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet
 from apache_beam.ml.inference import base
 
-from pipelines import sharding
+from pipelines import sharding, totals
 from pipelines.preprocess import input_tree, review_batches
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import Row, SavedModel
-from pipelines.unfit_files import Limits, UnfitFiles
+from pipelines.unfit_files import Limits, UnfitFiles, to_lines
 from textrecords import atomic, json_files, spec, storage
 from textrecords.manifest import Shard
 
@@ -112,10 +111,7 @@ class Plan:
     ) -> Iterator[tuple[bytes, bytes]]:
         source = self.texts.source
         for key, content in source.read_good(keys, bad):
-            text, replaced = source.decode(content)
-            if seems := source.seems_in(content, replaced):
-                misread[key] = seems
-            yield key, text
+            yield key, source.to_text(key, content, misread)
 
     def check(self, unfit: UnfitFiles) -> UnfitFiles:
         """Returns what can't be read; raises `Failure` if that's too much."""
@@ -152,8 +148,7 @@ class Plan:
         total = sum(shard.examples for shard in in_order)
         labels = {name: sum(counts.get(name, 0) for _, counts in written) for name in self.classes}
         if unfit.bad:
-            lines = sorted(json.dumps(finding) + "\n" for finding in unfit.bad)
-            storage.write_text(os.path.join(self.output_dir, spec.AUDIT), "".join(lines))
+            storage.write_text(os.path.join(self.output_dir, spec.AUDIT), to_lines(unfit.bad))
         misread = dict(sorted(unfit.misread.items()))
         summary = Summary(
             total, len(unfit.bad), misread, labels, self.classes, self.model_sha256, in_order
@@ -173,8 +168,7 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "Spread" >> beam.Reshuffle()
         | "Read" >> beam.FlatMap(plan.read).with_outputs(UNFIT, main="texts")
     )
-    unfit = read[UNFIT] | "Unfit" >> beam.CombineGlobally(_add_up).without_defaults()
-    checked = beam.pvalue.AsSingleton(unfit | "Check" >> beam.Map(plan.check))
+    unfit = totals.total("Unfit", read[UNFIT]) | "Check" >> beam.Map(plan.check)
     _ = (
         read.texts
         | "Score" >> base.RunInference(base.KeyedModelHandler(SavedModel(plan.serving)))
@@ -182,12 +176,8 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "GroupByShard" >> sharding.GroupByShard({SCORES: plan.num_shards})
         | "Write" >> beam.Map(plan.write)
         | "Shards" >> beam.combiners.ToList()
-        | "Summarize" >> beam.Map(plan.write_summary, checked)
+        | "Summarize" >> beam.Map(plan.write_summary, beam.pvalue.AsSingleton(unfit))
     )
-
-
-def _add_up(parts: Iterable[UnfitFiles]) -> UnfitFiles:
-    return functools.reduce(operator.add, parts)
 
 
 def _by_key(

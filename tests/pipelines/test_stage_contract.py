@@ -19,7 +19,7 @@ from stage_contract import Case
 from tiny_tree import write
 
 from model import train
-from pipelines import sharding
+from pipelines import sharding, totals
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import (
     audit,
@@ -203,7 +203,7 @@ def add_up(parts, whole):
     """Returns the case of what several workers found, which adds up to what one finds alone."""
 
     def stage(parts):
-        return {name: in_order(value) for name, value in vars(pipeline._add_up(parts)).items()}
+        return {name: in_order(value) for name, value in vars(totals.add_up(parts)).items()}
 
     def in_order(value):
         if isinstance(value, collections.Counter):
