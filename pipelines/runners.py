@@ -84,8 +84,8 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
                 dataflow.run(pipeline, options)
             else:
                 _start(pipeline, options).wait_until_finish()
-    except Failure as error:  # without the name of the stage, which Beam adds
-        raise Failure(str(error).partition(" [while running")[0]) from None
+    except (BadInput, Failure) as error:  # without the name of the stage, which Beam adds
+        raise type(error)(str(error).partition(" [while running")[0]) from None
 
 
 def _runs_here(options: PipelineOptions) -> bool:
