@@ -6,10 +6,8 @@ that holds many files is split once some of them are listed.
 
 import collections
 import dataclasses
-import functools
 import hashlib
 import itertools
-import operator
 import os
 import string
 from collections.abc import Iterable, Iterator
@@ -142,8 +140,15 @@ def _size_and_digest(key: bytes, entry: os.DirEntry[str] | storage.Entry) -> tup
     return size, hashlib.sha256(line).digest()
 
 
-def list_here(places: Iterable[Place], source: text_source.Source) -> Listed:
-    """Returns what is in places, as this process finds it."""
+def list_here(
+    places: Iterable[Place], source: text_source.Source, enough: int | None = None
+) -> Listed:
+    """Returns what is in places, as this process finds it; or in some, if that is `enough`."""
     found = itertools.chain.from_iterable(place.list_files(source) for place in places)
-    parts = (each for each in found if isinstance(each, Listed))
-    return functools.reduce(operator.add, parts, Listed())
+    total = Listed()
+    for part in found:
+        if isinstance(part, Listed):
+            total += part
+        if enough is not None and total.num_reviews >= enough:
+            break
+    return total

@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -18,6 +18,7 @@ from pipelines import dataflow
 from textrecords import command_line, imports, signals, storage
 from textrecords.errors import BadInput, Failure
 
+T = TypeVar("T")
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
 LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
 # Flags that Beam's local engines can't take, with that value or any, and why.
@@ -65,12 +66,14 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
     return options
 
 
-def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -> None:
+def run(
+    build: Callable[[beam.Pipeline, str], Callable[[], T] | None], options: PipelineOptions
+) -> T | None:
     """Builds a pipeline, runs it, and waits for its end.
 
     Args:
       build: adds the stages; it's given the pipeline and a folder for temporary files, which all
-        workers see and which goes at the end.
+        workers see and which goes at the end. What it returns is called once all is done, before.
       options: what `parse_options` returns.
 
     Raises:
@@ -79,11 +82,12 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
     try:
         with imports.quiet_logs(), _temporary_folder(options) as temp_dir:
             pipeline = _pipeline(options)
-            build(pipeline, temp_dir)
+            finish = build(pipeline, temp_dir)
             if dataflow.is_chosen(options):
                 dataflow.run(pipeline, options)
             else:
                 _start(pipeline, options).wait_until_finish()
+            return finish() if finish else None
     except (BadInput, Failure) as error:  # without the name of the stage, which Beam adds
         raise type(error)(str(error).partition(" [while running")[0]) from None
 

@@ -5,6 +5,7 @@ TensorFlow and Beam are imported once there is something to do, so that a refusa
 
 import argparse
 import dataclasses
+import functools
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -40,9 +41,12 @@ def main(argv: list[str]) -> None:
     storage.check_store(options.input)
     storage.check_path(storage.real(options.output))
     storage.check_apart(input=options.input, output=options.output)
-    beam_options = _beam_options(options, beam_flags) if beam_flags else None  # may be misspelt
+    elsewhere = options.runner != Options.runner
+    # They may be misspelt.
+    beam_options = _beam_options(options, beam_flags) if beam_flags or elsewhere else None
+    list_elsewhere = _list_by(beam_options) if elsewhere else None
     atomic.recover(options.output)
-    if not options.force and staleness.is_up_to_date(options, flags, limits):
+    if not options.force and staleness.is_up_to_date(options, flags, limits, list_elsewhere):
         terminal.say(f"{options.output} is up to date with {options.input}")
         return
     tree = input_tree.find_as_flagged(options.input, flags)
@@ -70,6 +74,13 @@ def _beam_options(options: Options, beam_flags: list[str]) -> "PipelineOptions":
         from pipelines import runners
         from pipelines.preprocess import pipeline  # noqa: F401, all that loads TensorFlow
     return runners.parse_options(options.runner, beam_flags, "pipelines.preprocess")
+
+
+def _list_by(beam_options: "PipelineOptions") -> staleness.ListAll:
+    """Returns what has the workers of an engine list an input."""
+    from pipelines.preprocess import pipeline
+
+    return functools.partial(pipeline.list_on_workers, options=beam_options)
 
 
 def _data_flags(args: argparse.Namespace) -> DataFlags:

@@ -289,8 +289,12 @@ def _check_begun(
 
 def _may_hold_reviews(source: text_source.Source, place: Place) -> bool:
     """Tells whether one of a place's first files is a review, or there are more than these."""
-    first = list(itertools.islice(source.walk(place.folder), LOOKED_AT))
-    return len(first) == LOOKED_AT or any(why is None for _, _, why in first)
+    looked_at = 0
+    for _, _, why in itertools.islice(source.walk(place.folder), LOOKED_AT):
+        looked_at += 1
+        if why is None:
+            return True
+    return looked_at == LOOKED_AT
 
 
 def _check_not_empty(source: text_source.Source, folder: str, found: Mapping[str, int]) -> None:

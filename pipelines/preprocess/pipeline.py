@@ -3,8 +3,10 @@
 The files are read for each of the three, since that is cheaper than keeping all texts in between.
 """
 
+import dataclasses
 import functools
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,8 +19,10 @@ from tfx_bsl.public import tfxio
 from pipelines import grouping, runners, sharding, totals
 from pipelines.findings import FINDINGS, WriteFindings
 from pipelines.list_files import ListFiles
+from pipelines.places import Listed
 from pipelines.preprocess import (
     audit,
+    input_tree,
     metadata,
     review_batches,
     split_assignment,
@@ -27,7 +31,7 @@ from pipelines.preprocess import (
 )
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.review_batches import Review
-from textrecords import concurrency, spec, text_source
+from textrecords import concurrency, json_files, spec, text_source
 
 # Each column of `review_batches.SCHEMA` is a tensor of one value a review.
 _ADAPTER = tfxio.TensorAdapterConfig(
@@ -49,6 +53,25 @@ def run(plan: Plan, options: PipelineOptions) -> None:
             _build(pipeline, plan)
 
     runners.run(build, options)
+
+
+def list_on_workers(tree: input_tree.Tree, options: PipelineOptions) -> Listed:
+    """Returns what the workers of an engine find in an input; raises as `Tree.check_listed`."""
+
+    def build(pipeline: beam.Pipeline, temp_dir: str) -> Callable[[], Listed]:
+        path = os.path.join(temp_dir, "listed.json")
+        _, counted = pipeline | "ListFiles" >> ListFiles(tree.source, tree.places)
+        listed = counted | "CheckListed" >> beam.Map(tree.check_listed)
+        _ = listed | "KeepListed" >> beam.Map(_keep_listed, path)
+        return lambda: json_files.read(Listed, path)
+
+    return runners.run(build, options)
+
+
+def _keep_listed(listed: Listed, path: str) -> None:
+    # As dicts, since before Python 3.12 dataclasses don't know how to copy counters.
+    counts = {name: dict(getattr(listed, name)) for name in ("reviews", "left_out")}
+    json_files.write(path, dataclasses.replace(listed, **counts))
 
 
 def _build(pipeline: beam.Pipeline, plan: Plan) -> None:

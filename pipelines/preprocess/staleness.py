@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from pipelines import run_info, summary
+from pipelines import places, run_info, summary
+from pipelines.places import Listed
 from pipelines.preprocess import input_tree, word_lists
 from pipelines.preprocess.kept_listing import KeptListing
 from pipelines.preprocess.options import Options
@@ -16,14 +17,21 @@ from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Manifest
 
+LISTED_HERE = 1_000_000  # files: half a minute in Cloud Storage, where a job takes minutes to start
+ListAll = Callable[[input_tree.Tree], Listed]
 
-def is_up_to_date(options: Options, given: DataFlags, limits: Limits) -> bool:
+
+def is_up_to_date(
+    options: Options, given: DataFlags, limits: Limits, list_elsewhere: ListAll | None = None
+) -> bool:
     """Tells whether the dataset that is there can stay.
 
     Args:
       options: the flags that shape no data.
       given: those that do, as they were typed.
       limits: how many files may be bad.
+      list_elsewhere: has workers list an input that is too large for this process, if there are
+        any.
 
     Raises:
       BadInput: if `--if_needed` finds no manifest that it can read, or can't make it again with
@@ -40,7 +48,9 @@ def is_up_to_date(options: Options, given: DataFlags, limits: Limits) -> bool:
         return False
     if made.flags != flags and not options.if_needed:
         return False
-    if made.data_version == spec.DATA_VERSION and _is_made_of(made, options, limits):
+    if made.data_version == spec.DATA_VERSION and _is_made_of(
+        made, options, limits, list_elsewhere
+    ):
         return True
     if made.flags != flags:
         input_tree.check_is_folder(options.input)
@@ -68,16 +78,25 @@ def check_replaceable(options: Options, given: DataFlags) -> None:
             terminal.say(f"{options.output} was made with {differing}: making it with other flags")
 
 
-def _is_made_of(made: Manifest, options: Options, limits: Limits) -> bool:
+def _is_made_of(
+    made: Manifest, options: Options, limits: Limits, list_elsewhere: ListAll | None
+) -> bool:
     """Tells whether a dataset was made of the files that the folder holds now.
 
     They are read only if their listing isn't the one from when the dataset was made, or if
     `--check_contents` asks; those that couldn't be read then are tried again in any case.
     """
+    number = made.input.files + made.bad_files
+    elsewhere = list_elsewhere if number > LISTED_HERE else None
     try:
         with summary.show_listing():
             tree = input_tree.find_as_flagged(options.input, made.flags)
-            found = tree.listed
+            # Once there are more than there were, there is no need to know how many.
+            found = (
+                elsewhere(tree)
+                if elsewhere
+                else tree.check_listed(places.list_here(tree.places, tree.source, number + 1))
+            )
     except BadInput:
         return False
     # What is left out shapes no record, so it is no need to make them again.
@@ -85,11 +104,13 @@ def _is_made_of(made: Manifest, options: Options, limits: Limits) -> bool:
     few_bad = made.bad_files <= limits.max_bad(found.num_reviews)
     few_misread = sum(made.misread_files.values()) <= limits.max_bad_texts(found.num_reviews)
     # Much faster to tell than the fingerprint.
-    same_number = found.num_reviews == made.input.files + made.bad_files
+    same_number = found.num_reviews == number
     if not (same_left_out and few_bad and few_misread and same_number):
         return False
     listed = KeptListing.of(tree.source, found.files, made)
     known = listed.is_kept_in(options.output)
+    if elsewhere and not known and not options.check_contents:
+        return False  # it's too much to be read here
     if known and not options.check_contents:
         return not made.bad_files or _are_bad_still(options.output, made, tree.source)
     with summary.show_listing("reading files", found.num_reviews):

@@ -14,9 +14,9 @@ import tensorflow_transform as tft
 from tiny_tree import write
 
 from model import evaluate, train
-from pipelines import sample
+from pipelines import places, sample
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import input_tree, review_batches
+from pipelines.preprocess import input_tree, review_batches, staleness
 from pipelines.unfit_files import Limits
 from textrecords import checksums, model_folder, spec, text_source
 from textrecords.dataset import open_dataset
@@ -380,6 +380,47 @@ def test_a_file_that_changes_during_the_run_is_noticed_by_the_next(tmp_path, mon
     read = watch_reading(monkeypatch)
     assert not ran(source, target)  # the records hold what it was changed to
     assert len(read) == len(TREE)
+
+
+def test_workers_of_an_engine_list_what_is_too_much_for_the_launcher(tmp_path, monkeypatch):
+    source, target = tmp_path / "in", tmp_path / "out"
+    many(source, 3)
+    run(source, target)
+    monkeypatch.setattr(staleness, "LISTED_HERE", 5)
+    monkeypatch.setattr(staleness.places, "list_here", None)
+    engine = "--runner=BundleBasedDirectRunner"
+    assert not ran(source, target, engine)
+    (source / "train/neg/3.txt").write_text("worse")
+    assert ran(source, target, engine)
+    assert not ran(source, target, engine)
+    os.utime(source / "train/neg/3.txt", (1, 1))  # whether it has changed isn't read here
+    assert ran(source, target, engine)
+
+
+def test_an_input_that_has_grown_is_listed_no_further_than_it_was(tmp_path, monkeypatch):
+    source, target = tmp_path / "in", tmp_path / "out"
+    many(source, 3)
+    run(source, target)
+    many(source, 50)
+    monkeypatch.setattr(places, "LISTED_TOGETHER", 1)
+    before = text_source.SEEN["listed"]
+    with pytest.raises(SystemExit):
+        monkeypatch.setattr(input_tree, "find_as_flagged", find_twice(input_tree.find_as_flagged))
+        run(source, target)
+    assert text_source.SEEN["listed"] - before == 2 + 7  # a look at each class, then one too many
+
+
+def find_twice(find):
+    """Lets an input be looked at to see if it has changed, and then ends the run."""
+    trees = []
+
+    def find_or_end(*args):
+        if trees:
+            sys.exit()
+        trees.append(find(*args))
+        return trees[0]
+
+    return find_or_end
 
 
 def test_the_listing_is_neither_in_the_manifest_nor_in_the_sums(tiny):
