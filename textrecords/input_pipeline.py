@@ -76,7 +76,7 @@ class Rows:
             return self.shards.places()
 
     def read_table(self) -> tf.RaggedTensor:
-        """Reads all rows, in the order of `blocks`."""
+        """Returns all rows, in the order of `blocks`, read anew."""
         tables = _tables(self.shards.read(), self.parse).batch(self.number)
         return tables.get_single_element().merge_dims(0, 1)
 
@@ -207,37 +207,51 @@ class _Epochs:
         rows, window = self.rows, _window(self.rows.max_len)
         if rows.number <= window:
             table = rows.table if rows.in_memory else rows.read_table()
-            return self._shuffled(table, tf.range(rows.number), seeds, skipped)
-        begin = skipped // window * window
-        firsts = tf.data.Dataset.range(begin, rows.number, window)
-        shards = tf.random.experimental.stateless_shuffle(tf.range(len(rows.shards.sizes)), seeds)
+            return self._shuffled(0, table, tf.range(rows.number), seeds, skipped)
 
         def shuffled(first: tf.Tensor, table: tf.RaggedTensor, of: tf.Tensor) -> tf.data.Dataset:
             own = tf.random.experimental.stateless_fold_in(seeds, tf.cast(first, tf.int32))
-            return self._shuffled(table, of, own, tf.maximum(skipped - first, 0))
-
-        if rows.in_memory:
-            order = tf.gather(rows.places, shards).flat_values
-            return firsts.flat_map(
-                lambda first: shuffled(first, rows.table, order[first : first + window])
-            )
-        records = rows.shards.read_one_by_one(shards, begin)
-        tables = _tables(records, rows.parse).batch(window // record_io.PARSED_TOGETHER)
+            return self._shuffled(first, table, of, own, tf.maximum(skipped - first, 0))
 
         def joined(first: tf.Tensor, tables: tf.RaggedTensor) -> tf.data.Dataset:
             table = tables.merge_dims(0, 1)
             return shuffled(first, table, tf.range(table.nrows(tf.int32)))
 
-        return tf.data.Dataset.zip(firsts, tables).flat_map(joined)
+        begin = skipped // window * window
+        firsts = tf.data.Dataset.range(begin, rows.number, window)
+        shards = tf.random.experimental.stateless_shuffle(tf.range(len(rows.shards.sizes)), seeds)
+        if rows.in_memory:
+            order = tf.gather(rows.places, shards).flat_values
+            return firsts.flat_map(
+                lambda first: shuffled(first, rows.table, order[first : first + window])
+            )
+        tables = _tables(rows.shards.read_one_by_one(shards, begin), rows.parse)
+        windows = tables.batch(window // record_io.PARSED_TOGETHER)
+        return tf.data.Dataset.zip(firsts, windows).flat_map(joined)
 
     def _shuffled(
-        self, table: tf.RaggedTensor, order: tf.Tensor, seeds: tf.Tensor, skipped: tf.Tensor
+        self,
+        first: int | tf.Tensor,
+        table: tf.RaggedTensor,
+        order: tf.Tensor,
+        seeds: tf.Tensor,
+        skipped: tf.Tensor,
     ) -> tf.data.Dataset:
-        """Returns blocks of some rows of a table, <int32>[n], in an order that the seeds decide."""
+        """Returns the blocks of a window, but for so many rows.
+
+        Args:
+          first: how many rows of the epoch come before it, <int64>[].
+          table: holds its rows.
+          order: which rows of the table are its own, <int32>[n].
+          seeds: of their order, <int32>[2].
+          skipped: how many of them to leave out, <int64>[].
+        """
         order = tf.random.experimental.stateless_shuffle(order, seeds)
         if self.by_length:
-            widths = _width(row_tables.lengths(table, order), self.rows.max_len)
-            order = _by_length(order, widths, self.batch_size, seeds)
+            head = -first % self.batch_size  # they fill the last batch of the window before
+            widths = _width(row_tables.lengths(table, order[head:]), self.rows.max_len)
+            rest = _by_length(order[head:], widths, self.batch_size, seeds)
+            order = tf.concat([order[:head], rest], axis=0)
         return _gathered(table, order[skipped:], self.rows.max_len)
 
 
@@ -257,7 +271,7 @@ def _trim(tokens: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _width(lengths: tf.Tensor, max_len: int) -> tf.Tensor:
-    """Returns the least of the `WIDTHS` that holds each row, <int64>[n], by its length."""
+    """Returns the least of the `WIDTHS` that holds each row, <int32>[n], by its length."""
     step = -(-max_len // WIDTHS)
     return tf.minimum(-(-lengths // step) * step, max_len)
 
@@ -291,7 +305,9 @@ def fit_tokens(tokens: tf.RaggedTensor, size: spec.InputSize) -> tf.Tensor:
 def _parse(records: tf.Tensor, size: spec.InputSize) -> tf.RaggedTensor:
     """Makes a table of <string>[n] records of a dataset."""
     features = record_io.parse(records, (spec.TOKENS, spec.LABEL))
-    return row_tables.make(fit_tokens(features[spec.TOKENS], size), features[spec.LABEL])
+    tokens, labels = features[spec.TOKENS], features[spec.LABEL]
+    lengths = tf.cast(tf.minimum(tokens.row_lengths(), size.max_len), tf.int64)
+    return row_tables.make(fit_tokens(tokens, size), lengths, labels)
 
 
 def _saved(

@@ -68,13 +68,13 @@ class Shards:
         return _in_turn(self.paths, lambda path: _blocks(self._records(path)))
 
     def read_one_by_one(self, order: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
-        """Returns the records, <string>[n], of one shard after the other, however often they end.
+        """Returns the records, <string>[n], of one shard after the other.
 
-        All blocks but the last one have `PARSED_TOGETHER` records.
+        They come in blocks of `PARSED_TOGETHER`, wherever a shard ends; the last may be smaller.
 
         Args:
           order: of the shards, <int32>[number of shards].
-          first: how many records to leave out, <int64>[].
+          first: how many records to leave out, <int64>[]; they aren't parsed.
         """
         return _blocks(self._records(tf.gather(self.paths, order)).skip(first))
 

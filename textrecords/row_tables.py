@@ -10,27 +10,24 @@ CHUNK = 16  # numbers; what they leave over in a row's last one is padding
 HEAD = 2  # of a row's numbers: its label and its length
 
 
-def make(tokens: tf.Tensor, labels: tf.Tensor) -> tf.RaggedTensor:
+def make(tokens: tf.Tensor, lengths: tf.Tensor, labels: tf.Tensor) -> tf.RaggedTensor:
     """Makes a table of padded rows.
 
     Args:
-      tokens: <int32>[n, max_len], without padding but at the end.
+      tokens: <int32>[n, max_len].
+      lengths: how many of a row's ids aren't padding, <int64>[n].
       labels: <int64>[n].
 
     Returns:
       <int32>[n, (chunks), CHUNK]. The last row has a chunk of padding too many, for `take`.
     """
-    lengths = tf.math.count_nonzero(tokens, axis=1, dtype=tf.int32)
-    heads = tf.stack([tf.cast(labels, tf.int32), lengths], axis=1)
-    most = _chunks(tokens.shape[1])
-    behind = tf.zeros([tf.size(labels), most * CHUNK - HEAD - tokens.shape[1]], tf.int32)
-    numbers = tf.reshape(tf.concat([heads, tokens, behind], axis=1), [-1, most, CHUNK])
-    chunks = tf.boolean_mask(numbers, tf.sequence_mask(_chunks(lengths), most))
-    padding = tf.zeros([1, CHUNK], tf.int32)
-    starts = tf.cumsum(_chunks(tf.cast(lengths, tf.int64)), exclusive=True)
-    return tf.RaggedTensor.from_row_starts(
-        tf.concat([chunks, padding], axis=0), starts, validate=False
-    )
+    number, width = tf.shape(tokens, tf.int64)[0], _chunks(tokens.shape[1]) + 1
+    heads = tf.cast(tf.stack([labels, lengths], axis=1), tf.int32)
+    behind = tf.zeros([number, width * CHUNK - HEAD - tokens.shape[1]], tf.int32)
+    chunks = tf.reshape(tf.concat([heads, tokens, behind], axis=1), [-1, CHUNK])
+    rows = tf.range(number)
+    ends = rows * width + _chunks(lengths) + tf.cast(rows == number - 1, tf.int64)
+    return tf.gather(chunks, tf.ragged.range(rows * width, ends))
 
 
 def lengths(table: tf.RaggedTensor, rows: tf.Tensor) -> tf.Tensor:
@@ -65,10 +62,11 @@ def save(tables: tf.data.Dataset, path: str) -> None:
 
 def parse(records: tf.Tensor, max_len: int) -> tf.RaggedTensor:
     """Makes a table of records that `save` wrote, <string>[n]."""
-    numbers = tf.io.decode_raw(records, tf.int32, fixed_length=4 * (HEAD + max_len))
-    return make(numbers[:, HEAD:], tf.cast(numbers[:, 0], tf.int64))
+    rows = tf.io.decode_raw(records, tf.int32, fixed_length=4 * (HEAD + max_len))
+    labels, lengths = tf.unstack(tf.cast(rows[:, :HEAD], tf.int64), axis=1)
+    return make(rows[:, HEAD:], lengths, labels)
 
 
-def _chunks(length):
+def _chunks(length: int | tf.Tensor) -> int | tf.Tensor:
     """Returns how many chunks a row of so many ids has."""
     return -(-(HEAD + length) // CHUNK)
