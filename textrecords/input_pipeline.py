@@ -4,9 +4,9 @@ The stages, in this order: read the shards; parse many records by one op, and cu
 changes; gather the rows in a new order each epoch, and pad; prefetch; batch. A cache behind the
 shuffle would freeze the first epoch's order.
 
-A split that fits into a window is put into a new order as a whole. Of a larger one, an epoch takes
-the shards in a new order, and then puts the rows of one window after the other into a new order, so
-that no more has to be in memory than a window. It's the same order wherever the rows are kept.
+A split is put into a new order as a whole, unless it's large. Then an epoch takes the shards in a
+new order, and puts the rows of one window after the other into a new order, so that no more than a
+window has to be in memory. It's the same order wherever the rows are kept.
 
 Rows travel in blocks up to the last stage: to hand on single ones takes longer than to make them.
 """
@@ -25,9 +25,10 @@ from textrecords import atomic, checksums, record_io, row_tables, spec, storage
 if TYPE_CHECKING:
     from textrecords.dataset import Dataset
 
-# What a window holds at most, in ids of 4 bytes: the rows', and for each row some more.
-WINDOW_IDS, IDS_A_ROW = 2**26, 8
-# Rows put into a new order together.
+# A split of up to so many ids, of 4 bytes, is put into a new order as a whole; of a larger one, so
+# many are a window. What a row takes besides its ids counts as some more.
+WHOLE_IDS, WINDOW_IDS, IDS_A_ROW = 2**26, 2**24, 8
+# Rows gathered together.
 GATHERED_TOGETHER = 4096
 # Widths that batches of rows of like length are cut to: for each of them XLA compiles the step.
 WIDTHS = 8
@@ -53,6 +54,15 @@ class Rows:
     def number(self) -> int:
         """Of all rows."""
         return sum(self.shards.sizes)
+
+    @property
+    def window(self) -> int:
+        """How many of them are put into a new order at once."""
+        size = self.max_len + IDS_A_ROW
+        if self.number * size <= WHOLE_IDS:
+            return self.number
+        together = record_io.PARSED_TOGETHER
+        return max(WINDOW_IDS // size // together, 1) * together
 
     @property
     def blocks(self) -> tf.data.Dataset:
@@ -103,12 +113,6 @@ def read_split(
         shards = _saved(shards, parse, os.path.join(cache, name))
         parse = functools.partial(row_tables.parse, max_len=size.max_len)
     return Rows(shards, parse, size.max_len, in_memory=cache == "memory")
-
-
-def _window(max_len: int) -> int:
-    """Returns how many rows a window has at most: as many as some blocks of records."""
-    blocks = WINDOW_IDS // (max_len + IDS_A_ROW) // record_io.PARSED_TOGETHER
-    return max(blocks, 1) * record_io.PARSED_TOGETHER
 
 
 def _tables(
@@ -204,8 +208,8 @@ class _Epochs:
 
     def _blocks(self, seeds: tf.Tensor, skipped: tf.Tensor) -> tf.data.Dataset:
         """Returns the blocks of the epoch of these seeds, <int32>[2], but for so many rows."""
-        rows, window = self.rows, _window(self.rows.max_len)
-        if rows.number <= window:
+        rows, window = self.rows, self.rows.window
+        if window == rows.number:
             table = rows.table if rows.in_memory else rows.read_table()
             return self._shuffled(0, table, tf.range(rows.number), seeds, skipped)
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 import tiny_dataset
@@ -132,6 +135,7 @@ def test_at_any_step_come_the_batches_of_a_run_never_stopped(
 def large(tmp_path, monkeypatch):
     """Returns records of four windows, of 4, 4, 4 and 1 rows, which begin with the ids 3 to 15."""
     monkeypatch.setattr(record_io, "PARSED_TOGETHER", 2)
+    monkeypatch.setattr(input_pipeline, "WHOLE_IDS", 12 * (6 + input_pipeline.IDS_A_ROW))
     monkeypatch.setattr(input_pipeline, "WINDOW_IDS", 4 * (6 + input_pipeline.IDS_A_ROW))
     reviews = [(" ".join([f"w{n:02}"] + ["x"] * (n % 6)), n % 2) for n in range(13)]
     tiny_dataset.write(tmp_path / "large", {"train": reviews}, num_shards=6)
@@ -185,6 +189,7 @@ def test_a_window_has_rows_of_a_few_shards_that_change_from_epoch_to_epoch(large
 
 def test_batches_of_like_length_fill_up_across_windows(tmp_path, monkeypatch):
     monkeypatch.setattr(record_io, "PARSED_TOGETHER", 5)
+    monkeypatch.setattr(input_pipeline, "WHOLE_IDS", 0)
     monkeypatch.setattr(input_pipeline, "WINDOW_IDS", 10 * (8 + input_pipeline.IDS_A_ROW))
     texts = [" ".join(["w"] * n) for n in range(1, 9)] * 5
     tiny_dataset.write(tmp_path / "records", {"train": [(text, 0) for text in texts]}, num_shards=1)
@@ -264,6 +269,43 @@ def test_a_cache_folder_keeps_sizes_apart(tmp_path, records):
         assert rows_of(read(records, cache=cache, **size).blocks) == rows_of(
             read(records, **size).blocks
         )
+
+
+# Reads 200,000 rows, which are forty times the same shards, and tells the MiB that this took.
+FORTY_TIMES = """
+import dataclasses, resource, sys
+
+from textrecords import input_pipeline, record_io
+from textrecords.dataset import open_dataset
+from textrecords.spec import InputSize
+
+def mib():
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+_, folder, cache = sys.argv
+rows = input_pipeline.read_split(open_dataset(folder), "train", InputSize(100, 1000), cache=cache)
+next(iter(input_pipeline.batches(dataclasses.replace(rows, in_memory=False), 32)))
+before = mib()
+shards = record_io.Shards(rows.shards.paths * 40, rows.shards.sizes * 40)
+rows = dataclasses.replace(rows, shards=shards)
+number = input_pipeline.num_batches(rows, 512)
+batches = input_pipeline.shuffled_batches(rows, 512, seed=0).take(2 * number)
+assert sum(len(labels) for _, labels in batches) == 400_000
+assert sum(len(labels) for _, labels in input_pipeline.batches(rows, 512)) == 200_000
+print(mib() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cache", "limit"), [("memory", 1024), ("none", 700)])
+def test_short_reviews_take_little_memory_however_far_they_are_padded(tmp_path, cache, limit):
+    reviews = [(" ".join(["w"] * (n % 60)), n % 2) for n in range(5000)]
+    tiny_dataset.write(tmp_path / "records", {"train": reviews})
+    command = [sys.executable, "-c", FORTY_TIMES, str(tmp_path / "records"), cache]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    assert float(done.stdout) < limit
 
 
 def test_a_split_that_is_not_there_is_named(records):
