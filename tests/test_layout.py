@@ -16,7 +16,9 @@ BELOW = {
     "pipelines": {"textrecords", "model"},
 }
 # In `textrecords/`, what is loaded when it's needed.
-LOAD_TENSORFLOW = {"input_pipeline.py", "layers.py", "record_io.py", "transform_graph.py"}
+LOAD_TENSORFLOW = {
+    *("input_pipeline.py", "layers.py", "record_io.py", "row_tables.py", "transform_graph.py"),
+}
 
 
 def sources(top):

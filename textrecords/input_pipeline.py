@@ -1,8 +1,12 @@
 """From the shards of a dataset to the batches that a network takes.
 
-The stages, in this order: read the shards in parallel; parse many records by one op; cut and pad;
-cache what never changes; gather the rows in a new order each epoch; prefetch; batch. A cache behind
-the shuffle would freeze the first epoch's order.
+The stages, in this order: read the shards; parse many records by one op, and cut; cache what never
+changes; gather the rows in a new order each epoch, and pad; prefetch; batch. A cache behind the
+shuffle would freeze the first epoch's order.
+
+A split is put into a new order as a whole, unless it's large. Then an epoch takes the shards in a
+new order, and puts the rows of one window after the other into a new order, so that no more than a
+window has to be in memory. It's the same order wherever the rows are kept.
 
 Rows travel in blocks up to the last stage: to hand on single ones takes longer than to make them.
 """
@@ -11,16 +15,20 @@ import dataclasses
 import functools
 import hashlib
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from textrecords import atomic, checksums, record_io, spec, storage
+from textrecords import atomic, checksums, record_io, row_tables, spec, storage
 
 if TYPE_CHECKING:
     from textrecords.dataset import Dataset
 
-# Rows put into a new order together.
+# A split of up to so many ids, of 4 bytes, is put into a new order as a whole; of a larger one, so
+# many are a window. What a row takes besides its ids counts as some more.
+WHOLE_IDS, WINDOW_IDS, IDS_A_ROW = 2**26, 2**24, 8
+# Rows gathered together.
 GATHERED_TOGETHER = 4096
 # Widths that batches of rows of like length are cut to: for each of them XLA compiles the step.
 WIDTHS = 8
@@ -28,15 +36,59 @@ WIDTHS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """The rows of one split, always in the same order, each of them once.
+    """The rows of one split, each of them once.
 
     Attributes:
-      blocks: (tokens <int32>[n, max_len], labels <int64>[n]) for any n.
-      number: of all rows.
+      shards: where they lie.
+      parse: makes a table, as `row_tables.make` does, of records of the shards, <string>[n].
+      max_len: ids that a row is cut or padded to.
+      in_memory: whether they stay there, once they are read.
     """
 
-    blocks: tf.data.Dataset
-    number: int
+    shards: record_io.Shards
+    parse: Callable[[tf.Tensor], tf.RaggedTensor]
+    max_len: int
+    in_memory: bool
+
+    @property
+    def number(self) -> int:
+        """Of all rows."""
+        return sum(self.shards.sizes)
+
+    @property
+    def window(self) -> int:
+        """How many of them are put into a new order at once."""
+        size = self.max_len + IDS_A_ROW
+        if self.number * size <= WHOLE_IDS:
+            return self.number
+        together = record_io.PARSED_TOGETHER
+        return max(WINDOW_IDS // size // together, 1) * together
+
+    @property
+    def blocks(self) -> tf.data.Dataset:
+        """(tokens <int32>[n, max_len], labels <int64>[n]) for any n, always in the same order."""
+        if self.in_memory:
+            return _gathered(self.table, tf.range(self.number), self.max_len)
+        return _tables(self.shards.read(), self.parse).map(
+            lambda table: row_tables.take(table, tf.range(table.nrows()), self.max_len)
+        )
+
+    @functools.cached_property
+    def table(self) -> tf.RaggedTensor:
+        """All rows, in the order of `blocks`, to stay in memory."""
+        with tf.init_scope():
+            return self.read_table()
+
+    @functools.cached_property
+    def places(self) -> tf.RaggedTensor:
+        """Where the rows of each shard are in `table`, <int32>[number of shards, (rows)]."""
+        with tf.init_scope():
+            return self.shards.places()
+
+    def read_table(self) -> tf.RaggedTensor:
+        """Returns all rows, in the order of `blocks`, read anew."""
+        tables = _tables(self.shards.read(), self.parse).batch(self.number)
+        return tables.get_single_element().merge_dims(0, 1)
 
 
 def read_split(
@@ -54,17 +106,28 @@ def read_split(
     Raises:
       BadInput: if the dataset has no such split.
     """
-    blocks = record_io.read(dataset, split).map(
-        functools.partial(_parse, size=size), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    number = dataset.num_examples(split)
-    if cache == "memory":
-        blocks = blocks.rebatch(number).cache()
-    elif cache != "none":
-        identity = f"{dataset.manifest.sha256} {size.max_tokens} {size.max_len}"
+    shards, parse = record_io.shards(dataset, split), functools.partial(_parse, size=size)
+    if cache not in ("memory", "none"):
+        identity = f"rows {dataset.manifest.sha256} {size.max_tokens} {size.max_len}"
         name = f"{split}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-        blocks = _saved(blocks, os.path.join(cache, name))
-    return Rows(blocks, number)
+        shards = _saved(shards, parse, os.path.join(cache, name))
+        parse = functools.partial(row_tables.parse, max_len=size.max_len)
+    return Rows(shards, parse, size.max_len, in_memory=cache == "memory")
+
+
+def _tables(
+    records: tf.data.Dataset, parse: Callable[[tf.Tensor], tf.RaggedTensor]
+) -> tf.data.Dataset:
+    return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _gathered(table: tf.RaggedTensor, order: tf.Tensor, max_len: int) -> tf.data.Dataset:
+    """Returns blocks, as those of `Rows`, of rows of a table, <int32>[n]."""
+
+    def gather(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return row_tables.take(table, order[start : start + GATHERED_TOGETHER], max_len)
+
+    return tf.data.Dataset.range(0, tf.size(order, tf.int64), GATHERED_TOGETHER).map(gather)
 
 
 def num_batches(rows: Rows, batch_size: int) -> int:
@@ -98,8 +161,8 @@ def shuffled_batches(
         <int32>[batch_size, at most max_len], of `WIDTHS` widths.
     """
     first_epoch, skipped = divmod(first_step, num_batches(rows, batch_size))
-    numbers = tf.data.Dataset.counter(first_epoch)
-    shuffled = _epochs(numbers, rows, batch_size, seed=seed, by_length=by_length).skip(skipped)
+    epochs = _Epochs(rows, batch_size, seed, by_length, (first_epoch, skipped * batch_size))
+    shuffled = tf.data.Dataset.counter(first_epoch).flat_map(epochs.batches)
     if by_length:
         shuffled = shuffled.map(_trim)
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -113,39 +176,91 @@ def reshuffled_batches(rows: Rows, batch_size: int, *, seed: int) -> tf.data.Dat
     """
     number = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
     known = tf.data.experimental.assert_cardinality(num_batches(rows, batch_size))
-    return _epochs(number, rows, batch_size, seed=seed).apply(known).apply(_in_order)
+    shuffled = number.flat_map(_Epochs(rows, batch_size, seed).batches)
+    return shuffled.apply(known).apply(_in_order)
 
 
-def _epochs(
-    numbers: tf.data.Dataset, rows: Rows, batch_size: int, *, seed: int, by_length: bool = False
-) -> tf.data.Dataset:
-    """Returns the batches of an epoch for each number, <int64>[], which decides the order."""
+@dataclasses.dataclass(frozen=True)
+class _Epochs:
+    """Rows in an order of each epoch's own.
 
-    def epoch(number: tf.Tensor, data: tuple[tf.Tensor, tf.Tensor]) -> tf.data.Dataset:
-        tokens, labels = data
-        seeds = [seed, tf.cast(number, tf.int32)]
-        order = tf.random.experimental.stateless_shuffle(tf.range(rows.number), seeds)
-        if by_length:
-            order = _by_length(order, tokens, batch_size, seeds)
+    Attributes:
+      rows: what `read_split` returns.
+      batch_size: rows a batch.
+      seed: of all orders.
+      by_length: whether the rows of a batch are of like length.
+      start: the number of an epoch, and how many of its rows to leave out.
+    """
 
-        def gather(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            taken = order[start : start + GATHERED_TOGETHER]
-            return tf.gather(tokens, taken), tf.gather(labels, taken)
+    rows: Rows
+    batch_size: int
+    seed: int
+    by_length: bool = False
+    start: tuple[int, int] = (0, 0)
 
-        starts = tf.data.Dataset.range(0, rows.number, GATHERED_TOGETHER)
+    def batches(self, number: tf.Tensor) -> tf.data.Dataset:
+        """Returns the batches of the epoch of this number, <int64>[]."""
+        epoch, skipped = self.start
+        skipped = tf.where(number == epoch, tf.constant(skipped, tf.int64), 0)
+        blocks = self._blocks(tf.stack([self.seed, tf.cast(number, tf.int32)]), skipped)
         # Few large blocks wait ahead, not many small batches: each would wake a thread.
-        return starts.map(gather).prefetch(2).rebatch(batch_size)
+        return blocks.prefetch(2).rebatch(self.batch_size)
 
-    # An epoch an element. To look for a row more shows the end, and only then a cache is whole.
-    whole = rows.blocks.rebatch(rows.number + 1).repeat()
-    return tf.data.Dataset.zip(numbers, whole).flat_map(epoch)
+    def _blocks(self, seeds: tf.Tensor, skipped: tf.Tensor) -> tf.data.Dataset:
+        """Returns the blocks of the epoch of these seeds, <int32>[2], but for so many rows."""
+        rows, window = self.rows, self.rows.window
+        if window == rows.number:
+            table = rows.table if rows.in_memory else rows.read_table()
+            return self._shuffled(0, table, tf.range(rows.number), seeds, skipped)
+
+        def shuffled(first: tf.Tensor, table: tf.RaggedTensor, of: tf.Tensor) -> tf.data.Dataset:
+            own = tf.random.experimental.stateless_fold_in(seeds, tf.cast(first, tf.int32))
+            return self._shuffled(first, table, of, own, tf.maximum(skipped - first, 0))
+
+        def joined(first: tf.Tensor, tables: tf.RaggedTensor) -> tf.data.Dataset:
+            table = tables.merge_dims(0, 1)
+            return shuffled(first, table, tf.range(table.nrows(tf.int32)))
+
+        begin = skipped // window * window
+        firsts = tf.data.Dataset.range(begin, rows.number, window)
+        shards = tf.random.experimental.stateless_shuffle(tf.range(len(rows.shards.sizes)), seeds)
+        if rows.in_memory:
+            order = tf.gather(rows.places, shards).flat_values
+            return firsts.flat_map(
+                lambda first: shuffled(first, rows.table, order[first : first + window])
+            )
+        tables = _tables(rows.shards.read_one_by_one(shards, begin), rows.parse)
+        windows = tables.batch(window // record_io.PARSED_TOGETHER)
+        return tf.data.Dataset.zip(firsts, windows).flat_map(joined)
+
+    def _shuffled(
+        self,
+        first: int | tf.Tensor,
+        table: tf.RaggedTensor,
+        order: tf.Tensor,
+        seeds: tf.Tensor,
+        skipped: tf.Tensor,
+    ) -> tf.data.Dataset:
+        """Returns the blocks of a window, but for so many rows.
+
+        Args:
+          first: how many rows of the epoch come before it, <int64>[].
+          table: holds its rows.
+          order: which rows of the table are its own, <int32>[n].
+          seeds: of their order, <int32>[2].
+          skipped: how many of them to leave out, <int64>[].
+        """
+        order = tf.random.experimental.stateless_shuffle(order, seeds)
+        if self.by_length:
+            head = -first % self.batch_size  # they fill the last batch of the window before
+            widths = _width(row_tables.lengths(table, order[head:]), self.rows.max_len)
+            rest = _by_length(order[head:], widths, self.batch_size, seeds)
+            order = tf.concat([order[:head], rest], axis=0)
+        return _gathered(table, order[skipped:], self.rows.max_len)
 
 
-def _by_length(
-    order: tf.Tensor, tokens: tf.Tensor, batch_size: int, seeds: list[tf.Tensor]
-) -> tf.Tensor:
-    """Makes an order in which the rows of a batch are of like width, and the batches shuffled."""
-    widths = tf.gather(_width(tokens), order)
+def _by_length(order: tf.Tensor, widths: tf.Tensor, batch_size: int, seeds: tf.Tensor) -> tf.Tensor:
+    """Puts rows of these widths, <int32>[n], in batches of like width, and shuffles the batches."""
     order = tf.gather(order, tf.argsort(widths, stable=True))
     whole = tf.size(order) // batch_size * batch_size  # what is left comes last
     full = tf.reshape(order[:whole], [-1, batch_size])
@@ -155,14 +270,14 @@ def _by_length(
 
 def _trim(tokens: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Cuts a batch to the width of its longest row."""
-    return tokens[:, : tf.reduce_max(_width(tokens))], labels
-
-
-def _width(tokens: tf.Tensor) -> tf.Tensor:
-    """Returns the least of the `WIDTHS` that holds each row of a batch, <int32>[batch_size]."""
-    step = -(-tokens.shape[1] // WIDTHS)
     lengths = tf.math.count_nonzero(tokens, axis=1, dtype=tf.int32)
-    return tf.minimum(-(-lengths // step) * step, tokens.shape[1])
+    return tokens[:, : tf.reduce_max(_width(lengths, tokens.shape[1]))], labels
+
+
+def _width(lengths: tf.Tensor, max_len: int) -> tf.Tensor:
+    """Returns the least of the `WIDTHS` that holds each row, <int32>[n], by its length."""
+    step = -(-max_len // WIDTHS)
+    return tf.minimum(-(-lengths // step) * step, max_len)
 
 
 def _in_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -191,24 +306,31 @@ def fit_tokens(tokens: tf.RaggedTensor, size: spec.InputSize) -> tf.Tensor:
     return tf.where(dense < size.max_tokens, dense, spec.OOV_ID)
 
 
-def _parse(records: tf.Tensor, size: spec.InputSize) -> tuple[tf.Tensor, tf.Tensor]:
-    """Turns <string>[n] records into (tokens <int32>[n, max_len], labels <int64>[n])."""
+def _parse(records: tf.Tensor, size: spec.InputSize) -> tf.RaggedTensor:
+    """Makes a table of <string>[n] records of a dataset."""
     features = record_io.parse(records, (spec.TOKENS, spec.LABEL))
-    return fit_tokens(features[spec.TOKENS], size), features[spec.LABEL]
+    tokens, labels = features[spec.TOKENS], features[spec.LABEL]
+    lengths = tf.cast(tf.minimum(tokens.row_lengths(), size.max_len), tf.int64)
+    return row_tables.make(fit_tokens(tokens, size), lengths, labels)
 
 
-def _saved(dataset: tf.data.Dataset, path: str) -> tf.data.Dataset:
-    """Reads the dataset from disk, where it is put unless it's there already, and undamaged.
+def _saved(
+    shards: record_io.Shards, parse: Callable[[tf.Tensor], tf.RaggedTensor], folder: str
+) -> record_io.Shards:
+    """Returns shards of parsed rows in a folder: put there unless they are, undamaged.
 
     `Dataset.cache(path)` is not used: once stopped half-way, it fails ever after.
 
     Raises:
-      BadInput: if TensorFlow would find no file in `path`.
+      BadInput: if TensorFlow would find no file in `folder`.
     """
-    storage.check_local(path)
-    storage.check_path(storage.real(path))
-    if checksums.find_damage(path):
-        with atomic.write_folder(path, holds=".*", marker="dataset_spec.pb") as new:
-            dataset.save(new)
+    storage.check_local(folder)
+    storage.check_path(storage.real(folder))
+    names = [f"rows-{n:05d}.tfrecord" for n in range(len(shards.paths))]
+    if checksums.find_damage(folder):
+        with atomic.write_folder(folder, holds=".*", marker=checksums.SUMS) as new:
+            for n, name in enumerate(names):
+                tables = _tables(shards.read_one_by_one([n], first=0), parse)
+                row_tables.save(tables, os.path.join(new, name))
             checksums.write(new)
-    return tf.data.Dataset.load(path)
+    return record_io.Shards([os.path.join(folder, name) for name in names], shards.sizes)

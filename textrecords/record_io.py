@@ -1,7 +1,8 @@
 """The records: how they are serialized, read and parsed. FORMAT.md describes them."""
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -48,6 +49,55 @@ def parse(records: tf.Tensor, names: Iterable[str] = tuple(FEATURES)) -> dict[st
     return tf.io.parse_example(records, {name: FEATURES[name] for name in names})
 
 
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """The files that hold the records of a split.
+
+    Attributes:
+      paths: of the files.
+      sizes: how many records each has.
+      compression: as TensorFlow names it.
+    """
+
+    paths: Sequence[str]
+    sizes: Sequence[int]
+    compression: str = ""
+
+    def read(self) -> tf.data.Dataset:
+        """Returns the records, <string>[n], in blocks of one shard each, of a few in turn."""
+        return _in_turn(self.paths, lambda path: _blocks(self._records(path)))
+
+    def read_one_by_one(self, order: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+        """Returns the records, <string>[n], of one shard after the other.
+
+        They come in blocks of `PARSED_TOGETHER`, wherever a shard ends; the last may be smaller.
+
+        Args:
+          order: of the shards, <int32>[number of shards].
+          first: how many records to leave out, <int64>[]; they aren't parsed.
+        """
+        return _blocks(self._records(tf.gather(self.paths, order)).skip(first))
+
+    def places(self) -> tf.RaggedTensor:
+        """Returns where `read` has the records of each shard, <int32>[number of shards, (size)]."""
+        ends = np.cumsum(self.sizes)
+        numbers = _in_turn(
+            (ends - self.sizes, ends), lambda *ends: _blocks(tf.data.Dataset.range(*ends))
+        )
+        places = np.argsort(np.concatenate(list(numbers.as_numpy_iterator())))
+        return tf.RaggedTensor.from_row_lengths(places.astype(np.int32), self.sizes)
+
+    def _records(self, paths: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(paths, self.compression)
+
+
+def shards(dataset: "Dataset", split: str) -> Shards:
+    """Returns the shards of one split; raises `BadInput` if the dataset has no such split."""
+    paths = dataset.shard_paths(split)
+    sizes = [shard.examples for shard in dataset.manifest.splits[split].shards]
+    return Shards(paths, sizes, spec.COMPRESSIONS[dataset.manifest.flags.compression])
+
+
 def read(dataset: "Dataset", split: str) -> tf.data.Dataset:
     """Returns the serialized records of one split, <string>[n], always in the same order.
 
@@ -56,17 +106,24 @@ def read(dataset: "Dataset", split: str) -> tf.data.Dataset:
     Raises:
       BadInput: if the dataset has no such split.
     """
-    return tf.data.Dataset.from_tensor_slices(dataset.shard_paths(split)).interleave(
-        lambda path: read_shard(dataset, path),
-        cycle_length=OPEN_SHARDS,
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
+    return shards(dataset, split).read()
 
 
-def read_shard(dataset: "Dataset", path: str | tf.Tensor) -> tf.data.Dataset:
+def read_shard(dataset: "Dataset", path: str) -> tf.data.Dataset:
     """Returns the serialized records of one shard, <string>[n], in their order."""
     compression = spec.COMPRESSIONS[dataset.manifest.flags.compression]
-    return tf.data.TFRecordDataset(path, compression).batch(PARSED_TOGETHER)
+    return _blocks(tf.data.TFRecordDataset(path, compression))
+
+
+def _blocks(records: tf.data.Dataset) -> tf.data.Dataset:
+    return records.batch(PARSED_TOGETHER)
+
+
+def _in_turn(shards: Any, blocks: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
+    """Takes blocks of `OPEN_SHARDS` shards in turn."""
+    return tf.data.Dataset.from_tensor_slices(shards).interleave(
+        blocks, cycle_length=OPEN_SHARDS, num_parallel_calls=tf.data.AUTOTUNE
+    )
 
 
 def read_examples(dataset: "Dataset", split: str) -> Iterator[tuple[bytes, int, np.ndarray]]:

@@ -1,5 +1,8 @@
 """Fits the scores of words and pairs of words: NB-SVM (Wang and Manning, 2012), by liblinear.
 
+Reviews are read batch by batch, but liblinear takes their n-grams all at once. The fit needs about
+55 bytes for each distinct n-gram of a review, 13 KB for a review of 230 words.
+
 Nothing but `model.training.fit` imports this module, and only if a network has such scores:
 scikit-learn is needed for nothing else.
 """

@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 import tiny_dataset
 
-from textrecords import checksums, input_pipeline, record_io
+from textrecords import checksums, input_pipeline, record_io, row_tables
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.spec import InputSize
@@ -128,6 +131,84 @@ def test_at_any_step_come_the_batches_of_a_run_never_stopped(
         assert batches(first_step=step) == whole[step:]
 
 
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """Returns records of four windows, of 4, 4, 4 and 1 rows, which begin with the ids 3 to 15."""
+    monkeypatch.setattr(record_io, "PARSED_TOGETHER", 2)
+    monkeypatch.setattr(input_pipeline, "WHOLE_IDS", 12 * (6 + input_pipeline.IDS_A_ROW))
+    monkeypatch.setattr(input_pipeline, "WINDOW_IDS", 4 * (6 + input_pipeline.IDS_A_ROW))
+    reviews = [(" ".join([f"w{n:02}"] + ["x"] * (n % 6)), n % 2) for n in range(13)]
+    tiny_dataset.write(tmp_path / "large", {"train": reviews}, num_shards=6)
+    return tmp_path / "large"
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+def test_a_large_split_comes_in_the_same_order_wherever_it_is_kept(tmp_path, large, by_length):
+    def batches(cache):
+        rows = read(large, cache=cache)
+        shuffled = input_pipeline.shuffled_batches(rows, 3, seed=1, by_length=by_length)
+        steps = shuffled.take(3 * 5).as_numpy_iterator()
+        return [(tokens.tolist(), labels.tolist()) for tokens, labels in steps]
+
+    expected = batches("none")
+    assert [len(labels) for _, labels in expected] == [3, 3, 3, 3, 1] * 3
+    for cache in "memory", str(tmp_path / "cache"), str(tmp_path / "cache"):
+        assert batches(cache) == expected
+    epochs = [expected[n : n + 5] for n in (0, 5, 10)]
+    orders = [[ids[0] for tokens, _ in epoch for ids in tokens] for epoch in epochs]
+    assert [sorted(order) for order in orders] == [list(range(3, 16))] * 3
+    assert len({tuple(order) for order in orders}) == 3
+    for tokens, labels in expected:
+        assert labels == [(15 - ids[0]) % 2 for ids in tokens]
+
+
+@pytest.mark.parametrize(("cache", "by_length"), [("memory", False), ("none", True)])
+def test_a_large_split_goes_on_at_any_step(large, cache, by_length):
+    rows = read(large, cache=cache)
+
+    def batches(first_step):
+        shuffled = input_pipeline.shuffled_batches(
+            rows, 3, seed=1, by_length=by_length, first_step=first_step
+        )
+        steps = shuffled.take(11 - first_step).as_numpy_iterator()
+        return [(tokens.tolist(), labels.tolist()) for tokens, labels in steps]
+
+    whole = batches(0)
+    for step in range(11):
+        assert batches(step) == whole[step:]
+
+
+def test_a_window_has_rows_of_a_few_shards_that_change_from_epoch_to_epoch(large):
+    batches = input_pipeline.shuffled_batches(read(large), 13, seed=1).take(8)
+    orders = [tokens[:, 0].tolist() for tokens, _ in batches.as_numpy_iterator()]
+    # Review n begins with the id 15 - n, and lies in shard n % 6, with one or two others.
+    shards = [{(15 - id) % 6 for id in order[:4]} for order in orders]
+    assert all(len(of) <= 3 for of in shards)
+    assert len({tuple(of) for of in shards}) > 1
+
+
+def test_batches_of_like_length_fill_up_across_windows(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_io, "PARSED_TOGETHER", 5)
+    monkeypatch.setattr(input_pipeline, "WHOLE_IDS", 0)
+    monkeypatch.setattr(input_pipeline, "WINDOW_IDS", 10 * (8 + input_pipeline.IDS_A_ROW))
+    texts = [" ".join(["w"] * n) for n in range(1, 9)] * 5
+    tiny_dataset.write(tmp_path / "records", {"train": [(text, 0) for text in texts]}, num_shards=1)
+    rows = read(tmp_path / "records", max_len=8)
+    batches = input_pipeline.shuffled_batches(rows, 4, seed=0, by_length=True).take(10)
+    lengths = [(tokens > 0).sum(axis=1) for tokens, _ in batches.as_numpy_iterator()]
+    assert [len(of) for of in lengths] == [4] * 10
+    # A window has ten rows: the third batch of five is of two windows.
+    for one, other in (0, 1), (3, 4), (5, 6), (8, 9):
+        shorter, longer = sorted((lengths[one], lengths[other]), key=max)
+        assert max(shorter) <= min(longer)
+
+
+def test_rows_in_memory_take_as_much_as_they_are_long(records):
+    table = read(records, max_len=6000, cache="memory").table
+    # A row each, and one of padding.
+    assert table.values.shape == [5 + 2, row_tables.CHUNK]
+
+
 def test_batches_by_length_are_cut_to_their_longest_row(tmp_path):
     texts = [" ".join(["w"] * n) for n in range(1, 17)] * 2
     tiny_dataset.write(tmp_path / "records", {"train": [(text, 0) for text in texts]})
@@ -177,7 +258,7 @@ def test_a_cache_where_tensorflow_would_find_nothing_is_refused(tmp_path, record
 def test_a_cache_folder_serves_later_runs(tmp_path, records, monkeypatch):
     cache = str(tmp_path / "cache")
     rows = rows_of(read(records, cache=cache).blocks)
-    monkeypatch.delattr(tf.data.Dataset, "save")  # nothing is written a second time
+    monkeypatch.delattr(row_tables, "save")  # nothing is written a second time
     assert rows_of(read(records, cache=cache).blocks) == rows
 
 
@@ -188,6 +269,43 @@ def test_a_cache_folder_keeps_sizes_apart(tmp_path, records):
         assert rows_of(read(records, cache=cache, **size).blocks) == rows_of(
             read(records, **size).blocks
         )
+
+
+# Reads 200,000 rows, which are forty times the same shards, and tells the MiB that this took.
+FORTY_TIMES = """
+import dataclasses, resource, sys
+
+from textrecords import input_pipeline, record_io
+from textrecords.dataset import open_dataset
+from textrecords.spec import InputSize
+
+def mib():
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+_, folder, cache = sys.argv
+rows = input_pipeline.read_split(open_dataset(folder), "train", InputSize(100, 1000), cache=cache)
+next(iter(input_pipeline.batches(dataclasses.replace(rows, in_memory=False), 32)))
+before = mib()
+shards = record_io.Shards(rows.shards.paths * 40, rows.shards.sizes * 40)
+rows = dataclasses.replace(rows, shards=shards)
+number = input_pipeline.num_batches(rows, 512)
+batches = input_pipeline.shuffled_batches(rows, 512, seed=0).take(2 * number)
+assert sum(len(labels) for _, labels in batches) == 400_000
+assert sum(len(labels) for _, labels in input_pipeline.batches(rows, 512)) == 200_000
+print(mib() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cache", "limit"), [("memory", 1024), ("none", 700)])
+def test_short_reviews_take_little_memory_however_far_they_are_padded(tmp_path, cache, limit):
+    reviews = [(" ".join(["w"] * (n % 60)), n % 2) for n in range(5000)]
+    tiny_dataset.write(tmp_path / "records", {"train": reviews})
+    command = [sys.executable, "-c", FORTY_TIMES, str(tmp_path / "records"), cache]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    assert float(done.stdout) < limit
 
 
 def test_a_split_that_is_not_there_is_named(records):
