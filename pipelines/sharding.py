@@ -47,6 +47,6 @@ class GroupByShard(beam.PTransform):
             for name, number in self._num_shards.items()
             for index in range(number)
         ]
-        empty = assigned.pipeline | "EveryShard" >> beam.Create(every_shard)
+        empty = assigned.pipeline | "EveryShard" >> beam.Create(every_shard, reshuffle=False)
         # (ShardId, list) -> (ShardId, lists)
         return (assigned, empty) | beam.Flatten() | beam.GroupByKey()

@@ -25,6 +25,7 @@ from pipelines.preprocess import (
 )
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.review_batches import Review
+from pipelines.spread import Spread
 from textrecords import concurrency, spec, text_source
 
 # Each column of `review_batches.SCHEMA` is a tensor of one value a review.
@@ -80,10 +81,10 @@ def _group_by_shard(
     # (class folder, label) -> lists of (key, label) -> (bucket, list of Review)
     digested = (
         pipeline
-        | "Folders" >> beam.Create(list(tree.class_folders()))
-        | "SpreadFolders" >> beam.Reshuffle()
+        | "Folders" >> beam.Create(list(tree.class_folders()), reshuffle=False)
+        | "SpreadFolders" >> Spread()
         | "ListFolder" >> beam.FlatMap(input_tree.list_folder, tree.source)
-        | "SpreadFiles" >> beam.Reshuffle()
+        | "SpreadFiles" >> Spread()
         | "Digest"
         >> beam.FlatMap(audit.digest, tree.source, num_buckets).with_outputs(
             audit.DIGESTED, main="reviews"

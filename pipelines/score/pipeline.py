@@ -22,6 +22,7 @@ from pipelines import sharding, totals
 from pipelines.preprocess import input_tree, review_batches
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import Row, SavedModel
+from pipelines.spread import Spread
 from pipelines.unfit_files import Limits, UnfitFiles, to_lines
 from textrecords import atomic, json_files, spec, storage
 from textrecords.manifest import Shard
@@ -165,7 +166,7 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "List" >> beam.FlatMap(plan.list_keys)
         | "GroupKeys" >> beam.GroupByKey()
         | "Batch" >> beam.FlatMap(plan.batches)
-        | "Spread" >> beam.Reshuffle()
+        | "Spread" >> Spread()
         | "Read" >> beam.FlatMap(plan.read).with_outputs(UNFIT, main="texts")
     )
     unfit = totals.total("Unfit", read[UNFIT]) | "Check" >> beam.Map(plan.check)

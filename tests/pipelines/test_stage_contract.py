@@ -467,6 +467,18 @@ def test_no_stage_is_left_out(tmp_path, made, serving):
     assert top - OF_BEAM == set(SCORE)
 
 
+def test_nothing_is_dealt_out_at_random(tmp_path, made, serving):
+    """When Spark runs a task again, other elements would go where some were lost."""
+    built = beam.Pipeline(runner="FnApiRunner")
+    with tft_beam.Context(temp_dir=str(tmp_path / "temp")):
+        pipeline._build(built, Preprocess(tmp_path / "a", made).plan)
+    scores = beam.Pipeline(runner="FnApiRunner")
+    scoring.build(scores, Score(tmp_path / "b", serving).plan)
+    names = {label.rpartition("/")[2] for label in labels(built) | labels(scores)}
+    assert "GroupByShard" in names
+    assert {name for name in names if "RandomKeys" in name or name == "ReshufflePerKey"} == set()
+
+
 def test_the_stages_by_themselves_give_what_the_pipeline_gives(tmp_path, made):
     stages = Preprocess(tmp_path, made)
     found = (stages.digested, stages.audited)
