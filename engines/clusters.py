@@ -102,8 +102,9 @@ def flink(folder: pathlib.Path) -> Iterator[Engine]:
 @contextlib.contextmanager
 def spark(folder: pathlib.Path) -> Iterator[Engine]:
     """Yields a Spark cluster that writes its logs into `folder`."""
-    jar = downloads.job_server("beam-runners-spark-3", SPARK_JOB_SERVER)
     home = downloads.package("pyspark", downloads.SPARK) / "pyspark"
+    jars = (home / "jars").glob("*.jar")
+    jar = downloads.job_server("beam-runners-spark-3", SPARK_JOB_SERVER, jars)
     port, web, *webs = _free_ports(2 + NUM_WORKERS)
     url, master = f"http://{HOST}:{web}", f"spark://{HOST}:{port}"
     environment = {
@@ -139,13 +140,13 @@ class _Processes:
         """Starts a Java program, in a session of its own: Ctrl-C is for who has started it."""
         name = f"{len(self.started)}-{main_class.rpartition('.')[2]}"
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
-        paths = os.pathsep.join(map(str, class_path))
+        paths = {"CLASSPATH": os.pathsep.join(map(str, class_path))}
         try:
             with open(self._folder / f"{name}.log", "wb") as log:
                 process = subprocess.Popen(
-                    ["java", *opened, "-cp", paths, main_class, *map(str, args)],
+                    ["java", *opened, main_class, *map(str, args)],
                     cwd=self._folder,
-                    env=self._environment,
+                    env=self._environment | paths,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

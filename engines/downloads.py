@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from textrecords.errors import BadInput, Failure
 
@@ -38,14 +38,21 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 """
 
 
-def job_server(name: str, main_class: str) -> pathlib.Path:
-    """Returns a jar that starts one of Beam's job servers; what it needs lies beside it."""
+def job_server(name: str, main_class: str, others: Iterable[pathlib.Path] = ()) -> pathlib.Path:
+    """Returns a jar that starts one of Beam's job servers.
+
+    Args:
+      name: of the library that it's in; the jars that it needs lie in the same folder.
+      main_class: to start.
+      others: jars that it needs, too, and that the library takes for granted.
+    """
 
     def make(folder: pathlib.Path) -> None:
         (folder / "pom.xml").write_text(POM.format(name=name, version=BEAM))
         _run("mvn", "-B", "-q", "-f", folder / "pom.xml", "dependency:copy-dependencies",
              "-DincludeScope=runtime", f"-DoutputDirectory={folder}")  # fmt: skip
-        jars = sorted(path.name for path in folder.glob("*.jar"))
+        jars = [path.name for path in sorted(folder.glob("*.jar"))]
+        jars += [path.as_uri() for path in sorted(others)]
         with zipfile.ZipFile(folder / "job-server.jar", "w") as jar:
             jar.writestr("META-INF/MANIFEST.MF", _manifest(main_class, jars))
 

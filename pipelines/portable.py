@@ -49,13 +49,14 @@ def set_up(options: PipelineOptions) -> None:
     flags.environment_cache_millis = flags.environment_cache_millis or CACHE_MILLIS
 
 
-def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
+def run(pipeline: beam.Pipeline) -> None:
     """Runs a pipeline and waits for its end; a signal ends the job, too, wherever it runs.
 
     Raises:
       BadInput: if the engine can't be had, or as a stage does.
       Failure: if the job fails.
     """
+    options = pipeline.options
     runner = options.view_as(StandardOptions).runner  # which Beam will have cleared
     cluster = flink.Cluster.of(options) if _is_flink_cluster(options) else None
     try:

@@ -87,7 +87,7 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
             elif _runs_here(options):
                 pipeline.run().wait_until_finish()
             else:
-                portable.run(pipeline, options)
+                portable.run(pipeline)
     except Failure as error:  # without the name of the stage, which Beam adds
         raise Failure(str(error).partition(" [while running")[0]) from None
 
