@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from engines import downloads
-from textrecords.errors import BadInput, Failure
+from textrecords.errors import Failure
 
 HOST = "localhost"
 NUM_WORKERS = 2  # of one slot, or core, each
@@ -36,6 +36,7 @@ rest.port: {rest}
 io.tmp.dirs: {folder}/tmp
 blob.storage.directory: {folder}/tmp
 taskmanager.host: {host}
+heartbeat.interval: 2000
 taskmanager.numberOfTaskSlots: 1
 taskmanager.cpu.cores: 1
 # All of them, since Flink's scripts, which reckon what isn't said, aren't there.
@@ -153,7 +154,7 @@ class _Processes:
                     start_new_session=True,
                 )
         except FileNotFoundError:
-            raise BadInput("there is no java on the path: install Java 17") from None
+            raise downloads.Unavailable("there is no java: install Java 17") from None
         self.started.append(process)
 
     def wait(self, is_up: Callable[[], bool]) -> None:

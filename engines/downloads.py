@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 
-from textrecords.errors import BadInput, Failure
+from textrecords.errors import Failure
 
 CACHE = pathlib.Path(
     os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "textrecords-engines"
@@ -36,6 +36,10 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   </dependencies>
 </project>
 """
+
+
+class Unavailable(Failure):
+    """What an engine needs isn't here, and can't be had; the message is one line."""
 
 
 def job_server(name: str, main_class: str, others: Iterable[pathlib.Path] = ()) -> pathlib.Path:
@@ -105,10 +109,10 @@ def _manifest(main_class: str, jars: list[str]) -> str:
 
 
 def _run(*command: object, env: dict[str, str] | None = None) -> None:
-    program = str(command[0])
-    if shutil.which(program) is None:
-        raise BadInput(f"there is no {program} on the path: install it")
-    done = subprocess.run([*map(str, command)], env=env, capture_output=True, text=True)
+    words = [str(word) for word in command]
+    if shutil.which(words[0]) is None:
+        raise Unavailable(f"there is no {words[0]}: install it")
+    done = subprocess.run(words, env=env, capture_output=True, text=True)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise Failure(f"`{' '.join(map(str, command[:3]))}` failed: {said[-1] if said else ''}")
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise Unavailable(f"`{' '.join(words)}` failed: {said[-1] if said else done.returncode}")

@@ -32,8 +32,11 @@ WORKER = os.path.join(sysconfig.get_path("scripts"), "textrecords-worker")
 # For so long a worker waits for the next stage: another one would load TensorFlow anew.
 CACHE_MILLIS = 60_000
 CANCEL_SECONDS = 60.0  # for a job to end once it's cancelled
-# The errors of workers come as text, each with its tracebacks in Python and in Java.
-OURS = re.compile(r"\b(BadInput|Failure): (.*?)(?: \[while running|\\n|$)", re.MULTILINE)
+# A worker's errors come as text: tracebacks in Python, and those of the engine in Java.
+OURS = re.compile(
+    rf".*^{BadInput.__module__}\.(BadInput|Failure): (.*?)(?: \[while running |\Z)",
+    re.DOTALL | re.MULTILINE,
+)
 ANY = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*[\w$]*(?:Error|Exception)\b.*$", re.MULTILINE)
 
 
@@ -134,8 +137,8 @@ def _wait(result: PipelineResult, runner: str) -> None:
 
 def _told(error: str, runner: str) -> BadInput | Failure:
     """Returns what made a job fail: the last error of a stage of ours, or of anything else."""
-    if ours := OURS.findall(error):
-        kind, message = ours[-1]
+    if ours := OURS.match(error):
+        kind, message = ours.groups()
         return {"BadInput": BadInput, "Failure": Failure}[kind](message)
     causes = ANY.findall(error)
     return Failure(f"{runner}: the job failed: {causes[-1] if causes else error.splitlines()[0]}")

@@ -109,7 +109,7 @@ def _pipeline(options: PipelineOptions) -> beam.Pipeline:
 def _temporary_folder(options: PipelineOptions) -> Iterator[str]:
     shared = options.view_as(GoogleCloudOptions).temp_location
     if shared is None or not storage.is_remote(shared):
-        with tempfile.TemporaryDirectory(dir=None if _runs_here(options) else shared) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             yield folder
         return
     folder = f"{shared.rstrip('/')}/textrecords-{uuid.uuid4().hex}"

@@ -1,0 +1,168 @@
+"""Flink, Spark and Prism, each a real one: a master and two workers, where there are such."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import on_engine
+import pytest
+import test_score
+from test_reproducible import FLAGS, ROOT, TREE, digests
+from tiny_tree import write
+
+from pipelines import sample
+from pipelines.preprocess import __main__ as preprocess
+
+pytestmark = pytest.mark.slow
+
+ERROR = (
+    "error: 1 of 162 files of {source} aren't in utf-8: train/neg/odd\\n.txt (latin-1 or cp1252?); "
+    "if most are in another encoding, give --encoding latin-1; to replace what can't be decoded, "
+    "give --on_bad_text replace_all"
+)
+
+
+@pytest.fixture(scope="module", params=["prism", "flink", "spark"])
+def engine(request, tmp_path_factory):
+    with on_engine.up(request.param, tmp_path_factory.mktemp(request.param)) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def flink(tmp_path_factory):
+    with on_engine.up("flink", tmp_path_factory.mktemp("flink")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Returns a folder of a few files, and what a local run makes of it."""
+    folder = tmp_path_factory.mktemp("made")
+    write(folder / "in", TREE)
+    preprocess.main(["--input", str(folder / "in"), "--output", str(folder / "out"), *FLAGS])
+    return folder / "in", digests(folder / "out")
+
+
+def start(engine, source, target, *flags, command="pipelines.preprocess"):
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", command, "--input", source, "--output", target),
+            *(*on_engine.flags(engine), *flags),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(process):
+    """Waits for a command's end; returns its exit code and what it printed as errors."""
+    _, errors = process.communicate(timeout=400)
+    return process.returncode, errors
+
+
+def test_the_sample_gives_the_same_bytes(engine, tmp_path):
+    sample.main(["--output", str(tmp_path / "in")])
+    preprocess.main(["--input", str(tmp_path / "in"), "--output", str(tmp_path / "local")])
+    process = start(engine, tmp_path / "in", tmp_path / "out")
+    assert ended(process) == (0, "")
+    assert digests(tmp_path / "out") == digests(tmp_path / "local")
+    assert sorted(os.listdir(tmp_path)) == ["in", "local", "out"]
+
+
+def test_scores_are_those_of_a_local_run(engine, tmp_path):
+    model_dir = test_score.trained(tmp_path / "trained", ("neg", "pos"))
+    write(tmp_path / "in", test_score.TEXTS)
+    expected = test_score.scored(tmp_path / "in", model_dir)
+    flags = ["--model_dir", model_dir]
+    process = start(engine, tmp_path / "in", tmp_path / "out", *flags, command="pipelines.score")
+    assert ended(process) == (0, "")
+    [shard] = (tmp_path / "out").glob("*.jsonl")
+    rows = test_score.read(shard)
+    assert [row["key"] for row in rows] == [row["key"] for row in expected]
+    scores = [row["score"] for row in expected]
+    assert [row["score"] for row in rows] == pytest.approx(scores, abs=1e-6)
+
+
+def test_a_failing_stage_is_told_in_one_line(engine, made, tmp_path):
+    source, _ = made
+    process = start(engine, source, tmp_path / "out", "--on_bad_text=fail")
+    assert ended(process) == (1, ERROR.format(source=source) + "\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_ctrl_c_stops_the_job(engine, made, tmp_path):
+    process = start(engine, made[0], tmp_path / "out", *FLAGS)
+    on_engine.wait_for(lambda: is_working(engine, process))
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (130, "stopped\n")
+    assert os.listdir(tmp_path) == []
+    assert jobs(engine) == []
+    on_engine.wait_for(lambda: not workers(engine))
+    assert os.listdir(tmp_path) == []  # and nobody writes there any more
+
+
+def test_a_killed_worker_spoils_nothing(engine, made, tmp_path):
+    """What ran in it fails, or is run again."""
+    source, expected = made
+    process = start(engine, source, tmp_path / "out", *FLAGS)
+    on_engine.wait_for(lambda: is_working(engine, process))
+    os.kill(max(workers(engine) or prism(process)), signal.SIGKILL)
+    code, errors = ended(process)
+    check_whole_or_not_there(tmp_path / "out", code, errors, expected)
+
+
+def test_a_killed_machine_spoils_nothing(engine, made, tmp_path):
+    """Of Flink's, a task manager; of Spark's, what runs the tasks, which is started anew."""
+    if engine.runner == "PrismRunner":
+        return
+    source, expected = made
+    process = start(engine, source, tmp_path / "out", *FLAGS)
+    on_engine.wait_for(lambda: is_working(engine, process))
+    executors = on_engine.below(*(each.pid for each in engine.workers), named="Executor")
+    os.kill(max(executors or [each.pid for each in engine.workers]), signal.SIGKILL)
+    code, errors = ended(process)
+    check_whole_or_not_there(tmp_path / "out", code, errors, expected)
+
+
+def check_whole_or_not_there(output, code, errors, expected):
+    if code == 0:
+        assert digests(output) == expected
+    else:
+        assert code == 1
+        assert errors.startswith("error: ")
+        assert errors.count("\n") == 1
+        assert os.listdir(output.parent) == []
+
+
+def is_working(engine, process):
+    """Tells whether a job has begun to run stages; fails if the command has ended."""
+    assert process.poll() is None, process.communicate()
+    return workers(engine) if engine.workers else prism(process)
+
+
+def workers(engine):
+    return on_engine.below(*(each.pid for each in engine.workers), named="textrecords-worker")
+
+
+def prism(process):
+    return on_engine.below(process.pid, named="prism")
+
+
+def jobs(engine):
+    """Returns the jobs that a cluster has not ended."""
+    if engine.runner == "FlinkRunner":
+        found = ask(f"{engine.url}/jobs/overview")["jobs"]
+        return [job for job in found if job["state"] not in ("FINISHED", "FAILED", "CANCELED")]
+    return ask(f"{engine.url}/json/")["activeapps"] if engine.url else []
+
+
+def ask(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
