@@ -89,9 +89,7 @@ class Cluster:
     def _running(self) -> set[str]:
         """Returns the ids of our job, which is one at most, while it hasn't ended."""
         jobs = self._ask("GET", "/jobs/overview")["jobs"]
-        return {
-            job["jid"] for job in jobs if job["name"] == self.job and job["state"] not in ENDED
-        }
+        return {job["jid"] for job in jobs if job["name"] == self.job and job["state"] not in ENDED}
 
     def _ask(self, method: str, path: str) -> Any:
         request = urllib.request.Request(f"{self.url}{path}", method=method)

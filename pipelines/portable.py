@@ -5,11 +5,11 @@ already, under the same path.
 """
 
 import contextlib
+import io
 import json
 import os
 import re
 import sysconfig
-import threading
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -30,7 +30,7 @@ from textrecords.errors import BadInput, Failure
 
 WORKER = os.path.join(sysconfig.get_path("scripts"), "textrecords-worker")
 # For so long a worker waits for the next stage: another one would load TensorFlow anew.
-CACHE_MILLIS = 60_000
+CACHE_MILLIS = 10_000
 CANCEL_SECONDS = 60.0  # for a job to end once it's cancelled
 # A worker's errors come as text: tracebacks in Python, and those of the engine in Java.
 OURS = re.compile(
@@ -63,7 +63,8 @@ def run(pipeline: beam.Pipeline) -> None:
     runner = options.view_as(StandardOptions).runner  # which Beam will have cleared
     cluster = flink.Cluster.of(options) if _is_flink_cluster(options) else None
     try:
-        with _job_server_of(pipeline.runner):
+        # A worker in this process prints an error, besides handing it on.
+        with contextlib.redirect_stderr(io.StringIO()), _job_server_of(pipeline.runner):
             _wait(_submit(pipeline, runner), runner)
     except BaseException:
         if cluster is not None and not cluster.cancel(CANCEL_SECONDS):
