@@ -1,6 +1,5 @@
 """Brings an engine up on this machine, says how to run a command on it, and waits for Ctrl-C."""
 
-import argparse
 import pathlib
 import signal
 

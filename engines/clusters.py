@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from engines import downloads
+from textrecords import signals
 from textrecords.errors import Failure
 
 HOST = "localhost"
@@ -173,6 +174,7 @@ class _Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        signals.extend(SECONDS_TO_START)
         for process in self.started:
             process.terminate()
         for process in self.started:

@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 
+from textrecords import terminal
 from textrecords.errors import Failure
 
 CACHE = pathlib.Path(
@@ -87,7 +88,7 @@ def _kept(name: str, make: Callable[[pathlib.Path], None]) -> pathlib.Path:
     folder = CACHE / name
     if not folder.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        print(f"getting {name}, once", flush=True)
+        terminal.say(f"getting {name}, once")
         with tempfile.TemporaryDirectory(dir=CACHE, prefix=f".{name}-") as parent:
             new = pathlib.Path(parent, name)
             new.mkdir()

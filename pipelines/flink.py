@@ -56,7 +56,7 @@ class Cluster:
         return cluster
 
     def cancel(self, seconds: float) -> bool:
-        """Cancels the job if it runs; tells whether the cluster confirms, in time, that it ended."""
+        """Cancels the job if it runs; tells whether the cluster confirms that it has ended."""
         deadline = time.monotonic() + seconds
         asked = set()
         try:

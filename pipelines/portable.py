@@ -141,5 +141,5 @@ def _told(error: str, runner: str) -> BadInput | Failure:
     if ours := OURS.match(error):
         kind, message = ours.groups()
         return {"BadInput": BadInput, "Failure": Failure}[kind](message)
-    causes = ANY.findall(error)
-    return Failure(f"{runner}: the job failed: {causes[-1] if causes else error.splitlines()[0]}")
+    [*_, cause] = ANY.findall(error) or error.strip().splitlines() or ["unknown error"]
+    return Failure(f"{runner}: the job failed: {cause}")

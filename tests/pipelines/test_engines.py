@@ -93,7 +93,7 @@ def test_a_failing_stage_is_told_in_one_line(engine, made, tmp_path):
 def test_ctrl_c_stops_the_job(engine, made, tmp_path):
     on_engine.wait_for(lambda: not workers(engine))  # of the last job
     process = start(engine, made[0], tmp_path / "out", *FLAGS)
-    on_engine.wait_for(lambda: is_working(engine, process))
+    on_engine.wait_for(lambda: is_working(engine, process, tmp_path))
     process.send_signal(signal.SIGINT)
     assert ended(process) == (130, "stopped\n")
     assert os.listdir(tmp_path) == []
@@ -107,7 +107,7 @@ def test_what_is_killed_in_mid_run_spoils_nothing(engine, made, tmp_path):
     source, expected = made
     on_engine.wait_for(lambda: not workers(engine))  # of the last job
     process = start(engine, source, tmp_path / "out", *FLAGS)
-    on_engine.wait_for(lambda: is_working(engine, process))
+    on_engine.wait_for(lambda: is_working(engine, process, tmp_path))
     machines = [each.pid for each in engine.workers]
     executors = on_engine.below(*machines, named="CoarseGrainedExecutorBackend")
     os.kill((executors or machines or prism(process))[0], signal.SIGKILL)
@@ -122,10 +122,11 @@ def test_what_is_killed_in_mid_run_spoils_nothing(engine, made, tmp_path):
     assert code == (0 if engine.runner == "SparkRunner" else 1)
 
 
-def is_working(engine, process):
+def is_working(engine, process, folder):
     """Tells whether a job has begun to run stages; fails if the command has ended."""
     assert process.poll() is None, process.communicate()
-    return workers(engine) if engine.workers else prism(process)
+    # Prism's worker is the command itself. It has begun when TensorFlow leaves its files.
+    return workers(engine) or [*folder.rglob("__autograph_generated_file*")]
 
 
 def workers(engine):
