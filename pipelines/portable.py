@@ -13,6 +13,7 @@ import sysconfig
 from collections.abc import Iterator
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     PipelineOptions,
@@ -37,6 +38,7 @@ OURS = re.compile(
     rf".*^{BadInput.__module__}\.(BadInput|Failure): (.*?)(?: \[while running |\Z)",
     re.DOTALL | re.MULTILINE,
 )
+# Else the last error of whatever failed, or why the job server can't be reached any more.
 ANY = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*[\w$]*(?:Error|Exception)\b.*$", re.MULTILINE)
 
 
@@ -121,7 +123,7 @@ def _submit(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
     except Exception as error:
         if signals.received() or isinstance(error, BadInput | Failure):
             raise
-        why = str(error).partition("\n")[0]
+        why = _text(error).partition("\n")[0]
         raise BadInput(
             f"--runner {runner} can't be had, or doesn't take the pipeline: {why}"
         ) from None
@@ -132,8 +134,13 @@ def _wait(result: PipelineResult, runner: str) -> None:
         result.wait_until_finish()
     except BaseException as error:
         if signals.received() is None and isinstance(error, Exception):
-            raise _told(str(error), runner) from None
+            raise _told(_text(error), runner) from None
         raise
+
+
+def _text(error: Exception) -> str:
+    """Returns what an error says, without what gRPC puts around it."""
+    return error.details() if isinstance(error, grpc.Call) else str(error)
 
 
 def _told(error: str, runner: str) -> BadInput | Failure:
