@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     source = text_source.Source(args.input)
     tree = input_tree.find_reviews(source)
-    train = sum(tree.examples[spec.TRAIN].values())
+    train = sum(tree.examples(tree.listed)[spec.TRAIN].values())
     if train < FITTED[-1]:
         raise BadInput(f"{args.input} has {train:,} reviews of train: the fit needs {FITTED[-1]:,}")
     with tempfile.TemporaryDirectory(prefix="textrecords-") as work_dir:
@@ -78,7 +78,7 @@ def per_review(tree: input_tree.Tree, work_dir: str) -> tuple[float, float]:
     """Returns the core seconds and the bytes of records that a review takes."""
     subset = os.path.join(work_dir, "subset")
     step.copy_subset(tree.source, subset, SUBSET)
-    seconds, number = {}, {subset: 2 * SUBSET, tree.source.input_dir: tree.num_reviews}
+    seconds, number = {}, {subset: 2 * SUBSET, tree.source.input_dir: tree.listed.num_reviews}
     for folder in number:
         output = os.path.join(work_dir, "records")
         before = core_seconds_of_children()

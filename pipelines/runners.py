@@ -88,8 +88,8 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
                 pipeline.run().wait_until_finish()
             else:
                 portable.run(pipeline)
-    except Failure as error:  # without the name of the stage, which Beam adds
-        raise Failure(str(error).partition(" [while running")[0]) from None
+    except (BadInput, Failure) as error:  # without the name of the stage, which Beam adds
+        raise type(error)(str(error).partition(" [while running")[0]) from None
 
 
 def _runs_here(options: PipelineOptions) -> bool:

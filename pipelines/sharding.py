@@ -1,8 +1,8 @@
 """Which shard a key goes into, and its place there."""
 
+import dataclasses
 import hashlib
-
-import apache_beam as beam
+from collections.abc import Collection, Iterator
 
 KEYS_PER_SHARD = 10_000
 MAX_SHARDS = 10_000
@@ -30,23 +30,29 @@ def shard_of(name: str, key: bytes, num_shards: dict[str, int]) -> ShardId:
     return name, int.from_bytes(key_hash(key), "big") % num_shards[name]
 
 
-class GroupByShard(beam.PTransform):
-    """Groups (ShardId, list) by shard; every shard comes out, also an empty one.
+def every_shard(num_shards: dict[str, int]) -> Iterator[ShardId]:
+    """Yields the ids of all shards."""
+    for name, number in num_shards.items():
+        yield from ((name, index) for index in range(number))
 
-    Args:
-      num_shards: by the name of the shards.
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """Stands for keys: how many there are, and the sum of their hashes modulo 2**64.
+
+    Two that differ tell that keys were lost on the way, or came twice.
     """
 
-    def __init__(self, num_shards: dict[str, int]):
-        super().__init__()
-        self._num_shards = num_shards
+    number: int = 0
+    hashes: int = 0
 
-    def expand(self, assigned: beam.PCollection) -> beam.PCollection:
-        every_shard = [
-            ((name, index), [])
-            for name, number in self._num_shards.items()
-            for index in range(number)
-        ]
-        empty = assigned.pipeline | "EveryShard" >> beam.Create(every_shard, reshuffle=False)
-        # (ShardId, list) -> (ShardId, lists)
-        return (assigned, empty) | beam.Flatten() | beam.GroupByKey()
+    @classmethod
+    def of(cls, keys: Collection[bytes]) -> "Keys":
+        total = sum(int.from_bytes(key_hash(key), "big") for key in keys)
+        return cls(len(keys), total % 2**64)
+
+    def __add__(self, other: "Keys") -> "Keys":
+        return Keys(self.number + other.number, (self.hashes + other.hashes) % 2**64)
+
+
+NO_KEYS = Keys()

@@ -1,16 +1,18 @@
 """What preprocessing shows while it works, and the tables of what folders and datasets hold."""
 
 import os
+import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from pipelines.preprocess.split_assignment import Shares
 from textrecords import spec, storage, terminal, text_source
-from textrecords.manifest import DataFlags, Manifest, Split
+from textrecords.manifest import DataFlags, Manifest, Shard, Split
 
 if TYPE_CHECKING:
     from pipelines.preprocess import input_tree
 
+SHARD = re.compile(r"^(\w+)-\d+-of-(\d+)\.tfrecord")
 NAMED = 10  # of the classes that a split lacks
 
 
@@ -22,40 +24,33 @@ def show_listing(
     return terminal.progress(lambda: (description, text_source.SEEN["listed"] - before, total))
 
 
-def show_progress(
-    output_dir: str, *, num_reviews: int, num_shards: int
-) -> AbstractContextManager[None]:
-    """Shows how many files were read and then how many shards have appeared in `output_dir`.
+def show_progress(output_dir: str) -> AbstractContextManager[None]:
+    """Shows how many files were listed, then read, and how many shards are in `output_dir`.
 
     The shards are the same for every runner; files are counted by those that run in this process.
     """
-    before = text_source.SEEN["read"]
+    before = text_source.SEEN.copy()
 
     def look() -> terminal.Done:
-        begun = sum(".tfrecord" in name for name in storage.names(output_dir))
-        if begun:
-            return "writing shards", begun - 1, num_shards
-        read = text_source.SEEN["read"] - before
-        return "counting words" if read == num_reviews else "reading files", read, num_reviews
+        shards = [*filter(None, map(SHARD.search, storage.names(output_dir)))]
+        if shards:
+            total = sum(int(number) for number in dict(each.groups() for each in shards).values())
+            return "writing shards", len(shards) - 1, total
+        seen = text_source.SEEN - before
+        if not seen["read"]:
+            return "listing files", seen["listed"], None
+        read_all = seen["read"] == seen["listed"]
+        return "counting words" if read_all else "reading files", seen["read"], seen["listed"]
 
     return terminal.progress(look, seconds=2.0 if storage.is_remote(output_dir) else 0.1)
 
 
 def show_tree(tree: "input_tree.Tree", flags: DataFlags) -> None:
-    """Prints how many reviews an input folder holds, where they go, and what is left out."""
-    for split, classes in tree.examples.items():
-        counts = ", ".join(f"{count:,} {c}" for c, count in classes.items())
-        terminal.say(f"{split}: {counts}")
+    """Prints what a look at the top of an input folder tells."""
     for split, folder in tree.folders.items():
         if folder not in ("", split):
             terminal.say(f"{folder} is taken for the {split} split")
-    sizes = Shares.from_flags(flags).sizes(sum(tree.examples[spec.TRAIN].values()))
-    taken = [f"about {size:,} for {split}" for split, size in sizes.items() if split != spec.TRAIN]
-    if taken:
-        terminal.say(f"taken of train: {', '.join(taken)}")
-    for why, count in tree.left_out.items():
-        terminal.say(f"left out {count:,}: {why}")
-    if spec.TEST not in tree.examples | sizes:
+    if spec.TEST not in tree.folders and not flags.test:
         terminal.say("no test split: there will be nothing to evaluate a model on")
 
 
@@ -72,7 +67,11 @@ def show_files(folder: str) -> None:
 
 def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
     """Prints what a dataset holds."""
+    for why, count in manifest.left_out.items():
+        terminal.say(f"left out {count:,}: {why}")
     for name, split in manifest.splits.items():
+        counts = ", ".join(f"{count:,} {c}" for c, count in split.class_examples.items())
+        terminal.say(f"{name}: {counts}")
         for what, count in _findings(split).items():
             if count:
                 terminal.say(f"{name}, {what}: {count:,}")
@@ -84,7 +83,8 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
         f"texts in two splits: {audit.leaked_texts:,} ({audit.leaked_by_words:,} by their words); "
         f"in two classes: {audit.contrary_texts:,} ({audit.contrary_by_words:,})"
     )
-    terminal.say(f"the reviews in question are named in {audit.file}")
+    if audit.shards:
+        terminal.say(f"the reviews in question are named in {named(audit.shards)}")
     train = manifest.splits[spec.TRAIN]
     covered = (f"{share:.1%} by {int(number):,}" for number, share in train.coverage.items())
     terminal.say(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
@@ -102,6 +102,11 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
         f"wrote {output_dir} in {seconds:.1f} s; "
         f"vocabulary: {manifest.vocabulary.size:,} tokens, counting padding and OOV"
     )
+
+
+def named(shards: Sequence[Shard]) -> str:
+    """Names a file, or the first and the last of several."""
+    return " to ".join(shard.file for shard in (*shards[:1], *shards[1:][-1:]))
 
 
 def show_misread(misread_files: dict[str, int], encoding: str) -> None:

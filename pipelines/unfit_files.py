@@ -3,12 +3,11 @@
 import collections
 import dataclasses
 import heapq
-import json
 import os
-from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
-from textrecords import encoding_guess, spec, text_source
+from pipelines import sharding
+from textrecords import encoding_guess, text_source
 from textrecords.command_line import flag
 from textrecords.errors import Failure
 
@@ -20,21 +19,6 @@ MAX_BAD_TEXTS = {"replace": 0.01, "replace_all": 1.0, "fail": 0.0}
 # more than half of its files, though, it isn't in the encoding.
 FEW = 10
 NAMED = 3  # of the files that end a run
-# What is wrong ("finding") with which files ("keys"): a line of `spec.AUDIT`.
-Finding = dict[str, Any]
-
-
-def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
-    """Describes what is wrong with the files of `keys`."""
-    return {"finding": what, **more, "keys": [os.fsdecode(key) for key in keys]}
-
-
-def to_lines(findings: Iterable[Finding]) -> str:
-    """Returns findings as `spec.AUDIT` holds them: a JSON object a line, in an order of their own.
-
-    They are escaped, since a key may hold bytes that aren't UTF-8.
-    """
-    return "".join(sorted(json.dumps(finding) + "\n" for finding in findings))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,27 +49,37 @@ class UnfitFiles:
     """Those of one or several lists of files.
 
     Attributes:
-      bad: findings on those that can't be read.
+      num_bad: how many can't be read.
+      bad: the first few of these, as (key, why not).
       misread: files that seem to be in another encoding, by that encoding.
       examples: the first few of these, as (key, encoding).
+      keys: of those that can't be read.
     """
 
-    bad: list[Finding]
+    num_bad: int
+    bad: list[tuple[bytes, str]]
     misread: collections.Counter[str]
     examples: list[tuple[bytes, str]]
+    keys: sharding.Keys
 
     @classmethod
     def of(cls, bad: dict[bytes, str], misread: dict[bytes, str]) -> "UnfitFiles":
         """Takes why files can't be read, and the encodings that files seem to be in, by key."""
-        findings = [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
-        examples = heapq.nsmallest(NAMED, misread.items())
-        return cls(findings, collections.Counter(misread.values()), examples)
+        return cls(
+            len(bad),
+            heapq.nsmallest(NAMED, bad.items()),
+            collections.Counter(misread.values()),
+            heapq.nsmallest(NAMED, misread.items()),
+            sharding.Keys.of(bad),
+        )
 
     def __add__(self, other: "UnfitFiles") -> "UnfitFiles":
         return UnfitFiles(
-            self.bad + other.bad,
+            self.num_bad + other.num_bad,
+            heapq.nsmallest(NAMED, self.bad + other.bad),
             self.misread + other.misread,
             heapq.nsmallest(NAMED, self.examples + other.examples),
+            self.keys + other.keys,
         )
 
     def check(self, source: text_source.Source, num_files: int, limits: Limits) -> None:
@@ -94,11 +88,11 @@ class UnfitFiles:
         self._check_encoding(source, num_files, limits)
 
     def _check_bad(self, source: text_source.Source, num_files: int, limits: Limits) -> None:
-        if len(self.bad) > limits.max_bad(num_files):
-            named = sorted(f"{finding['keys'][0]} ({finding['why']})" for finding in self.bad)
-            named = named[:NAMED] + ["..."] * (len(named) > NAMED)
+        if self.num_bad > limits.max_bad(num_files):
+            named = [f"{os.fsdecode(key)} ({why})" for key, why in self.bad]
+            named += ["..."] * (self.num_bad > len(named))
             raise Failure(
-                f"{len(self.bad):,} of {num_files:,} files of {source.input_dir} can't be read: "
+                f"{self.num_bad:,} of {num_files:,} files of {source.input_dir} can't be read: "
                 f"{', '.join(named)}; mend or remove them, and run again"
             )
 

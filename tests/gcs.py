@@ -3,14 +3,16 @@
 TensorFlow is given a proxy, which answers in the place of these hosts and hands on to the emulator;
 Google's client takes the proxy for the store itself. The proxy notes all requests, and makes good
 what the emulator lacks: uploads of nothing or in chunks, https in a resumable upload's address,
-and `storageLayout`.
+`storageLayout`, and listings in pages and of ranges.
 """
 
 import contextlib
 import http.client
 import http.server
 import json
+import operator
 import pathlib
+import re
 import socket
 import ssl
 import subprocess
@@ -18,7 +20,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import needs
 
@@ -27,12 +29,17 @@ Request = tuple[str, str]  # method and path
 EMULATOR = "gcp-storage-emulator==2026.7.19"
 HOSTS = ("www.googleapis.com", "storage.googleapis.com")
 SECONDS_TO_START = 120
+LISTING = re.compile(r"/storage/v1/b/[^/]+/o(\?|$)")
+PAGE = 1_000  # names, at most
 UV = pathlib.Path(sys.executable).with_name("uv")
 
 
 @contextlib.contextmanager
 def serve(
-    folder: pathlib.Path, bucket: str, requests: list[Request] | None = None
+    folder: pathlib.Path,
+    bucket: str,
+    requests: list[Request] | None = None,
+    only_listed: Sequence[str] = (),
 ) -> Iterator[dict[str, str]]:
     """Serves an empty bucket; yields the environment of programs that are to see it as gs://.
 
@@ -40,6 +47,7 @@ def serve(
       folder: for the certificate.
       bucket: its name.
       requests: what programs ask of it is added here.
+      only_listed: names that are in listings, of objects that there aren't.
     """
     certificate = _certificate(folder)
     with _emulator() as port:
@@ -48,7 +56,8 @@ def serve(
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, folder / "key.pem")
         seen = [] if requests is None else requests
-        proxy = http.server.ThreadingHTTPServer(("localhost", 0), _proxy(port, context, seen))
+        handler = _proxy(port, context, seen, only_listed)
+        proxy = http.server.ThreadingHTTPServer(("localhost", 0), handler)
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         try:
             yield {
@@ -149,8 +158,30 @@ def _ask(
         return response.status, dict(response.getheaders()), response.read()
 
 
+def _list(content: bytes, url: str, only_listed: Sequence[str]) -> bytes:
+    """Returns the page of a listing that is asked for, and not all."""
+    query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+    answer = json.loads(content)
+    names = [name for name in only_listed if name.startswith(query.get("prefix", ""))]
+    if "delimiter" in query:
+        below = len(query.get("prefix", ""))
+        folders = {name[: name.index("/", below) + 1] for name in names if "/" in name[below:]}
+        answer["prefixes"] = sorted({*answer.get("prefixes", ()), *folders})
+        names = [name for name in names if "/" not in name[below:]]
+    made_up = [{"name": name, "size": "1", "generation": "1"} for name in names]
+    start, end = query.get("startOffset", ""), query.get("endOffset", "")
+    items = sorted(answer.get("items", []) + made_up, key=operator.itemgetter("name"))
+    items = [i for i in items if i["name"] >= start and (not end or i["name"] < end)]
+    first = int(query.get("pageToken", 0))
+    last = first + min(PAGE, int(query.get("maxResults", PAGE)))
+    answer["items"] = items[first:last]
+    if last < len(items):
+        answer["nextPageToken"] = str(last)
+    return json.dumps(answer).encode()
+
+
 def _proxy(
-    port: int, context: ssl.SSLContext, requests: list[Request]
+    port: int, context: ssl.SSLContext, requests: list[Request], only_listed: Sequence[str]
 ) -> type[http.server.BaseHTTPRequestHandler]:
     class Proxy(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -177,7 +208,10 @@ def _proxy(
             elif "uploadType=media" in self.path and not body:
                 self._answer(*_ask(port, "POST", *_nothing(self.path)))
             else:
-                self._answer(*_ask(port, self.command, self.path, body, headers))
+                status, headers, content = _ask(port, self.command, self.path, body, headers)
+                if self.command == "GET" and LISTING.match(self.path) and status == 200:
+                    content = _list(content, self.path, only_listed)
+                self._answer(status, headers, content)
 
         do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = forward
 

@@ -236,11 +236,11 @@ def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, test, d
         for n, text in enumerate(texts)
     ]
     shares = split_assignment.Shares(validation, test)
-    assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), shares, *drop)
+    assign = audit.Assign(shares, *drop)
 
     def assigned(lists):
         moved = shares.moves(dict(assign.class_texts((0, lists))))
-        *parts, audited = assign.place((0, lists), moved)
+        _, *parts, audited = assign.place((0, lists), moved, dict.fromkeys(spec.SPLITS, 2))
         return {shard: sorted(kept) for shard, kept in parts}, audited.value
 
     shuffled = list(found)
@@ -263,7 +263,7 @@ def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, test, d
 )
 def test_every_class_is_in_every_split_as_far_as_its_own_texts_go(texts, validation, test):
     shares = split_assignment.Shares(validation, test)
-    assign = audit.Assign(dict.fromkeys(spec.SPLITS, 2), shares, True, False)
+    assign = audit.Assign(shares, True, False)
     buckets, labels = collections.defaultdict(list), collections.defaultdict(set)
     for n, (text, label) in enumerate(texts):
         review = Review.of(f"train/c{label}/{n}".encode(), label, str(text).encode())
@@ -275,7 +275,7 @@ def test_every_class_is_in_every_split_as_far_as_its_own_texts_go(texts, validat
     moved = shares.moves({place: split_assignment.first(each) for place, each in lists.items()})
     found = collections.defaultdict(set)
     for bucket in buckets.items():
-        *parts, _ = assign.place(bucket, moved)
+        _, *parts, _ = assign.place(bucket, moved, dict.fromkeys(spec.SPLITS, 2))
         for (split, _), reviews in parts:
             for review in reviews:
                 found[review[0]].add(split)

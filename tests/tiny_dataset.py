@@ -75,9 +75,8 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
         split: _write_split(folder, split, rows, ids, classes, num_shards, compression)
         for split, rows in reviews.items()
     }
-    empty = [os.path.join(folder, name) for name in (spec.AUDIT, spec.SCHEMA)]
-    for path in empty:
-        open(path, "wb").close()
+    schema = os.path.join(folder, spec.SCHEMA)
+    open(schema, "wb").close()
     manifest = Manifest(
         format_version=spec.FORMAT_VERSION,
         input=Fingerprint(0, 0, "0"),
@@ -89,8 +88,8 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
         vocabulary=Vocabulary(spec.VOCABULARY, len(ids) + 2, _sha256(words)),
         seen_once=0,
         splits=splits,
-        audit=Audit(spec.AUDIT, checksums.sha256(empty[0]), 0, 0, 0, 0),
-        schema_sha256=checksums.sha256(empty[1]),
+        audit=Audit((), 0, 0, 0, 0),
+        schema_sha256=checksums.sha256(schema),
         left_out={},
     )
     with open(os.path.join(folder, spec.MANIFEST), "w", encoding="utf-8") as file:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import itertools
 import os
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -91,14 +93,13 @@ class Fingerprint:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What is wrong with texts that stand in the input more than once; `file` lists the keys.
+    """What is wrong with texts that stand in the input more than once; the shards name the keys.
 
     By their words, texts are the same that differ in punctuation, case, spaces, ends of lines,
     `<br />` or a byte order mark alone.
     """
 
-    file: Literal[spec.AUDIT]
-    sha256: str
+    shards: tuple[Shard, ...]  # of all findings, also on single reviews; none is empty
     leaked_texts: int  # distinct texts that stand in two splits or more
     leaked_by_words: int
     contrary_texts: int  # distinct texts that stand in two classes or more
@@ -183,7 +184,9 @@ class Manifest:
 
     def shard_sums(self) -> dict[str, str]:
         """Returns the SHA-256 of each shard, by its file."""
-        return {s.file: s.sha256 for split in self.splits.values() for s in split.shards}
+        of_splits = (split.shards for split in self.splits.values())
+        shards = itertools.chain(self.audit.shards, *of_splits)
+        return {shard.file: shard.sha256 for shard in shards}
 
     def check_fits(self, size: spec.InputSize) -> None:
         """Raises `BadInput` if the records were cut below what a network of this size takes.
@@ -208,6 +211,9 @@ class Manifest:
                 "run `make preprocess` again"
             )
         manifest = json_files.parse(cls, text)
+        for shard in manifest.audit.shards:
+            if not re.fullmatch(spec.AUDIT, shard.file):
+                raise ValueError(f"{shard.file} is no name of a shard of the audit")
         for name, split in manifest.splits.items():
             total = len(split.shards)
             if split.examples != sum(shard.examples for shard in split.shards):

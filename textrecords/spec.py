@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from textrecords import checksums
 
-FORMAT_VERSION = 5  # of the manifest
+FORMAT_VERSION = 6  # of the manifest
 # Raised when the same input and flags give other bytes: datasets of another version are stale.
 DATA_VERSION = 3
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
@@ -31,7 +31,7 @@ class InputSize(NamedTuple):
 # The files of a dataset, beside its shards.
 MANIFEST = "manifest.json"
 SCHEMA = "schema.pbtxt"  # the records, as TensorFlow Metadata describes them
-AUDIT = "audit.jsonl"  # what is wrong with single reviews, one finding a line
+AUDIT = r"audit-\d{5}-of-\d{5}\.jsonl"  # what is wrong with single reviews, one finding a line
 BAD_FILE = "bad file"  # one of these findings
 RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
 LISTING = ".listing.json"  # sizes and times of the input's files, by which they needn't be read
@@ -43,8 +43,9 @@ VOCABULARY = f"{TRANSFORM_FN}/{ASSET}"
 SHARD_FILES = rf"({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
 DATASET_FILES = "|".join(
     (
-        *map(re.escape, (MANIFEST, SCHEMA, AUDIT, RUN, TRANSFORM_FN, TRANSFORMED_METADATA)),
+        *map(re.escape, (MANIFEST, SCHEMA, RUN, TRANSFORM_FN, TRANSFORMED_METADATA)),
         re.escape(checksums.SUMS),
+        AUDIT,
         SHARD_FILES,
     )
 )
@@ -63,3 +64,8 @@ def shard_name(split: str, index: int, num_shards: int, compression: str = "none
     """Returns the file name of shard `index`, counted from 0."""
     suffix = ".gz" if compression == "gzip" else ""
     return f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord{suffix}"
+
+
+def audit_name(index: int, num_shards: int) -> str:
+    """Returns the file name of shard `index` of the findings, counted from 0."""
+    return f"audit-{index:05d}-of-{num_shards:05d}.jsonl"

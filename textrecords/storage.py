@@ -155,8 +155,7 @@ def scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
 
 def _scan_remote(folder: str) -> Iterator[Entry]:
     """As `scan`, a page of 1,000 names at a time."""
-    bucket, _, start = folder.rstrip("/").removeprefix("gs://").partition("/")
-    start = f"{start}/" if start else ""
+    bucket, start = _split_path(folder)
     with _client_errors_as_os_errors(folder):
         listed = _client().list_blobs(bucket, prefix=start, delimiter="/", fields=LISTED_FIELDS)
         folders: set[str] = set()
@@ -169,6 +168,29 @@ def _scan_remote(folder: str) -> Iterator[Entry]:
                 folders.add(found)
                 name = found.removeprefix(start).rstrip("/")
                 yield Entry(name, f"gs://{bucket}/{found.rstrip('/')}", True)
+
+
+def scan_below(folder: str, start: str = "", end: str = "") -> Iterator[Entry]:
+    """Yields the files in a folder in Cloud Storage and those inside it, by their paths below it.
+
+    They come in order, from `start` to before `end`, a page of 1,000 at a time; raises `OSError`.
+    """
+    bucket, below = _split_path(folder)
+    offsets = {
+        "start_offset": below + start if start else None,
+        "end_offset": below + end if end else None,
+    }
+    with _client_errors_as_os_errors(folder):
+        for file in _client().list_blobs(bucket, prefix=below, fields=LISTED_FIELDS, **offsets):
+            if not file.name.endswith("/"):  # else what stands for a folder
+                name, path = file.name.removeprefix(below), f"gs://{bucket}/{file.name}"
+                yield Entry(name, path, False, file.size, file.generation)
+
+
+def _split_path(folder: str) -> tuple[str, str]:
+    """Returns the bucket of a folder, and what the names in the folder begin with."""
+    bucket, _, start = folder.rstrip("/").removeprefix("gs://").partition("/")
+    return bucket, f"{start}/" if start else ""
 
 
 def size_and_version(entry: os.DirEntry[str] | Entry) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import codecs
 import collections
+import contextlib
 import dataclasses
 import errno
 import fnmatch
@@ -15,12 +16,17 @@ from textrecords import encoding_guess, storage
 from textrecords.errors import BadInput, Failure
 
 LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has to fit into memory
+SPECIAL = "links to folders, and special files"
 TOO_LARGE = f"more than {LARGEST_FILE:,} bytes"
 # What stands for bytes that couldn't be decoded, and UTF-8 can't hold.
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 # Files that this process has listed and read, for who waits; other processes count for themselves.
 SEEN: collections.Counter[str] = collections.Counter()
+
+
+# The key of a file, or of a hidden folder, its entry, and why it's left out, if it is.
+Found = tuple[bytes, os.DirEntry[str] | storage.Entry, str | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,23 +75,30 @@ class Source:
         Raises:
           Failure: if a folder can't be listed.
         """
-        left_out = collections.Counter() if left_out is None else left_out
-        folders = [folder]  # a list, for folders may lie deeper in each other than calls may
-        while folders:
-            folder = folders.pop()
-            for entry in scan(os.path.join(self.input_dir, folder)):
-                key = os.path.join(folder, entry.name)
-                if storage.is_leftover(entry.name):
-                    left_out["hidden"] += 1
-                elif entry.is_dir(follow_symlinks=False):
-                    folders.append(key)
-                elif not _is_file(entry):
-                    left_out["links to folders, and special files"] += 1
-                elif not fnmatch.fnmatchcase(entry.name, self.pattern):
-                    left_out[f"not {self.pattern}"] += 1
-                else:
-                    SEEN["listed"] += 1
-                    yield os.fsencode(key), entry
+        for key, entry, why in self.walk(folder):
+            if why is None:
+                yield key, entry
+            elif left_out is not None:
+                left_out[why] += 1
+
+    def walk(self, folder: str = "", start: str = "", end: str = "") -> Iterator[Found]:
+        """Yields what `list_files` does, and what it leaves out, hidden folders as a whole.
+
+        Args:
+          folder: by its path below `input_dir`.
+          start: in Cloud Storage, the first path below the folder that may come.
+          end: the first that may not; "" if all may that follow.
+
+        Raises:
+          Failure: if a folder can't be listed.
+        """
+        walk = _walk_remote if storage.is_remote(self.input_dir) else _walk_local
+        top = os.path.join(self.input_dir, folder) if folder else self.input_dir
+        for path, entry, why in walk(top, start, end):
+            if why is None and not fnmatch.fnmatchcase(os.path.basename(path), self.pattern):
+                why = f"not {self.pattern}"
+            SEEN["listed"] += why is None
+            yield os.fsencode(os.path.join(folder, path)), entry, why
 
     def read(self, keys: Iterable[bytes]) -> Iterator[bytes]:
         """Yields the bytes of files, in order; raises `Failure`."""
@@ -223,8 +236,56 @@ def text_hash(text: bytes) -> bytes:
 
 def scan(folder: str) -> Iterator[os.DirEntry[str] | storage.Entry]:
     """Yields what a folder holds, in no order; raises `Failure`."""
-    try:
+    with _listing(folder):
         yield from storage.scan(folder)
+
+
+def _walk_local(
+    folder: str, start: str, end: str
+) -> Iterator[tuple[str, os.DirEntry[str], str | None]]:
+    """As `Source.walk`, by path below the folder, but for the pattern; it knows no ranges."""
+    folders = [""]  # a list, for folders may lie deeper in each other than calls may
+    while folders:
+        below = folders.pop()
+        for entry in scan(os.path.join(folder, below) if below else folder):
+            path = os.path.join(below, entry.name)
+            if storage.is_leftover(entry.name):
+                yield path, entry, "hidden"
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            else:
+                yield path, entry, None if _is_file(entry) else SPECIAL
+
+
+def _walk_remote(
+    folder: str, start: str, end: str
+) -> Iterator[tuple[str, storage.Entry, str | None]]:
+    """As `_walk_local`, in the order of the paths, from `start` to before `end`."""
+    hidden = _hidden_folder(start)  # has been counted by whoever came that far
+    with _listing(folder):
+        for entry in storage.scan_below(folder, start, end):
+            inside = _hidden_folder(entry.name)
+            if inside is None:
+                leftover = storage.is_leftover(entry.name)
+                yield entry.name, entry, "hidden" if leftover else None
+            elif inside != hidden:
+                yield entry.name, entry, "hidden"
+            hidden = inside or hidden
+
+
+def _hidden_folder(path: str) -> str | None:
+    """Returns the outermost hidden folder that a path leads through."""
+    parts = path.split("/")[:-1]
+    for number, part in enumerate(parts, 1):
+        if storage.is_leftover(part):
+            return "/".join(parts[:number])
+    return None
+
+
+@contextlib.contextmanager
+def _listing(folder: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Failure(
             f"can't list {folder} ({error.strerror}): mend or remove it, run again"

@@ -45,8 +45,7 @@ def main(argv: list[str]) -> None:
     if not options.force and staleness.is_up_to_date(options, flags, limits):
         terminal.say(f"{options.output} is up to date with {options.input}")
         return
-    with summary.show_listing():
-        tree = input_tree.find_as_flagged(options.input, flags)
+    tree = input_tree.find_as_flagged(options.input, flags)
     if not options.force:
         staleness.check_replaceable(options, flags)
     terminal.say(f"preprocessing {options.input}")
@@ -54,17 +53,14 @@ def main(argv: list[str]) -> None:
     holds, marker = spec.DATASET_FILES, spec.MANIFEST
     with atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir:
         beam_options = beam_options or _beam_options(options, beam_flags)
-        from pipelines.preprocess import listing, metadata, pipeline, plan
+        from pipelines.preprocess import metadata, pipeline, plan
 
         planned = plan.Plan.make(limits, flags, tree, output_dir)
-        with summary.show_progress(
-            output_dir, num_reviews=tree.num_reviews, num_shards=sum(planned.num_shards.values())
-        ):
+        with summary.show_progress(output_dir):
             pipeline.run(planned, beam_options)
         manifest = open_dataset(output_dir, verify=False).manifest
         metadata.check_not_empty(manifest)
         run_info.write(options.input, output_dir, started)
-        listing.Listing.of(tree.source, tree.listed, manifest).keep_in(output_dir)
         checksums.write(output_dir, manifest.shard_sums())
     summary.show(manifest, options.output, time.time() - started)
 

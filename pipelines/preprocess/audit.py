@@ -7,22 +7,61 @@ its own for each review would cost more than all the work on it.
 
 import collections
 import dataclasses
+import heapq
 import itertools
-import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 
 from pipelines import sharding
-from pipelines.preprocess import fingerprint, input_tree, split_assignment
+from pipelines.findings import FINDINGS, Finding, finding
+from pipelines.places import Listed
+from pipelines.preprocess import fingerprint, input_tree, review_batches, split_assignment
 from pipelines.preprocess.review_batches import Review
-from pipelines.unfit_files import Finding, UnfitFiles, finding
+from pipelines.unfit_files import UnfitFiles
 from textrecords import spec, text_source
 from textrecords.manifest import DataFlags, Fingerprint
 
-REVIEWS_PER_BUCKET = 100_000
+REVIEWS_PER_BUCKET = 200_000
+MOST_NAMED = 100  # reviews of a finding: of a text that is there a million times, not all are
 DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
+FILES, BAD_FILES, BYTES = (
+    Metrics.counter("textrecords", name) for name in ("files_read", "bad_files", "bytes_read")
+)
+Bucket = tuple[int, Iterable[list[Review]]]
+
+
+@dataclasses.dataclass
+class Copies:
+    """Reviews of one text in one class and one split's folder.
+
+    Attributes:
+      number: of the reviews.
+      keys: of the reviews, or the first of them, in order, and some more.
+    """
+
+    number: int = 0
+    keys: list[bytes] = dataclasses.field(default_factory=list)
+
+    def add(self, key: bytes) -> None:
+        self.number += 1
+        self.keys.append(key)
+        if len(self.keys) > 2 * MOST_NAMED:
+            self.keys = heapq.nsmallest(MOST_NAMED, self.keys)
+
+
+class Same(NamedTuple):
+    """Copies of one text."""
+
+    text_hash: bytes
+    label: int
+    copies: Copies
+
+
+# The reviews of the same words, by their split.
+SameWords = dict[str, list[Same]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +74,9 @@ class Audited:
       distinct_by_words: the same, but texts of the same words count as one.
       dropped_leaked: reviews left out since a later split has their words, by split.
       dropped_duplicates: reviews left out since their split has their words already, by split.
-      findings: texts that stand in the input more than once.
+      findings: words that are in the input more than once, by what is wrong with them.
+      same_texts: texts that this is also true of if nothing but the very text counts.
+      dropped: the keys of reviews left out.
     """
 
     found: collections.Counter[str]
@@ -43,7 +84,9 @@ class Audited:
     distinct_by_words: collections.Counter[str]
     dropped_leaked: collections.Counter[str]
     dropped_duplicates: collections.Counter[str]
-    findings: list[Finding]
+    findings: collections.Counter[str]
+    same_texts: collections.Counter[str]
+    dropped: sharding.Keys
 
     def __add__(self, other: "Audited") -> "Audited":
         return Audited(
@@ -72,145 +115,179 @@ class Assign:
     """Decides the split and shard of each review, and audits those that share a text.
 
     Attributes:
-      num_shards: of each split.
       shares: of train, that become other splits.
       drop_leaked: keep texts of the same words only in the last split: test, else validation.
       drop_duplicates: keep texts of the same words only once a split, by the first of their keys.
     """
 
-    num_shards: dict[str, int]
     shares: split_assignment.Shares
     drop_leaked: bool
     drop_duplicates: bool
 
     @classmethod
-    def from_flags(cls, flags: DataFlags, examples: dict[str, dict[str, int]]) -> "Assign":
-        """Returns what the flags ask for, where so many reviews are in each split and class."""
+    def from_flags(cls, flags: DataFlags) -> "Assign":
+        """Returns what the flags ask for."""
         shares = split_assignment.Shares.from_flags(flags)
-        found = {split: sum(classes.values()) for split, classes in examples.items()}
-        sizes = found | shares.sizes(found[spec.TRAIN])
-        num_shards = {
-            split: flags.num_shards or sharding.default_num_shards(sizes[split])
-            for split in spec.SPLITS
-            if split in sizes
-        }
-        return cls(num_shards, shares, flags.drop_leaked, flags.drop_duplicates)
+        return cls(shares, flags.drop_leaked, flags.drop_duplicates)
 
     def class_texts(
-        self, bucket: tuple[int, Iterable[list[Review]]]
+        self, bucket: Bucket
     ) -> Iterator[tuple[tuple[int, str], list[split_assignment.Text]]]:
         """Yields the items of what `Shares.moves` takes, of the texts of a bucket."""
         texts = collections.defaultdict(list)
-        for same_words in _by_words(bucket) if self.shares.wanted else ():
-            found = self._by_split(same_words, {})
-            labels = {review.label for review in same_words}
+        for words_hash, found in self._by_words(bucket, {}) if self.shares.wanted else ():
+            labels = {same.label for every in found.values() for same in every}
             is_own = len(labels) == 1 and len(found) == 1 and found.keys() <= {*self.shares.wanted}
-            text = split_assignment.Text(not is_own, same_words[0].words_hash)
-            for split, kept in self._keep(found).items():
-                for label in {review.label for review in kept}:
+            text = split_assignment.Text(not is_own, words_hash)
+            for split in self._kept(found):
+                first = min(found[split], key=_first_key)
+                kept = [first] if self.drop_duplicates else found[split]
+                for label in {same.label for same in kept}:
                     texts[label, split].append(text)
         for place, of_class in texts.items():
             yield place, split_assignment.first([of_class])
 
     def place(
-        self, bucket: tuple[int, Iterable[list[Review]]], moved: Mapping[bytes, str]
+        self, bucket: Bucket, moved: Mapping[bytes, str], num_shards: dict[str, int]
     ) -> Iterator[Any]:
-        """Takes texts, and those that `Shares.moves` says have moved.
+        """Takes texts, those that `Shares.moves` says have moved, and the shards of each split.
+
+        The reviews are gone through twice: of a text, however often it's there, what is in memory
+        are counts and the first keys.
 
         Yields:
-          (ShardId, list of Review) and, as `AUDITED`, an `Audited`.
+          (ShardId, list of Review); as `FINDINGS`, a list of them; as `AUDITED`, an `Audited`.
         """
-        audited = Audited(*(collections.Counter() for _ in range(5)), [])
+        counted = Audited(*(collections.Counter() for _ in range(7)), sharding.NO_KEYS)
+        stay = {}
+        findings = []
+        for words_hash, found in self._by_words(bucket, moved):
+            kept = self._kept(found)
+            # The key of the one that stays in a split, or None if all do.
+            stay[words_hash] = {
+                split: min(map(_first_key, found[split])) if self.drop_duplicates else None
+                for split in kept
+            }
+            findings += self._count(found, kept, counted)
+        yield beam.pvalue.TaggedOutput(FINDINGS, findings)
         by_shard = collections.defaultdict(list)
-        for same_words in _by_words(bucket):
-            found = self._by_split(same_words, moved)
-            kept = self._keep(found)
-            _count(found, kept, audited)
-            for split, reviews in kept.items():
-                for review in reviews:
-                    shard = sharding.shard_of(split, review.key, self.num_shards)
-                    by_shard[shard].append(tuple(review))
+        dropped = sharding.NO_KEYS
+        for review in _reviews(bucket):
+            split = self._split(review.key, review.words_hash, moved)
+            kept = stay[review.words_hash]
+            if split not in kept or kept[split] not in (None, review.key):
+                dropped += sharding.Keys.of([review.key])
+                continue
+            shard = sharding.shard_of(split, review.key, num_shards)
+            by_shard[shard].append(tuple(review))
+            if len(by_shard[shard]) == review_batches.BATCH_SIZE:
+                yield shard, by_shard.pop(shard)
         yield from by_shard.items()
-        yield beam.pvalue.TaggedOutput(AUDITED, audited)
+        yield beam.pvalue.TaggedOutput(AUDITED, dataclasses.replace(counted, dropped=dropped))
 
-    def _by_split(
-        self, same_words: list[Review], moved: Mapping[bytes, str]
-    ) -> dict[str, list[Review]]:
-        """Returns reviews of the same words by their split."""
-        found: dict[str, list[Review]] = {}
-        for review in same_words:
-            split, _ = input_tree.origin(review.key)
-            if split == spec.TRAIN:
-                split = self.shares.split(review.words_hash, moved)
-            found.setdefault(split, []).append(review)
-        return found
+    def _split(self, key: bytes, words_hash: bytes, moved: Mapping[bytes, str]) -> str:
+        """Returns the split of a review."""
+        split = input_tree.split_of(key)
+        return self.shares.split(words_hash, moved) if split == spec.TRAIN else split
 
-    def _keep(self, found: dict[str, list[Review]]) -> dict[str, list[Review]]:
-        """Returns, by split, which of the reviews of the same words stay."""
-        last = max(found, key=spec.SPLITS.index)
-        return {
-            split: same[:1] if self.drop_duplicates else same
-            for split, same in found.items()
-            if split == last or not self.drop_leaked
-        }
+    def _by_words(
+        self, bucket: Bucket, moved: Mapping[bytes, str]
+    ) -> Iterator[tuple[bytes, SameWords]]:
+        """Yields the hash of words and what has them."""
+        copies = collections.defaultdict(lambda: collections.defaultdict(Copies))
+        for review in _reviews(bucket):
+            same = input_tree.split_of(review.key), review.text_hash, review.label
+            copies[review.words_hash][same].add(review.key)
+        for words_hash, same_words in copies.items():
+            found = collections.defaultdict(list)
+            for (split, text_hash, label), same in same_words.items():
+                if split == spec.TRAIN:
+                    split = self.shares.split(words_hash, moved)
+                found[split].append(Same(text_hash, label, same))
+            yield words_hash, found
+
+    def _kept(self, found: SameWords) -> set[str]:
+        """Returns the splits in which reviews of the same words stay."""
+        return {max(found, key=spec.SPLITS.index)} if self.drop_leaked else {*found}
+
+    def _count(self, found: SameWords, kept: set[str], counted: Audited) -> list[Finding]:
+        """Adds to `counted` what is true of reviews of the same words; returns the findings."""
+        for split, every in found.items():
+            number = _number(every)
+            counted.found[split] += number
+            counted.distinct_by_words[split] += 1
+            counted.distinct_texts[split] += len({same.text_hash for same in every})
+            if split not in kept:
+                counted.dropped_leaked[split] += number
+            elif self.drop_duplicates:
+                counted.dropped_duplicates[split] += number - 1
+        findings = list(_findings(found))
+        for each in findings:
+            counted.findings[each["finding"]] += 1
+            counted.same_texts[each["finding"]] += each["same_texts"]
+        return findings
 
 
-def _count(found: dict[str, list[Review]], kept: dict[str, list[Review]], audited: Audited) -> None:
-    """Adds to `audited` what is true of reviews of the same words, given by split."""
-    if sum(map(len, found.values())) > 1:
-        audited.findings.extend(_findings(found))
-    for split, same in found.items():
-        audited.found[split] += len(same)
-        audited.distinct_by_words[split] += 1
-        audited.distinct_texts[split] += len({review.text_hash for review in same})
-        if split in kept:
-            audited.dropped_duplicates[split] += len(same) - len(kept[split])
-        else:
-            audited.dropped_leaked[split] += len(same)
+def _reviews(bucket: Bucket) -> Iterator[Review]:
+    return map(Review._make, itertools.chain.from_iterable(bucket[1]))
 
 
-def _by_words(bucket: tuple[int, Iterable[list[Review]]]) -> Iterator[list[Review]]:
-    """Yields reviews of the same words, sorted by their keys."""
-    reviews = map(Review._make, itertools.chain.from_iterable(bucket[1]))
-    for _, same_words in itertools.groupby(sorted(reviews), operator.attrgetter("words_hash")):
-        yield list(same_words)
+def _first_key(same: Same) -> bytes:
+    return min(same.copies.keys)
 
 
-def _findings(found: dict[str, list[Review]]) -> Iterator[Finding]:
-    """Describes reviews of the same words, by split.
+def _number(every: Iterable[Same]) -> int:
+    return sum(same.copies.number for same in every)
+
+
+def _findings(found: SameWords) -> Iterator[Finding]:
+    """Describes reviews of the same words.
 
     `same_texts` is how many texts a finding is also true of if nothing but the very text counts.
     """
-    for split, same in found.items():
-        if len(same) > 1:
-            keys = [review.key for review in same]
-            yield finding("duplicate", keys, split=split, same_texts=_same_texts(same, keys))
-    in_order = sorted((review, split) for split, same in found.items() for review in same)
-    everywhere, splits = zip(*in_order, strict=True)
-    keys, labels = ([getattr(each, name) for each in everywhere] for name in ("key", "label"))
+    everywhere = [same for every in found.values() for same in every]
+    if len(everywhere) == 1 and everywhere[0].copies.number == 1:  # nearly always
+        return
+    for split, every in found.items():
+        if _number(every) > 1:
+            numbers = collections.Counter()
+            for same in every:
+                numbers[same.text_hash] += same.copies.number
+            same_texts = sum(number > 1 for number in numbers.values())
+            yield _finding("duplicate", every, split=split, same_texts=same_texts)
+    splits = [(same.text_hash, split) for split, every in found.items() for same in every]
     if len(found) > 1:
         named = sorted(found, key=spec.SPLITS.index)
-        yield finding("leak", keys, splits=named, same_texts=_same_texts(everywhere, splits))
-    if len({*labels}) > 1:
-        yield finding("contrary labels", keys, same_texts=_same_texts(everywhere, labels))
+        yield _finding("leak", everywhere, splits=named, same_texts=_in_several(splits))
+    labels = [(same.text_hash, same.label) for same in everywhere]
+    if len({label for _, label in labels}) > 1:
+        yield _finding("contrary labels", everywhere, same_texts=_in_several(labels))
 
 
-def _same_texts(reviews: Iterable[Review], places: Iterable[Any]) -> int:
+def _in_several(places: Iterable[tuple[bytes, Any]]) -> int:
     """Returns how many texts are in two places or more."""
-    found = {(review.text_hash, place) for review, place in zip(reviews, places, strict=True)}
-    counts = collections.Counter(text_hash for text_hash, _ in found)
+    counts = collections.Counter(text_hash for text_hash, _ in set(places))
     return sum(count > 1 for count in counts.values())
 
 
+def _finding(what: str, every: list[Same], **more: Any) -> Finding:
+    """Describes reviews, and names the first of them."""
+    keys = sorted(itertools.chain.from_iterable(same.copies.keys for same in every))[:MOST_NAMED]
+    unnamed = _number(every) - len(keys)
+    return finding(what, keys, **more, **({"unnamed": unnamed} if unnamed else {}))
+
+
 def digest(
-    files: list[tuple[bytes, int]], source: text_source.Source, num_buckets: int
+    files: list[tuple[bytes, int]], source: text_source.Source, listed: Listed
 ) -> Iterator[Any]:
     """Reads files, given as (key, label).
 
     Yields:
-      (bucket, list of Review) of those that can be read and, as `DIGESTED`, a `Digested`.
+      (bucket, list of Review) of those that can be read; as `FINDINGS`, a list of those that can't;
+      as `DIGESTED`, a `Digested`.
     """
     labels = dict(files)
+    buckets = num_buckets(listed.num_reviews)
     bad: dict[bytes, str] = {}
     misread: dict[bytes, str] = {}
     by_bucket = collections.defaultdict(list)
@@ -219,15 +296,20 @@ def digest(
         for key, content in source.read_good(labels, bad):
             text = source.to_text(key, content, misread)
             review = Review.of(key, labels[key], text)
-            bucket = int.from_bytes(review.words_hash[:6], "big") % num_buckets
+            bucket = int.from_bytes(review.words_hash[:6], "big") % buckets
             by_bucket[bucket].append(tuple(review))
             yield key, content
 
     read = fingerprint.fingerprint(good())
     text_source.SEEN["read"] += len(files)
+    FILES.inc(len(files))
+    BAD_FILES.inc(len(bad))
+    BYTES.inc(read.bytes)
     yield from by_bucket.items()
-    digested = Digested(read, UnfitFiles.of(bad, misread))
-    yield beam.pvalue.TaggedOutput(DIGESTED, digested)
+    if bad:
+        findings = [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
+        yield beam.pvalue.TaggedOutput(FINDINGS, findings)
+    yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, UnfitFiles.of(bad, misread)))
 
 
 def num_buckets(num_reviews: int) -> int:

@@ -3,69 +3,92 @@
 import collections
 import dataclasses
 import functools
-import operator
+import itertools
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-import more_itertools
-
-from pipelines.preprocess import fingerprint, listing
+from pipelines import places
+from pipelines.places import Listed, Place
+from pipelines.preprocess import fingerprint
 from textrecords import spec, storage, terminal, text_source
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Fingerprint
 
 UNFIT_FOR_NAMES = {"Cc", "Cs"}  # of Unicode: control characters, and bytes that aren't UTF-8
 UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
-LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
+LOOKED_AT = 1_000  # files of a class, before a job starts: a page of them in Cloud Storage
 
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
-    """An input folder that can be preprocessed.
+    """An input folder that can be preprocessed, as a look at its top shows it.
 
     Attributes:
       source: the folder.
       classes: names of the class folders; a class's position is its label.
       folders: the folder of each split, with which keys begin; "" if the class folders lie in none.
-      examples: how many reviews lie in each split and class.
-      left_out: why files were left out, and how many.
-      listed: the fingerprint of the reviews by path, size and time, from before any was read.
+      places: the class folders, and the others whose files are left out.
+      beside: why what is beside all these is left out, and how many files that are.
     """
 
     source: text_source.Source
     classes: tuple[str, ...]
     folders: dict[str, str]
-    examples: dict[str, dict[str, int]]
-    left_out: dict[str, int]
-    listed: Fingerprint
+    places: tuple[Place, ...]
+    beside: collections.Counter[str]
 
-    @property
-    def num_reviews(self) -> int:
-        return sum(sum(classes.values()) for classes in self.examples.values())
+    @functools.cached_property
+    def listed(self) -> Listed:
+        """What this process finds when it lists all files; raises as `check_listed`."""
+        return self.check_listed(places.list_here(self.places, self.source))
 
-    def class_folders(self) -> Iterator[tuple[str, int]]:
-        """Yields the folder, by its path in the input, and the label of each that has reviews."""
-        for split, folder in self.folders.items():
-            for label, name in enumerate(self.classes):
-                if self.examples[split][name]:
-                    yield os.path.join(folder, name), label
+    def check_listed(self, found: Listed) -> Listed:
+        """Returns what was found in all places and beside them.
+
+        Raises:
+          BadInput: if there are no reviews in a split, or in a class of train.
+        """
+        for split, classes in self.examples(found).items():
+            _check_not_empty(self.source, self.folders[split], classes)
+        return found + Listed(left_out=self.beside)
+
+    def examples(self, listed: Listed) -> dict[str, dict[str, int]]:
+        """Returns how many reviews of each split and class were found."""
+        return {
+            split: {name: listed.reviews[os.path.join(folder, name)] for name in self.classes}
+            for split, folder in self.folders.items()
+        }
+
+    def sizes(self, listed: Listed) -> dict[str, int]:
+        """Returns how many reviews of each split were found."""
+        return {split: sum(found.values()) for split, found in self.examples(listed).items()}
 
     def all_keys(self) -> Iterator[bytes]:
         """Yields the keys of all reviews, in no order."""
-        for folder, _ in self.class_folders():
-            yield from self.source.list_keys(folder)
+        for place in self.places:
+            if place.label is not None:
+                yield from self.source.list_keys(place.folder)
 
     def fingerprint(self) -> Fingerprint:
         """Reads all reviews and returns the fingerprint of those that can be read."""
         return fingerprint.fingerprint(self.source.read_good(self.all_keys(), {}))
 
 
-def origin(key: bytes) -> tuple[str, str]:
-    """Returns the split and the class whose folders a review lies in, by its key."""
+def split_of(key: bytes) -> str:
+    """Returns the split whose folder a review lies in, by its key."""
+    return _split_of_folder(key.partition(b"/")[0])
+
+
+@functools.lru_cache(1024)  # asked of every review
+def _split_of_folder(first: bytes) -> str:
+    return spec.split_of(os.fsdecode(first)) or spec.TRAIN
+
+
+def class_of(key: bytes) -> str:
+    """Returns the class whose folder a review lies in, by its key."""
     first, _, below = os.fsdecode(key).partition("/")
-    split = spec.split_of(first)
-    return (split, below.partition("/")[0]) if split else (spec.TRAIN, first)
+    return below.partition("/")[0] if spec.split_of(first) else first
 
 
 def check_is_folder(input_dir: str) -> None:
@@ -91,7 +114,7 @@ def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
 def find_reviews(
     source: text_source.Source, classes: Sequence[str] | None = None, *, may_be_flat: bool = False
 ) -> Tree:
-    """Looks through `<input_dir>/<split>/<class>/` and counts the reviews.
+    """Looks at the top of `<input_dir>/<split>/<class>/`, and at the first files of each class.
 
     Args:
       source: a folder with `train` and, if there are any, `validation` and `test`, named as
@@ -109,22 +132,18 @@ def find_reviews(
     if spec.TRAIN not in folders:
         _check_flat(source, folders, classes, may_be_flat=may_be_flat)
         folders = {spec.TRAIN: ""}
-    left_out: collections.Counter[str] = collections.Counter()
-    if folders[spec.TRAIN]:
-        _count_beside(source, folders, left_out)
     train_dir = _path(source, folders[spec.TRAIN])
     found = _class_folders(train_dir)
     chosen = tuple(classes or found)
     _check_classes(train_dir, chosen, found)
-    examples = {}
-    listed = Fingerprint.of(())
-    for split, folder in folders.items():
+    beside: collections.Counter[str] = collections.Counter()
+    found_places = list(_beside_splits(source, folders, beside)) if folders[spec.TRAIN] else []
+    for folder in folders.values():
         _check_same_classes(_path(source, folder), chosen, chosen_by_user=bool(classes))
-        by_class = _list_split(source, folder, chosen, left_out)
-        _check_not_empty(source, folder, by_class)
-        examples[split] = {name: files.files for name, files in by_class.items()}
-        listed = functools.reduce(operator.add, by_class.values(), listed)
-    return Tree(source, chosen, folders, examples, dict(sorted(left_out.items())), listed)
+        in_split = list(_places(source, folder, chosen, beside))
+        _check_begun(source, folder, chosen, in_split)
+        found_places += in_split
+    return Tree(source, chosen, folders, tuple(found_places), beside)
 
 
 def _path(source: text_source.Source, folder: str) -> str:
@@ -172,25 +191,21 @@ def _check_flat(
         )
 
 
-def _count_beside(
-    source: text_source.Source, folders: dict[str, str], left_out: collections.Counter[str]
-) -> None:
-    """Adds what is beside the folders of the splits to `left_out`."""
+def _beside_splits(
+    source: text_source.Source, folders: dict[str, str], beside: collections.Counter[str]
+) -> Iterator[Place]:
+    """Yields the folders beside those of the splits; adds what else there is to `beside`."""
     for entry in text_source.scan(source.input_dir):
         if storage.is_leftover(entry.name):
-            left_out["hidden"] += 1
+            beside["hidden"] += 1
         elif not entry.is_dir():
-            left_out["beside the split folders"] += 1
+            beside["beside the split folders"] += 1
         elif entry.name not in folders.values():
-            left_out[f"{terminal.one_line(entry.name)}: no split"] += _count_files(source, entry)
-
-
-def _count_files(source: text_source.Source, folder: os.DirEntry[str] | storage.Entry) -> int:
-    """Counts the files in a folder that is no split; a link, which may lead anywhere, counts 1."""
-    if folder.is_symlink():
-        return 1
-    others: collections.Counter[str] = collections.Counter()
-    return sum(1 for _ in source.list_keys(folder.name, others)) + others.total()
+            why = f"{terminal.one_line(entry.name)}: no split"
+            if entry.is_symlink():  # which may lead anywhere
+                beside[why] += 1
+            else:
+                yield Place(entry.name, why=why)
 
 
 def _class_folders(split_dir: str) -> list[str]:
@@ -244,49 +259,49 @@ def _check_normalization(folder: str, classes: tuple[str, ...], found: list[str]
             )
 
 
-def _list_split(
+def _places(
     source: text_source.Source,
     folder: str,
     classes: tuple[str, ...],
-    left_out: collections.Counter[str],
-) -> dict[str, Fingerprint]:
-    """Lists the reviews of each class in a split's folder; adds what is left out to `left_out`."""
-    listed = dict.fromkeys(classes, Fingerprint.of(()))
+    beside: collections.Counter[str],
+) -> Iterator[Place]:
+    """Yields the places in a split's folder; adds what is beside them to `beside`."""
     for entry in text_source.scan(_path(source, folder)):
         path = os.path.join(folder, entry.name)
         if storage.is_leftover(entry.name):
-            left_out["hidden"] += 1
+            beside["hidden"] += 1
         elif not entry.is_dir():
-            left_out["beside the class folders"] += 1
+            beside["beside the class folders"] += 1
         elif entry.name in classes:
-            listed[entry.name] = listing.fingerprint(source.list_files(path, left_out))
+            yield Place(path, classes.index(entry.name))
         else:
             why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
-            number = sum(1 for _ in text_source.scan(entry.path))
-            left_out[f"{terminal.one_line(path)}: {why}"] += number
-    return listed
+            yield Place(path, why=f"{terminal.one_line(path)}: {why}")
 
 
-def _check_not_empty(
-    source: text_source.Source, folder: str, listed: dict[str, Fingerprint]
+def _check_begun(
+    source: text_source.Source, folder: str, classes: tuple[str, ...], places: list[Place]
 ) -> None:
+    """Raises `BadInput` as `_check_not_empty`, as far as the first files of each class show it."""
+    labels = {place.label for place in places if _may_hold_reviews(source, place)}
+    _check_not_empty(source, folder, {name: label in labels for label, name in enumerate(classes)})
+
+
+def _may_hold_reviews(source: text_source.Source, place: Place) -> bool:
+    """Tells whether one of a place's first files is a review, or there are more than these."""
+    first = list(itertools.islice(source.walk(place.folder), LOOKED_AT))
+    return len(first) == LOOKED_AT or any(why is None for _, _, why in first)
+
+
+def _check_not_empty(source: text_source.Source, folder: str, found: Mapping[str, int]) -> None:
     """Raises `BadInput` for a split without reviews, or for a class that train lacks."""
     split_dir = _path(source, folder)
-    empty = [name for name, files in listed.items() if not files.files]
+    empty = [name for name, number in found.items() if not number]
     remedy = "add some, remove the folder, or give preprocess another --pattern"
     if empty and spec.split_of(folder) in (spec.TRAIN, None):
         path = os.path.join(split_dir, empty[0])
         raise BadInput(
             f"{path} holds no {source.pattern} files, and a class needs at least one: {remedy}"
         )
-    if len(empty) == len(listed):
+    if len(empty) == len(found):
         raise BadInput(f"{split_dir} holds no {source.pattern} files of a class of train: {remedy}")
-
-
-def list_folder(
-    folder: tuple[str, int], source: text_source.Source
-) -> Iterator[list[tuple[bytes, int]]]:
-    """Yields lists of (key, label) of a class folder, given as in `Tree.class_folders`."""
-    path, label = folder
-    keys = source.list_keys(path)
-    yield from more_itertools.chunked(((key, label) for key in keys), LISTED_TOGETHER)

@@ -1,62 +1,76 @@
 """Writes the files that describe a dataset: manifest, schema and audit."""
 
-import collections
 import hashlib
 import operator
 import os
+from typing import NamedTuple
 
 import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from pipelines import totals
+from pipelines.places import Listed
 from pipelines.preprocess import audit, statistics, text_notes
+from pipelines.preprocess.kept_listing import KeptListing
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.write_shards import Written
-from pipelines.unfit_files import Finding, finding, to_lines
 from textrecords import checksums, json_files, spec, storage
 from textrecords.dataset import read_vocabulary
 from textrecords.errors import BadInput, Failure
-from textrecords.manifest import Audit, Manifest, Split, Vocabulary
+from textrecords.manifest import Audit, Manifest, Shard, Split, Vocabulary
+
+
+class Found(NamedTuple):
+    """What the stages before the writing found in the input."""
+
+    audited: audit.Audited
+    listed: Listed
+    digested: audit.Digested
 
 
 def write(
     splits: dict[str, Written],
     plan: Plan,
     transform_fn_dir: str,
-    digested: audit.Digested,
-    audited: audit.Audited,
+    found: Found,
+    audit_shards: list[Shard],
 ) -> None:
-    """Checks what was counted; writes the audit, the schema and, last, the manifest."""
+    """Checks what was counted; writes the schema and, last, the manifest."""
+    audited, listed, digested = found
+    check_keys(splits, found)
     vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
     if plan.options.max_len is None:  # else the records don't hold all tokens that were counted
         check_order(vocabulary, splits[spec.TRAIN].id_counts)
     size = len(vocabulary) + spec.NUM_RESERVED
-    audit_file = os.path.join(plan.output_dir, spec.AUDIT)
     schema_file = os.path.join(plan.output_dir, spec.SCHEMA)
-    storage.write_text(audit_file, _audit_lines(splits, [*digested.unfit.bad, *audited.findings]))
     storage.write_text(schema_file, schema(size, len(plan.tree.classes)))
     manifest = Manifest(
         format_version=spec.FORMAT_VERSION,
         data_version=spec.DATA_VERSION,
         input=digested.fingerprint,
-        bad_files=len(digested.unfit.bad),
+        bad_files=digested.unfit.num_bad,
         misread_files=dict(sorted(digested.unfit.misread.items())),
         flags=plan.flags,
         classes=plan.tree.classes,
         vocabulary=_describe_vocabulary(vocabulary),
         seen_once=statistics.seen_once(splits[spec.TRAIN].id_counts),
-        splits={name: _split(name, splits[name], plan, audited) for name in plan.num_shards},
+        splits={
+            name: _split(name, splits[name], plan, audited)
+            for name in spec.SPLITS
+            if name in splits
+        },
         audit=Audit(
-            file=spec.AUDIT,
-            sha256=checksums.sha256(audit_file),
-            leaked_texts=_same_texts(audited, "leak"),
-            leaked_by_words=_count(audited, "leak"),
-            contrary_texts=_same_texts(audited, "contrary labels"),
-            contrary_by_words=_count(audited, "contrary labels"),
+            shards=tuple(sorted(audit_shards, key=operator.attrgetter("file"))),
+            leaked_texts=audited.same_texts["leak"],
+            leaked_by_words=audited.findings["leak"],
+            contrary_texts=audited.same_texts["contrary labels"],
+            contrary_by_words=audited.findings["contrary labels"],
         ),
         schema_sha256=checksums.sha256(schema_file),
-        left_out=plan.tree.left_out,
+        left_out=dict(sorted(listed.left_out.items())),
     )
+    KeptListing.of(plan.tree.source, listed.files, manifest).keep_in(plan.output_dir)
     json_files.write(os.path.join(plan.output_dir, spec.MANIFEST), manifest)
 
 
@@ -90,10 +104,20 @@ def _takes_from(name: str, manifest: Manifest) -> list[str]:
     return [cause for cause, holds in causes.items() if holds]
 
 
-def check(digested: audit.Digested, plan: Plan) -> audit.Digested:
+def check(digested: audit.Digested, plan: Plan, listed: Listed) -> audit.Digested:
     """Returns what was read; raises `Failure` if too many files can't be, or not as they should."""
-    digested.unfit.check(plan.tree.source, plan.tree.num_reviews, plan.limits)
+    digested.unfit.check(plan.tree.source, listed.num_reviews, plan.limits)
     return digested
+
+
+def check_keys(splits: dict[str, Written], found: Found) -> None:
+    """Raises `Failure` unless each file was written once, or left out for a reason."""
+    written = totals.add_up(split.keys for split in splits.values())
+    if written + found.audited.dropped + found.digested.unfit.keys != found.listed.keys:
+        raise Failure(
+            f"of {found.listed.keys.number:,} reviews {written.number:,} were written: the runner "
+            "lost some, or took some twice; run again, or use another runner"
+        )
 
 
 def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
@@ -106,27 +130,6 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
     ranked = list(zip(counts, vocabulary, strict=True))
     if ranked != sorted(set(ranked), reverse=True):
         raise Failure("the runner wrote the vocabulary out of order: use another runner")
-
-
-def _audit_lines(splits: dict[str, Written], findings: list[Finding]) -> str:
-    """Returns all findings, and the notes on single reviews, as lines of the audit."""
-    for name, written in splits.items():
-        findings += [
-            finding(note.what, [note.key], split=name, **_seems(note)) for note in written.notes
-        ]
-    return to_lines(findings)
-
-
-def _seems(note: text_notes.Note) -> dict[str, str]:
-    return {"seems": note.seems} if note.seems else {}
-
-
-def _count(audited: audit.Audited, what: str) -> int:
-    return sum(finding["finding"] == what for finding in audited.findings)
-
-
-def _same_texts(audited: audit.Audited, what: str) -> int:
-    return sum(f["same_texts"] for f in audited.findings if f["finding"] == what)
 
 
 def schema(vocabulary_size: int, num_classes: int) -> str:
@@ -162,7 +165,7 @@ def _describe_vocabulary(vocabulary: list[bytes]) -> Vocabulary:
 
 
 def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> Split:
-    notes = collections.Counter(note.what for note in written.notes)
+    notes = written.notes
     return Split(
         found=audited.found[name],
         distinct_texts=audited.distinct_texts[name],

@@ -10,13 +10,15 @@ import apache_beam as beam
 import pyarrow as pa
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsSingleton
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
-from pipelines import runners, sharding, totals
+from pipelines import grouping, runners, sharding, totals
+from pipelines.findings import FINDINGS, WriteFindings
+from pipelines.list_files import ListFiles
 from pipelines.preprocess import (
     audit,
-    input_tree,
     metadata,
     review_batches,
     split_assignment,
@@ -25,7 +27,6 @@ from pipelines.preprocess import (
 )
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.review_batches import Review
-from pipelines.spread import Spread
 from textrecords import concurrency, spec, text_source
 
 # Each column of `review_batches.SCHEMA` is a tensor of one value a review.
@@ -51,7 +52,14 @@ def run(plan: Plan, options: PipelineOptions) -> None:
 
 
 def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
-    grouped, digested, audited = _group_by_shard(pipeline, plan)
+    # The places of the input -> lists of (key, label), and one `Listed`
+    files, counted = pipeline | "ListFiles" >> ListFiles(plan.tree.source, plan.tree.places)
+    listed = counted | "CheckListed" >> beam.Map(plan.tree.check_listed)
+    num_shards = listed | "NumShards" >> beam.Map(plan.num_shards)
+    reviews, found, findings = _audit(files, listed, num_shards, plan)
+    every_shard = num_shards | "EveryShard" >> beam.FlatMap(sharding.every_shard)
+    # (ShardId, list of Review) -> (ShardId, lists of Review)
+    grouped = reviews | "GroupByShard" >> grouping.GroupByShard(every_shard)
     # (ShardId, lists of Review) -> RecordBatch -> the transform graph
     train = (
         grouped
@@ -61,36 +69,38 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     preprocessing_fn = functools.partial(transform.preprocessing_fn, options=plan.options)
     transform_fn = (train, _ADAPTER) | "CountWords" >> tft_beam.AnalyzeDataset(preprocessing_fn)
     _ = transform_fn | "WriteTransformFn" >> tft_beam.WriteTransformFn(plan.output_dir)
-    transform_fn_dir = beam.pvalue.AsSingleton(transform_fn[0])
+    transform_fn_dir = AsSingleton(transform_fn[0])
     # (ShardId, lists of Review) -> (split, Written) -> {split: Written}
+    written = grouped | "WriteShards" >> beam.FlatMap(
+        plan.write_shard().write, transform_fn_dir, AsSingleton(num_shards)
+    ).with_outputs(FINDINGS, main="written")
+    audit_shards = (
+        (*findings, written[FINDINGS])
+        | "Findings" >> beam.Flatten()
+        | "WriteFindings" >> WriteFindings(plan.output_dir, AsSingleton(listed))
+    )
     _ = (
-        grouped
-        | "WriteShards" >> beam.Map(plan.write_shard(), transform_fn_dir)
+        written.written
         | "AddUp" >> beam.CombinePerKey(totals.add_up)
         | "Splits" >> beam.combiners.ToDict()
-        | "WriteManifest" >> beam.Map(metadata.write, plan, transform_fn_dir, digested, audited)
+        | "WriteManifest"
+        >> beam.Map(metadata.write, plan, transform_fn_dir, found, AsSingleton(audit_shards))
     )
 
 
-def _group_by_shard(
-    pipeline: beam.Pipeline, plan: Plan
-) -> tuple[beam.PCollection, beam.pvalue.AsSingleton, beam.pvalue.AsSingleton]:
-    """Returns (ShardId, lists of Review), an `audit.Digested` and an `audit.Audited`."""
-    tree = plan.tree
-    num_buckets = audit.num_buckets(tree.num_reviews)
-    # (class folder, label) -> lists of (key, label) -> (bucket, list of Review)
-    digested = (
-        pipeline
-        | "Folders" >> beam.Create(list(tree.class_folders()), reshuffle=False)
-        | "SpreadFolders" >> Spread()
-        | "ListFolder" >> beam.FlatMap(input_tree.list_folder, tree.source)
-        | "SpreadFiles" >> Spread()
-        | "Digest"
-        >> beam.FlatMap(audit.digest, tree.source, num_buckets).with_outputs(
-            audit.DIGESTED, main="reviews"
-        )
+def _audit(
+    files: beam.PCollection, listed: beam.PCollection, num_shards: beam.PCollection, plan: Plan
+) -> tuple[beam.PCollection, AsSingleton, tuple[beam.PCollection, ...]]:
+    """Returns (ShardId, list of Review), a `metadata.Found`, and lists of `Finding`."""
+    # lists of (key, label) -> (bucket, list of Review)
+    digested = files | "Digest" >> beam.FlatMap(
+        audit.digest, plan.tree.source, AsSingleton(listed)
+    ).with_outputs(FINDINGS, audit.DIGESTED, main="reviews")
+    buckets = (
+        digested.reviews
+        | "Gather" >> beam.ParDo(grouping.GatherInBundle(audit.REVIEWS_PER_BUCKET))
+        | "GroupByText" >> beam.GroupByKey()
     )
-    buckets = digested.reviews | "GroupByText" >> beam.GroupByKey()
     # (bucket, lists of Review) -> ((label, split), list of Text) -> {hash: split}
     moved = (
         buckets
@@ -101,16 +111,15 @@ def _group_by_shard(
     )
     # (bucket, lists of Review) -> (ShardId, list of Review)
     assigned = buckets | "Assign" >> beam.FlatMap(
-        plan.assign.place, beam.pvalue.AsSingleton(moved)
-    ).with_outputs(audit.AUDITED, main="reviews")
+        plan.assign.place, AsSingleton(moved), AsSingleton(num_shards)
+    ).with_outputs(FINDINGS, audit.AUDITED, main="reviews")
     checked = totals.total("Digested", digested[audit.DIGESTED]) | "Check" >> beam.Map(
-        metadata.check, plan
+        metadata.check, plan, AsSingleton(listed)
     )
-    return (
-        assigned.reviews | "GroupByShard" >> sharding.GroupByShard(plan.num_shards),
-        beam.pvalue.AsSingleton(checked),
-        beam.pvalue.AsSingleton(totals.total("Audited", assigned[audit.AUDITED])),
+    found = totals.total("Audited", assigned[audit.AUDITED]) | "Found" >> beam.Map(
+        metadata.Found, AsSingleton(listed), AsSingleton(checked)
     )
+    return assigned.reviews, AsSingleton(found), (digested[FINDINGS], assigned[FINDINGS])
 
 
 def _is_train(shard: tuple[sharding.ShardId, Iterable[list[Review]]]) -> bool:

@@ -2,8 +2,11 @@
 
 import dataclasses
 
+from pipelines import sharding
+from pipelines.places import Listed
 from pipelines.preprocess import audit, input_tree, transform, word_lists, write_shards
 from pipelines.unfit_files import Limits
+from textrecords import spec
 from textrecords.manifest import DataFlags
 
 
@@ -41,20 +44,24 @@ class Plan:
         """
         flags = word_lists.with_fingerprints(given)
         text_options = word_lists.text_options(given)
-        assign = audit.Assign.from_flags(flags, tree.examples)
+        assign = audit.Assign.from_flags(flags)
         return cls(tree, text_options, assign, flags, limits, output_dir)
 
-    @property
-    def num_shards(self) -> dict[str, int]:
-        """The number of shards of each split."""
-        return self.assign.num_shards
+    def num_shards(self, listed: Listed) -> dict[str, int]:
+        """Returns the number of shards of each split."""
+        sizes = self.tree.sizes(listed)
+        sizes |= self.assign.shares.sizes(sizes[spec.TRAIN])
+        return {
+            split: self.flags.num_shards or sharding.default_num_shards(sizes[split])
+            for split in spec.SPLITS
+            if split in sizes
+        }
 
     def write_shard(self) -> write_shards.WriteShard:
         """Returns what writes the shards."""
         return write_shards.WriteShard(
             source=self.tree.source,
             output_dir=self.output_dir,
-            num_shards=self.num_shards,
             num_classes=len(self.tree.classes),
             compression=self.flags.compression,
             options=self.options,

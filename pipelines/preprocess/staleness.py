@@ -4,9 +4,11 @@ import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 
 from pipelines import run_info, summary
-from pipelines.preprocess import input_tree, listing, word_lists
+from pipelines.preprocess import input_tree, word_lists
+from pipelines.preprocess.kept_listing import KeptListing
 from pipelines.preprocess.options import Options
 from pipelines.unfit_files import Limits
 from textrecords import spec, storage, terminal, text_source
@@ -75,21 +77,22 @@ def _is_made_of(made: Manifest, options: Options, limits: Limits) -> bool:
     try:
         with summary.show_listing():
             tree = input_tree.find_as_flagged(options.input, made.flags)
+            found = tree.listed
     except BadInput:
         return False
     # What is left out shapes no record, so it is no need to make them again.
-    same_left_out = options.if_needed or tree.left_out == made.left_out
-    few_bad = made.bad_files <= limits.max_bad(tree.num_reviews)
-    few_misread = sum(made.misread_files.values()) <= limits.max_bad_texts(tree.num_reviews)
+    same_left_out = options.if_needed or found.left_out == made.left_out
+    few_bad = made.bad_files <= limits.max_bad(found.num_reviews)
+    few_misread = sum(made.misread_files.values()) <= limits.max_bad_texts(found.num_reviews)
     # Much faster to tell than the fingerprint.
-    same_number = tree.num_reviews == made.input.files + made.bad_files
+    same_number = found.num_reviews == made.input.files + made.bad_files
     if not (same_left_out and few_bad and few_misread and same_number):
         return False
-    listed = listing.Listing.of(tree.source, tree.listed, made)
+    listed = KeptListing.of(tree.source, found.files, made)
     known = listed.is_kept_in(options.output)
     if known and not options.check_contents:
-        return not made.bad_files or _are_bad_still(options.output, tree.source)
-    with summary.show_listing("reading files", tree.num_reviews):
+        return not made.bad_files or _are_bad_still(options.output, made, tree.source)
+    with summary.show_listing("reading files", found.num_reviews):
         unchanged = tree.fingerprint() == made.input
     if unchanged and not known:
         with contextlib.suppress(OSError):  # a folder that can't be written: they're read again
@@ -97,15 +100,22 @@ def _is_made_of(made: Manifest, options: Options, limits: Limits) -> bool:
     return unchanged
 
 
-def _are_bad_still(dataset_dir: str, source: text_source.Source) -> bool:
+def _are_bad_still(dataset_dir: str, made: Manifest, source: text_source.Source) -> bool:
     """Tells whether the files that couldn't be read for a dataset can't be read now, either."""
     try:
-        with storage.reading(os.path.join(dataset_dir, spec.AUDIT)) as lines:
-            findings = (f for f in map(json.loads, lines) if f["finding"] == spec.BAD_FILE)
-            keys = [os.fsencode(finding["keys"][0]) for finding in findings]
+        keys = list(_bad_files(dataset_dir, made))
     except (OSError, ValueError, LookupError, TypeError):  # damaged
         return False
     return not any(source.read_good(keys, {}))
+
+
+def _bad_files(dataset_dir: str, made: Manifest) -> Iterator[bytes]:
+    """Yields the keys of the files that couldn't be read for a dataset."""
+    for shard in made.audit.shards:
+        with storage.reading(os.path.join(dataset_dir, shard.file)) as lines:
+            for finding in map(json.loads, lines):
+                if finding["finding"] == spec.BAD_FILE:
+                    yield os.fsencode(finding["keys"][0])
 
 
 def _differing(made: DataFlags, flags: DataFlags) -> str:

@@ -3,12 +3,12 @@
 import codecs
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import findings
 from pipelines.preprocess import markup
 
 MISREAD = "not in the encoding"
@@ -17,20 +17,6 @@ NUL = "NUL bytes"
 MARKUP = "HTML"  # other than `<br />`
 NO_TOKENS = "no tokens"
 SHORT = "short"
-
-
-class Note(NamedTuple):
-    """One thing about one review.
-
-    Attributes:
-      what: a constant of this module.
-      key: of the review.
-      seems: the encoding that it seems to be in, if not in the one it's read by.
-    """
-
-    what: str
-    key: bytes
-    seems: str = ""
 
 
 def of_texts(texts: pa.Array) -> dict[str, np.ndarray]:
@@ -45,7 +31,10 @@ def of_texts(texts: pa.Array) -> dict[str, np.ndarray]:
     return {what: which.to_numpy(zero_copy_only=False) for what, which in found.items()}
 
 
-def take(keys: Iterable[bytes], found: dict[str, np.ndarray]) -> Iterator[Note]:
-    """Yields a note for each review of `keys` that is marked, <bool>[n]."""
+def take(
+    split: str, keys: Iterable[bytes], found: dict[str, np.ndarray]
+) -> Iterator[findings.Finding]:
+    """Yields a finding for each review of `keys`, of a split, that is marked, <bool>[n]."""
     for what, which in found.items():
-        yield from (Note(what, key) for key in itertools.compress(keys, which))
+        for key in itertools.compress(keys, which):
+            yield findings.finding(what, [key], split=split)

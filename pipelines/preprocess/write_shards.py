@@ -5,19 +5,26 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from pipelines import sharding
+from pipelines.findings import FINDINGS, Finding, finding
 from pipelines.preprocess import review_batches, text_notes, transform
 from pipelines.preprocess.review_batches import Review
 from textrecords import atomic, concurrency, record_io, spec, text_source
 from textrecords.dataset import read_vocabulary
 from textrecords.manifest import Shard
+
+RECORDS = Metrics.counter("textrecords", "records_written")
+SHARD_BYTES = Metrics.distribution("textrecords", "shard_bytes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +36,16 @@ class Written:
       label_counts: <int64>[num_classes], reviews of each label.
       length_counts: how many reviews have so many tokens, by the number of tokens.
       id_counts: <int64>[vocabulary size], how often each id was written.
-      notes: what is worth a note about single reviews.
+      notes: how many reviews have what is worth a note.
+      keys: of the reviews.
     """
 
     shards: tuple[Shard, ...]
     label_counts: np.ndarray
     length_counts: collections.Counter[int]
     id_counts: np.ndarray
-    notes: tuple[text_notes.Note, ...]
+    notes: collections.Counter[str]
+    keys: sharding.Keys
 
     def __add__(self, other: "Written") -> "Written":
         return Written(
@@ -120,7 +129,6 @@ class WriteShard:
     Attributes:
       source: the folder of the reviews.
       output_dir: the folder to write in.
-      num_shards: of each split.
       num_classes: number of labels.
       compression: a key of `spec.COMPRESSIONS`.
       options: the flags that the transform graph was made with.
@@ -130,52 +138,66 @@ class WriteShard:
 
     source: text_source.Source
     output_dir: str
-    num_shards: dict[str, int]
     num_classes: int
     compression: str
     options: transform.TextOptions
     min_tokens: int
     encoder: Shared = dataclasses.field(default_factory=Shared)
 
-    def __call__(
-        self, shard: tuple[sharding.ShardId, Iterable[list[Review]]], transform_fn_dir: str
-    ) -> tuple[str, Written]:
-        """Returns the split and what was written of it."""
+    def write(
+        self,
+        shard: tuple[sharding.ShardId, Iterable[list[Review]]],
+        transform_fn_dir: str,
+        num_shards: dict[str, int],
+    ) -> Iterator[Any]:
+        """Yields the split and what was written of it; as `FINDINGS`, a list of them."""
         (split, index), lists = shard
         reviews = in_order(lists)
-        name = spec.shard_name(split, index, self.num_shards[split], self.compression)
+        name = spec.shard_name(split, index, num_shards[split], self.compression)
         encoder = self.encoder.acquire(
             functools.partial(Encoder, transform_fn_dir, self.options), tag=transform_fn_dir
         )
         written = self._nothing(encoder.vocabulary_size)
+        findings: list[Finding] = []
         read = functools.partial(review_batches.read_batch, self.source)
         batches = map(read, review_batches.split_into_batches(reviews))
         with atomic.write_file(os.path.join(self.output_dir, name)) as part:
             with tf.io.TFRecordWriter(part, spec.COMPRESSIONS[self.compression]) as writer:
                 for encoded in concurrency.prefetch(batches, encoder.encode):
                     _write(encoded, writer)
-                    written += self._count(encoded, encoder)
-            shard = Shard.of(part, name, len(reviews))
-        return split, dataclasses.replace(written, shards=(shard,))
+                    noted = list(self._notes(split, encoded, encoder))
+                    written += self._count(encoded, noted, encoder)
+                    findings += noted
+            written_shard = Shard.of(part, name, len(reviews))
+        RECORDS.inc(len(reviews))
+        SHARD_BYTES.update(written_shard.bytes)
+        yield split, dataclasses.replace(written, shards=(written_shard,))
+        yield beam.pvalue.TaggedOutput(FINDINGS, findings)
 
     def _nothing(self, vocabulary_size: int) -> Written:
         labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
-        return Written((), labels, collections.Counter(), ids, ())
+        counters = collections.Counter(), collections.Counter()
+        return Written((), labels, counters[0], ids, counters[1], sharding.NO_KEYS)
 
-    def _count(self, encoded: Encoded, encoder: Encoder) -> Written:
+    def _notes(self, split: str, encoded: Encoded, encoder: Encoder) -> Iterator[Finding]:
+        for key, seems in encoded.misread.items():
+            yield finding(text_notes.MISREAD, [key], split=split, seems=seems)
         without_tokens = encoder.without_tokens(encoded)
         is_short = (encoded.lengths < self._min_length) | (without_tokens & (self.min_tokens > 0))
         found = text_notes.of_texts(encoded.texts) | {
             text_notes.NO_TOKENS: without_tokens,
             text_notes.SHORT: is_short,
         }
-        misread = (text_notes.Note(text_notes.MISREAD, *of) for of in encoded.misread.items())
+        yield from text_notes.take(split, encoded.keys.to_pylist(), found)
+
+    def _count(self, encoded: Encoded, noted: list[Finding], encoder: Encoder) -> Written:
         return Written(
             shards=(),
             label_counts=np.bincount(encoded.labels, minlength=self.num_classes),
             length_counts=collections.Counter(encoded.lengths.tolist()),
             id_counts=np.bincount(encoded.ids, minlength=encoder.vocabulary_size),
-            notes=(*misread, *text_notes.take(encoded.keys.to_pylist(), found)),
+            notes=collections.Counter(each["finding"] for each in noted),
+            keys=sharding.Keys.of(encoded.keys.to_pylist()),
         )
 
     @property

@@ -25,14 +25,15 @@ from textrecords import (
     spec,
     storage,
     terminal,
+    text_source,
 )
 from textrecords.command_line import flag
-from textrecords.errors import BadInput, Failure
+from textrecords.errors import Failure
 from textrecords.field_types import NumShards, Path
 
 FORMATS = ("jsonl", "parquet")
 SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
-FILES = "|".join((SHARDS, *map(re.escape, ("scores.json", spec.RUN, spec.AUDIT, checksums.SUMS))))
+FILES = "|".join((SHARDS, spec.AUDIT, *map(re.escape, ("scores.json", spec.RUN, checksums.SUMS))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,14 +70,10 @@ def main(argv: list[str]) -> None:
     if not args.force:
         run_info.check_same_input(args.input, args.output, "scores")
     with imports.quiet():
-        from pipelines import runners, sharding
+        from pipelines import runners
         from pipelines.score import pipeline as scoring
         from pipelines.score import saved_model_handler
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
-    with terminal.tracked(texts.list_keys(), "listing files") as shown:
-        num_texts = sum(1 for _ in shown)
-    if not num_texts:
-        raise BadInput(texts.why_none())
     with atomic.write_folder(args.output, holds=FILES, marker=checksums.SUMS) as output_dir:
         plan = scoring.Plan(
             texts=texts,
@@ -84,36 +81,36 @@ def main(argv: list[str]) -> None:
             classes=config.classes,
             model_sha256=_model_sha256(model_dir),
             output_dir=output_dir,
-            num_shards=args.num_shards or sharding.default_num_shards(num_texts),
+            num_shards=args.num_shards,
             suffix=args.format,
             limits=command_line.read_flags(args, Limits),
-            num_texts=num_texts,
         )
-        with _show_scoring(saved_model_handler.SEEN, num_texts):
+        with _show_scoring(saved_model_handler.SEEN):
             runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options)
         if _model_sha256(model_dir) != plan.model_sha256:
             raise Failure(f"{args.model_dir} was replaced while it scored: run again")
         scored = json_files.read(scoring.Summary, os.path.join(output_dir, scoring.SUMMARY))
-        if scored.texts + scored.bad_files != num_texts:
-            raise Failure(f"{args.input} changed while it was being read: run again")
         run_info.write(args.input, output_dir, started)
-        checksums.write(output_dir, {shard.file: shard.sha256 for shard in scored.shards})
+        shards = (*scored.shards, *scored.audit_shards)
+        checksums.write(output_dir, {shard.file: shard.sha256 for shard in shards})
     seconds = time.time() - started
     terminal.show(("label", "texts"), scored.labels.items())
     if scored.bad_files:
-        named = os.path.join(args.output, spec.AUDIT)
+        named = os.path.join(args.output, summary.named(scored.audit_shards))
         terminal.say(f"left out {scored.bad_files:,}: files that can't be read, named in {named}")
     summary.show_misread(scored.misread_files, args.encoding)
     terminal.say(f"wrote {scored.texts:,} scores to {args.output} in {seconds:.1f} s")
 
 
-def _show_scoring(
-    seen: collections.Counter[str], num_texts: int
-) -> contextlib.AbstractContextManager[None]:
-    """Shows how many texts have been scored, and of how many, if it's done in this process."""
+def _show_scoring(seen: collections.Counter[str]) -> contextlib.AbstractContextManager[None]:
+    """Shows how many texts have been listed, then scored, if it's done in this process."""
+    before = text_source.SEEN["listed"]
 
     def look() -> terminal.Done:
-        return "scoring texts", seen["scored"], num_texts if seen["scored"] else None
+        listed = text_source.SEEN["listed"] - before
+        if not seen["scored"]:
+            return "listing files", listed, None
+        return "scoring texts", seen["scored"], listed or None
 
     return terminal.progress(look)
 

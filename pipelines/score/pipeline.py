@@ -10,27 +10,30 @@ import json
 import operator
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import more_itertools
 import pyarrow as pa
 import pyarrow.parquet
 from apache_beam.ml.inference import base
+from apache_beam.pvalue import AsSingleton
 
-from pipelines import sharding, totals
-from pipelines.preprocess import input_tree, review_batches
+from pipelines import grouping, sharding, totals
+from pipelines.findings import FINDINGS, WriteFindings, finding
+from pipelines.list_files import ListFiles
+from pipelines.places import Listed
+from pipelines.preprocess import review_batches
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import Row, SavedModel
-from pipelines.spread import Spread
-from pipelines.unfit_files import Limits, UnfitFiles, to_lines
-from textrecords import atomic, json_files, spec, storage
+from pipelines.unfit_files import Limits, UnfitFiles
+from textrecords import atomic, json_files, spec
+from textrecords.errors import BadInput, Failure
 from textrecords.manifest import Shard
 
 BATCH_SIZE = 256  # texts that the network scores at once
 SCORES = "scores"
 SUMMARY = "scores.json"  # the number of texts, the shards, and what scored them; written last
-Written = tuple[Shard, dict[str, int]]  # and how many texts got each label
 Batch = tuple[int, list[bytes]]  # a shard, and keys of texts that go into it
 UNFIT = "unfit"  # output beside the texts
 
@@ -40,12 +43,29 @@ class Summary:
     """What was scored; `classes` are in the order of `scores`."""
 
     texts: int
-    bad_files: int  # that can't be read, and are left out; `spec.AUDIT` names them
+    bad_files: int  # that can't be read, and are left out
     misread_files: dict[str, int]  # that seem to be in another encoding, by that encoding
     labels: dict[str, int]  # how many texts got each
     classes: tuple[str, ...]
     model_sha256: str  # of the model's `SHA256SUMS`
     shards: tuple[Shard, ...]
+    audit_shards: tuple[Shard, ...]  # of what is wrong with files, if anything is
+
+
+class Written(NamedTuple):
+    """A shard, how many texts of it got each label, and their keys."""
+
+    shard: Shard
+    labels: dict[str, int]
+    keys: sharding.Keys
+
+
+class Found(NamedTuple):
+    """What was found in the input, beside the texts."""
+
+    unfit: UnfitFiles
+    listed: Listed
+    audit_shards: list[Shard]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +78,9 @@ class Plan:
       classes: its classes.
       model_sha256: what it's known by.
       output_dir: the folder to write in.
-      num_shards: files to write.
+      num_shards: files to write, or None for one for so many texts.
       suffix: `jsonl` or `parquet`.
       limits: how many files may be bad, or in another encoding.
-      num_texts: how many files there are.
     """
 
     texts: text_files.TextFiles
@@ -69,20 +88,19 @@ class Plan:
     classes: tuple[str, ...]
     model_sha256: str
     output_dir: str
-    num_shards: int
+    num_shards: int | None
     suffix: str
     limits: Limits
-    num_texts: int
 
-    def list_keys(self, _: None) -> Iterator[Batch]:
-        """Yields lists of keys, by the shard that they go into, as records do."""
-        keys = self.texts.list_keys()
-        for chunk in more_itertools.chunked(keys, input_tree.LISTED_TOGETHER):
-            by_shard = collections.defaultdict(list)
-            for key in chunk:
-                _, index = sharding.shard_of(SCORES, key, {SCORES: self.num_shards})
-                by_shard[index].append(key)
-            yield from by_shard.items()
+    def check_listed(self, listed: Listed) -> Listed:
+        """Returns what was listed; raises `BadInput` if that is nothing."""
+        if not listed.num_reviews:
+            raise BadInput(self.texts.why_none())
+        return listed
+
+    def shards(self, listed: Listed) -> dict[str, int]:
+        """Returns the number of shards, by their name."""
+        return {SCORES: self.num_shards or sharding.default_num_shards(listed.num_reviews)}
 
     def batches(self, shard: tuple[int, Iterable[list[bytes]]]) -> Iterator[Batch]:
         """Yields batches of a shard's keys."""
@@ -94,7 +112,8 @@ class Plan:
         """Adds the texts of files that can be read; a batch too large for memory is parted.
 
         Yields:
-          (Batch, texts) and, as `UNFIT`, an `UnfitFiles`.
+          (Batch, texts); as `FINDINGS`, a list of them on files that can't be read; as `UNFIT`, an
+          `UnfitFiles`.
         """
         index, keys = batch
         bad: dict[bytes, str] = {}
@@ -105,6 +124,9 @@ class Plan:
         ):
             in_part, their_texts = zip(*part, strict=True)
             yield (index, list(in_part)), list(their_texts)
+        if bad:
+            findings = [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
+            yield beam.pvalue.TaggedOutput(FINDINGS, findings)
         yield beam.pvalue.TaggedOutput(UNFIT, UnfitFiles.of(bad, misread))
 
     def _texts(
@@ -114,19 +136,21 @@ class Plan:
         for key, content in source.read_good(keys, bad):
             yield key, source.to_text(key, content, misread)
 
-    def check(self, unfit: UnfitFiles) -> UnfitFiles:
+    def check(self, unfit: UnfitFiles, listed: Listed) -> UnfitFiles:
         """Returns what can't be read; raises `Failure` if that's too much."""
-        unfit.check(self.texts.source, self.num_texts, self.limits)
+        unfit.check(self.texts.source, listed.num_reviews, self.limits)
         return unfit
 
-    def write(self, shard: tuple[sharding.ShardId, Iterable[list[tuple[bytes, Row]]]]) -> Written:
+    def write(
+        self,
+        shard: tuple[sharding.ShardId, Iterable[list[tuple[bytes, Row]]]],
+        num_shards: dict[str, int],
+    ) -> Written:
         """Writes one shard, by key."""
         (_, index), lists = shard
-        rows = [
-            {spec.KEY: key.decode("utf-8", "backslashreplace"), **row}
-            for key, row in sorted(itertools.chain(*lists), key=operator.itemgetter(0))
-        ]
-        name = f"{SCORES}-{index:05d}-of-{self.num_shards:05d}.{self.suffix}"
+        scored = sorted(itertools.chain(*lists), key=operator.itemgetter(0))
+        rows = [{spec.KEY: key.decode("utf-8", "backslashreplace"), **row} for key, row in scored]
+        name = f"{SCORES}-{index:05d}-of-{num_shards[SCORES]:05d}.{self.suffix}"
         with atomic.write_file(os.path.join(self.output_dir, name)) as part:
             if self.suffix == "parquet":
                 pa.parquet.write_table(pa.Table.from_pylist(rows, self._schema()), part)
@@ -134,7 +158,8 @@ class Plan:
                 with open(part, "w", encoding="utf-8") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
             labels = collections.Counter(row["label"] for row in rows)
-            return Shard.of(part, name, len(rows)), dict(labels)
+            keys = sharding.Keys.of([key for key, _ in scored])
+            return Written(Shard.of(part, name, len(rows)), dict(labels), keys)
 
     def _schema(self) -> pa.Schema:
         if len(self.classes) == 2:
@@ -143,42 +168,74 @@ class Plan:
             scores = ("scores", pa.list_(pa.float64()))
         return pa.schema([(spec.KEY, pa.string()), scores, ("label", pa.string())])
 
-    def write_summary(self, written: list[Written], unfit: UnfitFiles) -> None:
-        """Writes what was written, and names what wasn't, once all is done."""
-        in_order = tuple(sorted((shard for shard, _ in written), key=operator.attrgetter("file")))
-        total = sum(shard.examples for shard in in_order)
-        labels = {name: sum(counts.get(name, 0) for _, counts in written) for name in self.classes}
-        if unfit.bad:
-            storage.write_text(os.path.join(self.output_dir, spec.AUDIT), to_lines(unfit.bad))
-        misread = dict(sorted(unfit.misread.items()))
+    def write_summary(self, written: list[Written], found: Found) -> None:
+        """Checks that no file was lost, and writes what was written, once all is done."""
+        unfit, listed, audit_shards = found
+        if totals.add_up(each.keys for each in written) + unfit.keys != listed.keys:
+            raise Failure(
+                f"not each of {listed.num_reviews:,} texts was scored once: the runner lost some, "
+                "or took some twice; run again, or use another runner"
+            )
+        shards, audit_shards = (
+            tuple(sorted(each, key=operator.attrgetter("file")))
+            for each in ([each.shard for each in written], audit_shards)
+        )
         summary = Summary(
-            total, len(unfit.bad), misread, labels, self.classes, self.model_sha256, in_order
+            texts=sum(shard.examples for shard in shards),
+            bad_files=unfit.num_bad,
+            misread_files=dict(sorted(unfit.misread.items())),
+            labels={name: sum(w.labels.get(name, 0) for w in written) for name in self.classes},
+            classes=self.classes,
+            model_sha256=self.model_sha256,
+            shards=shards,
+            audit_shards=audit_shards,
         )
         json_files.write(os.path.join(self.output_dir, SUMMARY), summary)
 
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds all stages."""
-    # (shard, keys) -> (Batch, texts) -> (Batch, Rows) -> (ShardId, lists of (key, Row)) -> Written
+    # The places of the input -> lists of (key, 0), and one `Listed`
+    files, counted = pipeline | "ListFiles" >> ListFiles(plan.texts.source, plan.texts.places)
+    listed = counted | "CheckListed" >> beam.Map(plan.check_listed)
+    num_shards = listed | "NumShards" >> beam.Map(plan.shards)
+    # lists of (key, 0) -> (shard, keys) -> (Batch, texts)
     read = (
-        pipeline
-        | "Start" >> beam.Create([None])
-        | "List" >> beam.FlatMap(plan.list_keys)
+        files
+        | "ByShard" >> beam.FlatMap(by_shard, AsSingleton(num_shards))
         | "GroupKeys" >> beam.GroupByKey()
         | "Batch" >> beam.FlatMap(plan.batches)
-        | "Spread" >> Spread()
-        | "Read" >> beam.FlatMap(plan.read).with_outputs(UNFIT, main="texts")
+        | "Spread" >> grouping.Spread()
+        | "Read" >> beam.FlatMap(plan.read).with_outputs(FINDINGS, UNFIT, main="texts")
     )
-    unfit = totals.total("Unfit", read[UNFIT]) | "Check" >> beam.Map(plan.check)
+    audit_shards = read[FINDINGS] | "WriteFindings" >> WriteFindings(
+        plan.output_dir, AsSingleton(listed)
+    )
+    found = (
+        totals.total("Unfit", read[UNFIT])
+        | "Check" >> beam.Map(plan.check, AsSingleton(listed))
+        | "Found" >> beam.Map(Found, AsSingleton(listed), AsSingleton(audit_shards))
+    )
+    every_shard = num_shards | "EveryShard" >> beam.FlatMap(sharding.every_shard)
+    # (Batch, texts) -> (Batch, Rows) -> (ShardId, lists of (key, Row)) -> Written
     _ = (
         read.texts
         | "Score" >> base.RunInference(base.KeyedModelHandler(SavedModel(plan.serving)))
         | "ByKey" >> beam.Map(_by_key)
-        | "GroupByShard" >> sharding.GroupByShard({SCORES: plan.num_shards})
-        | "Write" >> beam.Map(plan.write)
+        | "GroupByShard" >> grouping.GroupByShard(every_shard)
+        | "Write" >> beam.Map(plan.write, AsSingleton(num_shards))
         | "Shards" >> beam.combiners.ToList()
-        | "Summarize" >> beam.Map(plan.write_summary, beam.pvalue.AsSingleton(unfit))
+        | "Summarize" >> beam.Map(plan.write_summary, AsSingleton(found))
     )
+
+
+def by_shard(files: list[tuple[bytes, int]], num_shards: dict[str, int]) -> Iterator[Batch]:
+    """Yields lists of keys, by the shard that they go into, as records do."""
+    found = collections.defaultdict(list)
+    for key, _ in files:
+        _, index = sharding.shard_of(SCORES, key, num_shards)
+        found[index].append(key)
+    yield from found.items()
 
 
 def _by_key(

@@ -1,5 +1,6 @@
 """The text files to score: those of a folder, or of a pattern."""
 
+import collections
 import dataclasses
 import fnmatch
 import glob
@@ -7,6 +8,10 @@ import os
 import re
 from collections.abc import Iterator
 
+import more_itertools
+
+from pipelines import sharding
+from pipelines.places import LISTED_TOGETHER, Listed, Place
 from textrecords import storage, text_source
 from textrecords.errors import BadInput
 
@@ -26,15 +31,10 @@ class TextFiles:
     source: text_source.Source
     is_glob: bool
 
-    def list_keys(self) -> Iterator[bytes]:
-        """Yields the keys of all files, in no order, but for hidden ones and leftovers.
-
-        Raises:
-          Failure: if a folder can't be listed.
-        """
-        if not self.is_glob:
-            return self.source.list_keys()
-        return map(os.fsencode, _match(self.source.input_dir, self.source.pattern))
+    @property
+    def places(self) -> "tuple[Place | Matches]":
+        """What to list."""
+        return (Matches() if self.is_glob else Place("", label=0),)
 
     def why_none(self) -> str:
         """Returns what to say if there are no such files."""
@@ -47,6 +47,26 @@ class TextFiles:
         if glob.has_magic(pattern):
             return f"{path} matches no files: name a folder, or another quoted pattern"
         return f"no file or folder {path}: name a folder, a file or a quoted pattern"
+
+
+@dataclasses.dataclass(frozen=True)
+class Matches:
+    """The files that a pattern matches, as a place; one worker looks for all of them."""
+
+    def list_files(
+        self, source: text_source.Source, most: int | None = None
+    ) -> Iterator[list[tuple[bytes, int]] | Listed]:
+        """Yields what `Place.list_files` does, but for hidden files and leftovers.
+
+        Raises:
+          Failure: if a folder can't be listed.
+        """
+        yield Listed()
+        paths = _match(source.input_dir, source.pattern)
+        for chunk in more_itertools.chunked(map(os.fsencode, paths), LISTED_TOGETHER):
+            text_source.SEEN["listed"] += len(chunk)
+            yield Listed(collections.Counter({"": len(chunk)}), keys=sharding.Keys.of(chunk))
+            yield [(key, 0) for key in chunk]
 
 
 def parse_input(path: str, encoding: str) -> TextFiles:

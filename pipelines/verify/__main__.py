@@ -110,12 +110,13 @@ def main(argv: list[str]) -> None:
     source = flags.source(args.input)
     with summary.show_listing():
         tree = input_tree.find_reviews(source, dataset.classes, may_be_flat=bool(flags.test))
+        num_files = tree.listed.num_reviews
     model = _open_model(args.model_dir, dataset)
     with imports.quiet():
         from pipelines.verify import keras_reference, recorded_reviews, trained_model
     options = read_options(args, dataset)
     reviews = recorded_reviews.RecordedReviews(source, dataset)
-    with summary.show_listing("reading files", tree.num_reviews):
+    with summary.show_listing("reading files", num_files):
         comparison.check_keys(reviews.expected_keys(tree), reviews.keys())
     trained = trained_model.TrainedModel(model) if model else None
     sizes = _sizes(args, dataset, model)
@@ -124,7 +125,7 @@ def main(argv: list[str]) -> None:
     tallies = comparison.Proof(reviews, reference, sizes, trained).compare()
     comparison.show(tallies)
     comparison.check(tallies)
-    with summary.show_listing("reading files", tree.num_reviews):
+    with summary.show_listing("reading files", num_files):
         fingerprint = tree.fingerprint()
     if fingerprint != dataset.manifest.input:
         raise Failure(

@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Iterable
 
+import apache_beam as beam
 import tensorflow as tf
 
 from pipelines.preprocess import audit, input_tree, review_batches, write_shards
@@ -52,20 +53,26 @@ class RecordedReviews:
     def expected_keys(self, tree: input_tree.Tree) -> dict[str, list[bytes]]:
         """Returns the keys as they should be: by the texts of the input and the flags."""
         flags = self.dataset.manifest.flags
-        assign = audit.Assign.from_flags(flags, tree.examples)
+        assign = audit.Assign.from_flags(flags)
+        splits = self.dataset.manifest.splits
+        num_shards = {name: len(split.shards) for name, split in splits.items()}
         bucket = []
         for key, content in self.source.read_good(tree.all_keys(), {}):
             text, _ = self.source.decode(content)
             bucket.append(review_batches.Review.of(key, self.class_label(key), text))
         moved = assign.shares.moves(dict(assign.class_texts((0, [bucket]))))
-        *assigned, _ = assign.place((0, [bucket]), moved)
+        assigned = assign.place((0, [bucket]), moved, num_shards)
         keys = {
             spec.shard_name(split, index, number, flags.compression): []
-            for split, number in assign.num_shards.items()
+            for split, number in num_shards.items()
             for index in range(number)
         }
-        for (split, index), kept in assigned:
-            name = spec.shard_name(split, index, assign.num_shards[split], flags.compression)
+        for found in assigned:
+            if not isinstance(found, beam.pvalue.TaggedOutput):
+                (split, index), kept = found
+                name = spec.shard_name(split, index, num_shards[split], flags.compression)
+                keys[name] += kept
+        for name, kept in keys.items():
             keys[name] = [review.key for review in write_shards.in_order([kept])]
         return keys
 
@@ -76,4 +83,4 @@ class RecordedReviews:
 
     def class_label(self, key: bytes) -> int:
         """Returns the label of the class folder that the review lies in."""
-        return self.dataset.classes.index(input_tree.origin(key)[1])
+        return self.dataset.classes.index(input_tree.class_of(key))

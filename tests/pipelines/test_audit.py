@@ -4,17 +4,19 @@ import json
 import os
 import re
 import string
+import tracemalloc
 
+import apache_beam as beam
 import pytest
 from tiny_tree import write
 
 from pipelines import inspect_records
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import audit, split_assignment
+from pipelines.preprocess import audit, split_assignment, write_shards
 from pipelines.preprocess.review_batches import Review
 from textrecords import spec, text_source
 from textrecords.dataset import open_dataset, read_vocabulary
-from textrecords.errors import BadInput
+from textrecords.errors import BadInput, Failure
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +42,10 @@ def run(source, target, *flags):
 
 
 def findings(target):
-    return [json.loads(line) for line in (target / spec.AUDIT).read_text().splitlines()]
+    """Returns all findings, sorted by their lines."""
+    shards = target.glob("audit-*.jsonl")
+    lines = (line for shard in shards for line in shard.read_text().splitlines())
+    return [json.loads(line) for line in sorted(lines)]
 
 
 def keys_of(target, split):
@@ -454,21 +459,77 @@ def test_where_a_text_goes_is_the_same_in_every_process():
         (fraction + 2**-48, ("validation", 0)),
     ]:
         shares = split_assignment.Shares(validation)
-        assign = audit.Assign({"train": 3, "validation": 1}, shares, False, False)
-        assert next(assign.place((0, [[review]]), {})) == (shard, [review])
+        placed = audit.Assign(shares, False, False).place(
+            (0, [[review]]), {}, {"train": 3, "validation": 1}
+        )
+        assert (shard, [review]) in list(placed)
 
 
 def test_buckets_give_the_same_whatever_their_order():
-    assign = audit.Assign({"train": 3, "test": 2}, split_assignment.Shares(), True, True)
+    assign = audit.Assign(split_assignment.Shares(), True, True)
     texts = [b"a", b"a", b"b", b"c", b"c", b"c"]
     files = [
         tuple(Review.of(f"{split}/x/{n}".encode(), 0, text))
         for n, (text, split) in enumerate(zip(texts, itertools.cycle(["train", "test"])))
     ]
     forth, back = (
-        list(assign.place((0, lists), {}))
+        list(assign.place((0, lists), {}, {"train": 3, "test": 2}))
         for lists in ([files], [[file] for file in reversed(files)])
     )
-    assert dict(forth[:-1]) == dict(back[:-1])
+    assert sorted(forth[0].value, key=repr) == sorted(back[0].value, key=repr)
+    shards = ({shard: sorted(kept) for shard, kept in placed[1:-1]} for placed in (forth, back))
+    assert next(shards) == next(shards)
     assert forth[-1].value == back[-1].value
     assert forth[-1].value.found == collections.Counter(train=3, test=3)
+
+
+class Copies:
+    """Reviews of one text, made anew each time that they are gone through."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __iter__(self):
+        for n in range(self.number):
+            key = f"{'train' if n % 4 else 'test'}/{n % 2}/{n:06d}".encode()
+            yield [tuple(Review.of(key, n % 2, b"a film"))]
+
+
+@pytest.mark.parametrize("drop_duplicates", [False, True])
+def test_a_text_that_is_there_100_000_times_is_not_held_in_memory(drop_duplicates):
+    assign = audit.Assign(split_assignment.Shares(), False, drop_duplicates)
+    tracemalloc.start()
+    kept, tagged = collections.Counter(), {}
+    for output in assign.place((0, Copies(100_000)), {}, {"train": 3, "test": 2}):
+        if isinstance(output, beam.pvalue.TaggedOutput):
+            tagged[output.tag] = output.value
+        else:
+            kept[output[0][0]] += len(output[1])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000
+    found = {"train": 75_000, "test": 25_000}
+    assert tagged["audited"].found == found
+    assert kept == ({"train": 1, "test": 1} if drop_duplicates else found)
+    assert tagged["audited"].dropped.number == 100_000 - kept.total()
+    duplicates, *_ = findings = tagged["findings"]
+    assert [each["finding"] for each in findings] == [
+        *("duplicate", "duplicate", "leak", "contrary labels")
+    ]
+    assert (len(duplicates["keys"]), duplicates["unnamed"]) == (100, 24_900)
+    assert duplicates["keys"][:2] == ["test/0/000000", "test/0/000004"]
+
+
+def test_reviews_that_an_engine_loses_or_doubles_end_the_run(tmp_path, monkeypatch):
+    """As many as there should be, but one twice and one never, is what a lost worker left once."""
+    write(tmp_path / "in", TREE)
+
+    def lose(lists):
+        first, _, *others = in_order(lists)
+        return [first, first, *others]
+
+    in_order = write_shards.in_order
+    monkeypatch.setattr(write_shards, "in_order", lose)
+    with pytest.raises(Failure, match=r"^of 11 reviews 11 were written: the runner lost some"):
+        run(tmp_path / "in", tmp_path / "out", "--num_shards=1")
+    assert os.listdir(tmp_path) == ["in"]

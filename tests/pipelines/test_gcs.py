@@ -1,6 +1,7 @@
 """Every command with every path in Cloud Storage, as an emulator serves it."""
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -9,7 +10,9 @@ import sys
 import dataflow
 import gcs
 import pytest
+import test_dataflow
 import test_reproducible
+import test_score
 from tiny_tree import write
 
 from textrecords import spec
@@ -31,7 +34,13 @@ REVIEWS = {
 INPUT, RECORDS, MODEL, SCORES = (f"gs://{BUCKET}/{name}" for name in ("in", "r", "m/m", "s"))
 SMALL = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--dense_units=2", "--epochs=2"]
 MADE = {
-    "r/": ["SHA256SUMS", "audit.jsonl", "manifest.json", "run.json", "schema.pbtxt"],
+    "r/": [
+        "SHA256SUMS",
+        "audit-00000-of-00001.jsonl",
+        "manifest.json",
+        "run.json",
+        "schema.pbtxt",
+    ],
     "m/m/": ["SHA256SUMS", "config.json", "metrics.json", "model.weights.h5"],
     "s/": ["SHA256SUMS", "scores-00000-of-00001.jsonl", "scores.json"],
 }
@@ -207,6 +216,45 @@ def test_a_dataflow_job_reads_and_writes_there(store, made, tmp_path, monkeypatc
     assert len(shards) == 2
     for name in (*shards, "flow/manifest.json"):
         assert store.read(name) == store.read(name.replace("flow/", "r/"))
+
+
+@pytest.mark.parametrize("command", ["preprocess", "score"])
+def test_what_is_asked_before_a_job_starts_does_not_grow_with_the_files(tmp_path, command):
+    """Neither with 1,000 of each class nor with 10,000, which are listed by the workers."""
+    flags = ["--project=p", "--region=us-central1", f"--temp_location={tmp_path}"]
+    if command == "score":
+        model_dir = test_score.trained(tmp_path / "trained", ("neg", "pos"))
+        flags += ["--model_dir", str(model_dir)]
+    asked = []
+    for number in (1_000, 10_000):
+        folders = itertools.product(("train", "test"), ("neg", "pos"))
+        names = [f"in/{split}/{name}/{n}.txt" for split, name in folders for n in range(number)]
+        requests = []
+        with (
+            gcs.serve(tmp_path, BUCKET, requests, names) as env,
+            dataflow.service(executes=False) as service,
+        ):
+            paths = ["--input", INPUT, "--output", str(tmp_path / "out")]
+            staging = f"--staging_location={tmp_path}"
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    f"pipelines.{command}",
+                    *paths,
+                    *service.flags,
+                    staging,
+                    *flags,
+                ],
+                env=os.environ | env,
+            )
+            test_dataflow.wait_for_job(service, process)
+            assert service.asked
+            process.kill()
+            process.wait()
+        asked.append(requests)
+    assert asked[0] == asked[1]
+    assert len(asked[0]) <= 20
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import operator
 import os
 import re
 import shutil
@@ -53,7 +54,7 @@ def read(folder, split, compression=""):
 
 def digests(folder):
     """Returns the SHA-256 of all that the manifest stands for, and of the manifest."""
-    names = [spec.MANIFEST, spec.SCHEMA, spec.AUDIT, spec.VOCABULARY]
+    names = [spec.MANIFEST, spec.SCHEMA, spec.VOCABULARY]
     names += [path.name for path in folder.glob("*.tfrecord*")]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
@@ -132,7 +133,8 @@ def test_flags_shape_the_data(tmp_path):
     assert manifest.flags.stop_words == hashlib.sha256(b"a\n").hexdigest()
     assert manifest.splits["train"].undecodable == 1
     assert sorted(os.listdir(tmp_path / "out")) == [
-        *(".listing.json", "SHA256SUMS", "audit.jsonl", "manifest.json", "run.json"),
+        *(".listing.json", "SHA256SUMS", "audit-00000-of-00001.jsonl"),
+        *("manifest.json", "run.json"),
         "schema.pbtxt",
         *("test-00000-of-00002.tfrecord.gz", "test-00001-of-00002.tfrecord.gz"),
         "train-00000-of-00002.tfrecord.gz",
@@ -175,8 +177,11 @@ def test_files_listed_and_read_are_counted_for_the_progress_bar(tmp_path):
     before = text_source.SEEN.copy()
     run(tmp_path / "in", tmp_path / "out")
     seen = text_source.SEEN - before
-    number = input_tree.find_reviews(text_source.Source(str(tmp_path / "in"))).num_reviews
-    assert seen == {"listed": 2 * number, "read": number}  # listed to check them, then to read
+    number = open_dataset(str(tmp_path / "out")).manifest.input.files
+    assert seen == {
+        "listed": number + 4,
+        "read": number,
+    }  # and one of each class before
 
 
 def test_odd_file_names_are_kept_as_keys(tmp_path):
@@ -630,15 +635,15 @@ def many(folder, number=150):
 
 
 def swap_after_listing(monkeypatch, change):
-    """Has something happen to files after they were looked through, before they are read."""
-    survey = input_tree.find_reviews
+    """Has something happen to files after they were listed, before they are read."""
+    check = input_tree.Tree.check_listed
 
-    def survey_and_change(*args, **options):
-        tree = survey(*args, **options)
+    def check_and_change(*args):
+        listed = check(*args)
         change()
-        return tree
+        return listed
 
-    monkeypatch.setattr(input_tree, "find_reviews", survey_and_change)
+    monkeypatch.setattr(input_tree.Tree, "check_listed", check_and_change)
 
 
 def test_up_to_one_percent_of_bad_files_is_left_out_and_named(tmp_path, monkeypatch):
@@ -652,24 +657,15 @@ def test_up_to_one_percent_of_bad_files_is_left_out_and_named(tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         swap_after_listing(patch, pipe)
-        patch.setattr(text_source.Source, "list_keys", sorted_list(source))
         manifest = run(source, target)
     assert manifest.bad_files == 2
     assert (manifest.input.files, manifest.splits["train"].examples) == (298, 298)
-    findings = [json.loads(line) for line in (target / spec.AUDIT).read_text().splitlines()]
+    lines = (target / "audit-00000-of-00001.jsonl").read_text().splitlines()
+    findings = sorted(map(json.loads, lines), key=operator.itemgetter("keys"), reverse=True)
     assert [finding for finding in findings if finding["finding"] == "bad file"] == [
         {"finding": "bad file", "why": "more than 10,000,000 bytes", "keys": ["train/pos/7.txt"]},
         {"finding": "bad file", "why": "not a file", "keys": ["train/neg/3.txt"]},
     ]
-
-
-def sorted_list(source):
-    """Lists what was a file when the test began."""
-    keys = {folder: sorted(text_source.Source(str(source)).list_keys(folder)) for folder in FOLDERS}
-    return lambda source, folder, left_out=None: iter(keys[folder])
-
-
-FOLDERS = ("train/neg", "train/pos")
 
 
 def test_a_dataset_without_its_bad_files_is_up_to_date(tmp_path, monkeypatch):
@@ -717,7 +713,6 @@ def test_bad_files_that_are_too_many_end_the_run_in_one_line(tmp_path, monkeypat
     swap_after_listing(
         monkeypatch, lambda: [os.remove(source / f"train/neg/{n}.txt") for n in gone]
     )
-    monkeypatch.setattr(text_source.Source, "list_keys", sorted_list(source))
     with pytest.raises(Failure) as error:
         run(source, tmp_path / "out", *flags)
     named = ", ".join(f"train/neg/{n}.txt (No such file or directory)" for n in gone[:3])

@@ -6,6 +6,7 @@ import pytest
 from tiny_tree import write
 
 from pipelines import summary
+from pipelines.places import Place
 from pipelines.preprocess import input_tree, review_batches
 from textrecords import concurrency, text_source
 from textrecords.errors import BadInput, Failure
@@ -34,8 +35,11 @@ def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
     write(tmp_path, GOOD | others)
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.classes == ("neg", "pos")
-    assert tree.examples == {"train": {"neg": 2, "pos": 2}, "test": {"neg": 1, "pos": 1}}
-    assert tree.left_out == {
+    assert tree.examples(tree.listed) == {
+        "train": {"neg": 2, "pos": 2},
+        "test": {"neg": 1, "pos": 1},
+    }
+    assert tree.listed.left_out == {
         "beside the class folders": 1,
         "beside the split folders": 1,
         "hidden": 2,
@@ -59,9 +63,8 @@ def nested(folder, name, depth):
 def test_folders_may_lie_deep_in_each_other(tmp_path):
     write(tmp_path, GOOD)
     with nested(tmp_path / "train/neg", "a", 1500):
-        assert (
-            input_tree.find_reviews(text_source.Source(str(tmp_path))).examples["train"]["neg"] == 3
-        )
+        tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
+        assert tree.examples(tree.listed)["train"]["neg"] == 3
 
 
 def test_a_folder_that_cannot_be_listed_is_named_in_one_line(tmp_path):
@@ -77,7 +80,7 @@ def test_a_folder_that_cannot_be_listed_is_named_in_one_line(tmp_path):
 def test_a_folder_that_vanishes_is_named_in_one_line(tmp_path):
     source = text_source.Source(str(tmp_path))
     with pytest.raises(Failure, match=r"^can't list .*/train/gone \(No such file or dir"):
-        list(input_tree.list_folder(("train/gone", 0), source))
+        list(Place("train/gone", 0).list_files(source))
 
 
 def test_a_file_without_an_end_is_bad(tmp_path, monkeypatch):
@@ -94,7 +97,7 @@ def test_survey_sorts_classes_of_any_name_and_takes_a_missing_test_split(tmp_pat
     write(tmp_path, {f"train/{name}/0.txt": "x" for name in ("so so", "Ärger", "b", "a")})
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.classes == ("a", "b", "so so", "Ärger")
-    assert list(tree.examples) == ["train"]
+    assert list(tree.folders) == ["train"]
 
 
 FLAT = {"bad/0.txt": "bad", "bad/deep/1.txt": "worse", "good/0.txt": "good"}
@@ -106,10 +109,12 @@ def test_class_folders_without_train_are_all_train(tmp_path):
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)), may_be_flat=True)
     assert tree.classes == ("bad", "good")
     assert tree.folders == {"train": ""}
-    assert tree.examples == {"train": {"bad": 2, "good": 1}}
+    assert tree.examples(tree.listed) == {"train": {"bad": 2, "good": 1}}
     assert set(tree.all_keys()) == {key.encode() for key in FLAT}
-    assert list(tree.class_folders()) == [("bad", 0), ("good", 1)]
-    assert tree.left_out == {
+    assert {place.folder: place.label for place in tree.places} == {
+        **{"bad": 0, "good": 1, "unsup": None}
+    }
+    assert tree.listed.left_out == {
         "beside the class folders": 1,
         "hidden": 1,
         "not *.txt": 1,
@@ -118,30 +123,28 @@ def test_class_folders_without_train_are_all_train(tmp_path):
     chosen = input_tree.find_reviews(
         text_source.Source(str(tmp_path)), ["good", "unsup"], may_be_flat=True
     )
-    assert chosen.examples == {"train": {"good": 1, "unsup": 1}}
-    assert chosen.left_out["bad: not a chosen class"] == 2
+    assert chosen.examples(chosen.listed) == {"train": {"good": 1, "unsup": 1}}
+    assert chosen.listed.left_out["bad: not a chosen class"] == 2
 
 
 @pytest.mark.parametrize(
     ("files", "flags", "printed"),
     [
-        (GOOD, DataFlags(), "train: 2 neg, 1 pos\ntest: 1 neg, 1 pos\n"),
+        (GOOD, DataFlags(), ""),
+        (FLAT, DataFlags(test=0.4, validation=0.3), ""),
         (
-            FLAT,
-            DataFlags(test=0.4, validation=0.3),
-            "train: 2 bad, 1 good\ntaken of train: about 1 for validation, about 1 for test\n",
+            {name.replace("train", "TRAIN"): "" for name in GOOD},
+            DataFlags(),
+            "TRAIN is taken for the train split\n",
         ),
         (
             {f"train/{c}/{n}.txt": "" for c in "ab" for n in range(5)},
             DataFlags(validation=0.2),
-            "train: 5 a, 5 b\ntaken of train: about 2 for validation\n"
             "no test split: there will be nothing to evaluate a model on\n",
         ),
     ],
 )
-def test_what_was_found_is_shown_with_what_the_flags_make_of_it(
-    tmp_path, capsys, files, flags, printed
-):
+def test_what_a_look_at_the_top_tells_is_shown(tmp_path, capsys, files, flags, printed):
     write(tmp_path, files)
     summary.show_tree(input_tree.find_as_flagged(str(tmp_path), flags), flags)
     assert capsys.readouterr().out == printed
@@ -153,11 +156,11 @@ def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_pat
     write(tmp_path, GOOD | {f"{folder}{name}": "" for folder in folders for name in leftovers})
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path), pattern="*"))
     assert tree.classes == ("neg", "pos")
-    assert tree.left_out == {"hidden": 12}
+    assert tree.listed.left_out == {"hidden": 12}
     assert {key.decode() for key in tree.all_keys()} == set(GOOD)
     write(tmp_path / "flat", FLAT | {"__MACOSX/bad/0.txt": ""})
     flat = text_source.Source(str(tmp_path / "flat"))
-    assert input_tree.find_reviews(flat, may_be_flat=True).left_out == {"hidden": 1}
+    assert input_tree.find_reviews(flat, may_be_flat=True).listed.left_out == {"hidden": 1}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_pat
     ],
 )
 def test_a_key_names_the_split_and_class_that_its_file_lies_in(key, origin):
-    assert input_tree.origin(key) == origin
+    assert (input_tree.split_of(key), input_tree.class_of(key)) == origin
 
 
 def test_classes_override_order_and_choice(tmp_path):
@@ -181,8 +184,8 @@ def test_classes_override_order_and_choice(tmp_path):
         "neg",
     )
     chosen = input_tree.find_reviews(text_source.Source(str(tmp_path)), ["pos", "unsup"])
-    assert chosen.examples["train"] == {"pos": 1, "unsup": 1}
-    assert chosen.left_out == {
+    assert chosen.examples(chosen.listed)["train"] == {"pos": 1, "unsup": 1}
+    assert chosen.listed.left_out == {
         "train/neg: not a chosen class": 2,
         "test/neg: not a chosen class": 1,
     }
@@ -254,12 +257,12 @@ def test_usual_names_of_splits_are_taken_for_what_they_are_and_the_rest_is_count
     (tmp_path / "link").symlink_to(tmp_path)
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.folders == {"train": "TRAIN", "validation": "val", "test": "Test"}
-    assert tree.examples == {
+    assert tree.examples(tree.listed) == {
         "train": {"neg": 2, "pos": 1},
         "validation": {"neg": 0, "pos": 1},
         "test": {"neg": 1, "pos": 1},
     }
-    assert tree.left_out == {
+    assert tree.listed.left_out == {
         "beside the split folders": 1,
         "extra: no split": 2,
         "link: no split": 1,
@@ -271,17 +274,16 @@ def test_usual_names_of_splits_are_taken_for_what_they_are_and_the_rest_is_count
 def test_a_validation_folder_may_have_any_usual_name(tmp_path, name, capsys):
     write(tmp_path, GOOD | {f"{name}/{label}/0.txt": "x" for label in ("neg", "pos")})
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
-    assert tree.examples["validation"] == {"neg": 1, "pos": 1}
+    assert tree.examples(tree.listed)["validation"] == {"neg": 1, "pos": 1}
     summary.show_tree(tree, DataFlags())
-    assert f"\n{name} is taken for the validation split\n" in capsys.readouterr().out
+    assert f"{name} is taken for the validation split\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("empty", [{}, {"test/rare/notes.md": "x"}])
 def test_a_class_that_test_lacks_counts_nothing(tmp_path, empty):
     write(tmp_path, GOOD | {"train/rare/0.txt": "x"} | empty)
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
-    assert tree.examples["test"] == {"neg": 1, "pos": 1, "rare": 0}
-    assert ("test/rare", 2) not in list(tree.class_folders())
+    assert tree.examples(tree.listed)["test"] == {"neg": 1, "pos": 1, "rare": 0}
     assert len(list(tree.all_keys())) == 6
 
 
@@ -319,8 +321,8 @@ def test_nested_folders_and_other_names_are_found_by_the_pattern(tmp_path):
     (tmp_path / "train/a/loop").symlink_to(tmp_path / "train")
     (tmp_path / "train/a/link.md").symlink_to(tmp_path / "train/b/3")
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path), pattern="*"))
-    assert tree.examples == {"train": {"a": 3, "b": 1}}
-    assert tree.left_out == {"hidden": 1, "links to folders, and special files": 1}
+    assert tree.examples(tree.listed) == {"train": {"a": 3, "b": 1}}
+    assert tree.listed.left_out == {"hidden": 1, "links to folders, and special files": 1}
     keys = {b"train/a/0", b"train/a/deep/er/1.md", b"train/a/link.md"}
     assert set(tree.source.list_keys("train/a")) == keys
 

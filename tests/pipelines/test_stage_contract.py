@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import functools
 import itertools
-import os
 import random
 
 import apache_beam as beam
@@ -13,13 +12,17 @@ import pytest
 import stage_contract
 import tensorflow_transform.beam as tft_beam
 import tiny_dataset
+from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.testing.util import assert_that, equal_to
 from stage_contract import Case
 from tiny_tree import write
 
 from model import train
-from pipelines import sharding, totals
+from pipelines import findings, grouping, sharding, totals
+from pipelines import list_files as list_files_stage
+from pipelines.findings import FINDINGS, finding
+from pipelines.places import Place, list_here
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import (
     audit,
@@ -34,7 +37,7 @@ from pipelines.preprocess.plan import Plan
 from pipelines.score import pipeline as scoring
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import SavedModel
-from pipelines.unfit_files import Limits, UnfitFiles, finding
+from pipelines.unfit_files import Limits, UnfitFiles
 from textrecords import command_line, spec
 from textrecords.manifest import DataFlags
 
@@ -84,17 +87,19 @@ class Preprocess:
         tree = input_tree.find_reviews(flags.source(str(folder / "in")))
         self.plan = Plan.make(Limits(), flags, tree, str(folder / "out"))
         self.source = tree.source
-        self.transform_fn_dir = os.path.join(made, "records", spec.TRANSFORM_FN)
+        self.transform_fn_dir = str(made and made / "records" / spec.TRANSFORM_FN)
         self.keys = [(key, int(b"/good/" in key)) for key in sorted(tree.all_keys())]
-        *lists, self.digested = map(untagged, audit.digest(self.keys, self.source, 1))
-        self.bucket = lists[0]
+        self.listed = tree.listed
+        self.num_shards = self.plan.num_shards(self.listed)
+        digested = list(audit.digest(self.keys, self.source, self.listed))
+        [self.bucket], self.digested = reviews(digested), tagged(digested, audit.DIGESTED)
         self.texts = dict(self.plan.assign.class_texts((0, [self.bucket[1]])))
         self.moved = self.plan.assign.shares.moves(self.texts)
-        placed = self.plan.assign.place((0, [self.bucket[1]]), self.moved)
-        *self.shards, self.audited = map(untagged, placed)
-        self.shard = next(
-            (shard, [reviews]) for shard, reviews in self.shards if shard[0] == spec.TRAIN
-        )
+        placed = list(self.plan.assign.place((0, [self.bucket[1]]), self.moved, self.num_shards))
+        self.shards, self.audited = reviews(placed), tagged(placed, audit.AUDITED)
+        self.findings = tagged(placed, FINDINGS)
+        self.found = metadata.Found(self.audited, self.listed, self.digested)
+        self.shard = next((shard, [kept]) for shard, kept in self.shards if shard[0] == spec.TRAIN)
 
     def remove_files(self):
         for path in (self.folder / "in").rglob("*.txt"):
@@ -112,40 +117,85 @@ class Preprocess:
     def written(self):
         """Returns what was written of each split."""
         parts = {}
-        every_shard = {
-            (split, n): [] for split, number in self.plan.num_shards.items() for n in range(number)
-        }
-        for shard in (every_shard | dict(self.shards)).items():
-            split, part = self.plan.write_shard()((shard[0], [shard[1]]), self.transform_fn_dir)
+        every_shard = {shard: [] for shard in sharding.every_shard(self.num_shards)}
+        for shard, kept in (every_shard | dict(self.shards)).items():
+            output = list(
+                self.plan.write_shard().write(
+                    (shard, [kept]), self.transform_fn_dir, self.num_shards
+                )
+            )
+            [(split, part)] = reviews(output)
             parts[split] = parts[split] + part if split in parts else part
+            self.findings += tagged(output, FINDINGS)
         return parts
 
 
-def untagged(output):
-    return output.value if isinstance(output, beam.pvalue.TaggedOutput) else output
+def reviews(outputs):
+    """Returns what isn't tagged."""
+    return [each for each in outputs if not isinstance(each, beam.pvalue.TaggedOutput)]
 
 
-def list_folder(stages):
-    stage = functools.partial(input_tree.list_folder, source=stages.source)
+def tagged(outputs, tag):
+    """Returns the only output with a tag."""
+    [value] = [
+        each.value
+        for each in outputs
+        if isinstance(each, beam.pvalue.TaggedOutput) and each.tag == tag
+    ]
+    return value
+
+
+def list_files(stages):
+    stage = functools.partial(list_files_stage.list_place, source=stages.source, most=None)
 
     def spoil():
         stages.remove_files()
         (stages.folder / "in/train/good").rmdir()
 
-    def in_order(folder):
-        return iter([sorted(itertools.chain.from_iterable(stage(folder)))])
+    def in_order(place):
+        outputs = list(stage(place))
+        parts = [each.value for each in outputs if isinstance(each, beam.pvalue.TaggedOutput)]
+        return iter([sorted(itertools.chain.from_iterable(reviews(outputs))), totals.add_up(parts)])
 
-    return Case(in_order, (("train/good", 1),), spoil=spoil, message="can't list .*/train/good")
+    place = Place("train/good", 1)
+    return Case(in_order, (place,), spoil=spoil, message="can't list .*/train/good")
+
+
+def add_up_listed(stages):
+    good, bad = (list_here([Place(f"train/{name}", 0)], stages.source) for name in ("good", "bad"))
+    both = [Place(f"train/{name}", 0) for name in ("good", "bad")]
+    return add_up([good, bad], list_here(both, stages.source))
+
+
+def check_listed(stages):
+    def spoil():
+        del stages.listed.reviews["train/good"]
+
+    return Case(
+        stages.plan.tree.check_listed, (stages.listed,), spoil=spoil, message="holds no .* files"
+    )
 
 
 def digest(stages):
-    def in_order(keys, source, num_buckets):
-        for output in audit.digest(keys, source, num_buckets):
-            tagged = isinstance(output, beam.pvalue.TaggedOutput)
-            yield output if tagged else (output[0], sorted(output[1]))
+    def in_order(keys, source, listed):
+        for output in audit.digest(keys, source, listed):
+            is_tagged = isinstance(output, beam.pvalue.TaggedOutput)
+            yield output if is_tagged else (output[0], sorted(output[1]))
 
-    arguments = (stages.keys, stages.source, 1)
-    return Case(in_order, arguments, (stages.keys[::-1], stages.source, 1))
+    arguments = (stages.keys, stages.source, stages.listed)
+    return Case(in_order, arguments, (stages.keys[::-1], stages.source, stages.listed))
+
+
+def gather(stages):
+    def gathered(elements):
+        stage = grouping.GatherInBundle(100)
+        stage.start_bundle()
+        assert not [each for element in elements for each in stage.process(element)]
+        held = [each.value for each in stage.finish_bundle()]
+        return sorted((key, sorted(items)) for key, items in held)
+
+    elements = [(0, ["a"]), (1, ["b"]), (0, ["c"])]
+    return Case(gathered, (elements,), (elements[::-1],))
 
 
 def mixed(bucket):
@@ -156,14 +206,25 @@ def mixed(bucket):
 
 def class_texts(stages):
     number, reviews = stages.bucket
-    stage = stages.plan.assign.class_texts
+
+    def stage(bucket):
+        return dict(sorted(stages.plan.assign.class_texts(bucket)))
+
     return Case(stage, ((number, [reviews]),), (mixed(stages.bucket),))
 
 
 def assign(stages):
-    number, reviews = stages.bucket
-    arguments = ((number, [reviews]), stages.moved)
-    return Case(stages.plan.assign.place, arguments, (mixed(stages.bucket), stages.moved))
+    number, bucket = stages.bucket
+
+    def in_order(bucket, moved, num_shards):
+        outputs = list(stages.plan.assign.place(bucket, moved, num_shards))
+        found = sorted(map(repr, tagged(outputs, FINDINGS)))
+        return [sorted(map(repr, reviews(outputs))), found, tagged(outputs, audit.AUDITED)]
+
+    more = (stages.moved, stages.num_shards)
+    in_order_of_keys = sorted(bucket, key=lambda review: review[1])
+    arguments = ((number, [in_order_of_keys]), *more)
+    return Case(in_order, arguments, ((number, [bucket[:3], bucket[3:]]), *more))
 
 
 def move_texts(stages):
@@ -189,10 +250,11 @@ def read_to_count(stages):
 
 
 def write_shard(stages):
+    more = (stages.transform_fn_dir, stages.num_shards)
     return Case(
-        stages.plan.write_shard(),
-        (stages.shard, stages.transform_fn_dir),
-        (stages.shuffled(stages.shard), stages.transform_fn_dir),
+        stages.plan.write_shard().write,
+        (stages.shard, *more),
+        (stages.shuffled(stages.shard), *more),
         folder=stages.folder / "out",
         spoil=stages.remove_files,
         message="can't read .*No such file",
@@ -222,37 +284,44 @@ def add_up_digested(stages):
     (stages.folder / "in/test/bad/3.txt").write_bytes(b"na\xefve")
 
     def digested(keys):
-        return untagged([*audit.digest(keys, stages.source, 1)][-1])
+        return tagged(audit.digest(keys, stages.source, stages.listed), audit.DIGESTED)
 
     whole = digested(stages.keys)
-    assert (len(whole.unfit.bad), whole.unfit.misread.total()) == (2, 2)
+    assert (whole.unfit.num_bad, whole.unfit.misread.total()) == (2, 2)
     return add_up([digested(stages.keys[:9]), digested(stages.keys[9:])], whole)
 
 
 def add_up_audited(stages):
-    *buckets, _ = map(untagged, audit.digest(stages.keys, stages.source, 2))
-    place = stages.plan.assign.place
-    parts = [untagged([*place((n, [reviews]), stages.moved)][-1]) for n, reviews in buckets]
+    number, bucket = stages.bucket
+    by_words = sorted(bucket)
+    [half] = [n for n in (8, 9) if by_words[n - 1][0] != by_words[n][0]][:1]
+
+    def audited(part):
+        placed = stages.plan.assign.place((number, [part]), stages.moved, stages.num_shards)
+        return tagged(placed, audit.AUDITED)
+
     assert stages.audited.findings
-    return add_up(parts, stages.audited)
+    return add_up([audited(by_words[:half]), audited(by_words[half:])], stages.audited)
 
 
 def add_up_written(stages):
-    def written(reviews):
-        shard = ((spec.TRAIN, 0), [reviews])
-        _, part = stages.plan.write_shard()(shard, stages.transform_fn_dir)
+    def written(kept):
+        shard = ((spec.TRAIN, 0), [kept])
+        write = stages.plan.write_shard().write
+        [(_, part)] = reviews(write(shard, stages.transform_fn_dir, stages.num_shards))
         return dataclasses.replace(part, shards=())
 
-    [reviews] = stages.shard[1]
-    return add_up([written(reviews[:3]), written(reviews[3:])], written(reviews))
+    [kept] = stages.shard[1]
+    return add_up([written(kept[:3]), written(kept[3:])], written(kept))
 
 
 def check(stages):
     def spoil():
-        stages.digested.unfit.bad.extend([finding("bad file", [b"x.txt"], why="gone")] * 20)
+        bad = UnfitFiles.of({b"%d.txt" % n: "gone" for n in range(20)}, {})
+        object.__setattr__(stages.digested, "unfit", bad)
 
-    arguments = (stages.digested, stages.plan)
-    return Case(metadata.check, arguments, spoil=spoil, message="files of .* can't be read: x.txt")
+    arguments = (stages.digested, stages.plan, stages.listed)
+    return Case(metadata.check, arguments, spoil=spoil, message="files of .* can't be read: 0.txt")
 
 
 def write_manifest(stages):
@@ -261,8 +330,7 @@ def write_manifest(stages):
         path.unlink()
 
     def stage(parts):
-        plan, found = stages.plan, (stages.digested, stages.audited)
-        metadata.write(parts, plan, stages.transform_fn_dir, *found)
+        metadata.write(parts, stages.plan, stages.transform_fn_dir, stages.found, [])
         return []
 
     def spoil():
@@ -273,9 +341,30 @@ def write_manifest(stages):
     return Case(stage, (parts,), None, stages.folder / "out", spoil, message)
 
 
+def to_lines(stages):
+    found = [finding("short", [b"a"], split="train"), finding("bad file", [b"\xff"], why="gone")]
+
+    def in_order(elements, listed):
+        return iter(
+            [(index, sorted(lines)) for index, lines in findings.to_lines(elements, listed)]
+        )
+
+    return Case(in_order, (found, stages.listed), (found[::-1], stages.listed))
+
+
+def write_lines(stages):
+    lines = [(b"0", "a"), (b"1", "b"), (b"0", "c")]
+    more = (stages.listed, str(stages.folder / "out"))
+    arguments, reordered = ((0, [lines]), *more), ((0, [lines[2:], lines[:2]]), *more)
+    return Case(findings.write, arguments, reordered, stages.folder / "out")
+
+
 PREPROCESS = {
-    "ListFolder": list_folder,
+    "CheckListed": check_listed,
+    "NumShards": lambda stages: Case(stages.plan.num_shards, (stages.listed,)),
+    "EveryShard": lambda stages: Case(sharding.every_shard, (stages.num_shards,)),
     "Digest": digest,
+    "Gather": gather,
     "ClassTexts": class_texts,
     "FirstTexts": lambda _: Case(
         split_assignment.first,
@@ -291,8 +380,11 @@ PREPROCESS = {
     "AddUp": add_up_written,
     "Digested": add_up_digested,
     "Audited": add_up_audited,
+    "Found": lambda stages: Case(metadata.Found, stages.found),
     "WriteManifest": write_manifest,
 }
+LIST_FILES = {"List0": list_files, "Listed": add_up_listed}
+WRITE_FINDINGS = {"ToLines": to_lines, "WriteLines": write_lines}
 WORDS, COUNTS, BUCKETS = np.array([b"a", b"b", b"c"]), np.array([3, 1, 2]), np.array([1, 0, 1])
 VOCABULARY = {
     "SplitByBucket": lambda _: Case(vocabulary.split_by_bucket, (WORDS, COUNTS, BUCKETS)),
@@ -328,22 +420,22 @@ class Score:
         self.folder, self.serving = folder, serving
         texts = text_files.parse_input(str(folder / "in"), "utf-8")
         self.plan = scoring.Plan(
-            texts, serving, ("neg", "pos"), "", str(folder / "out"), 1, "jsonl", Limits(), 3
+            texts, serving, ("neg", "pos"), "", str(folder / "out"), 1, "jsonl", Limits()
         )
+        self.source = texts.source
         self.keys = [b"a.txt", b"b.txt", b"deep/c.txt"]
+        self.listed = list_here(texts.places, texts.source)
+        self.num_shards = {scoring.SCORES: 1}
         self.rows = [(key, {"label": "neg", "score": n / 4}) for n, key in enumerate(self.keys)]
 
 
-def score_list(stages):
-    def in_order(element):
-        return iter([(shard, sorted(keys)) for shard, keys in stages.plan.list_keys(element)])
-
+def score_check_listed(stages):
     def spoil():
-        (stages.folder / "in/deep/c.txt").unlink()
-        (stages.folder / "in/deep").rmdir()
-        (stages.folder / "in").rename(stages.folder / "away")
+        stages.listed.reviews.clear()
 
-    return Case(in_order, (None,), spoil=spoil, message="can't list")
+    return Case(
+        stages.plan.check_listed, (stages.listed,), spoil=spoil, message="holds no .* files"
+    )
 
 
 def score_read(stages):
@@ -361,10 +453,13 @@ def score_check(stages):
     unfit = UnfitFiles.of({}, {})
 
     def spoil():
-        unfit.bad.append(finding("bad file", [b"x.txt"], why="gone"))
+        vars(unfit).update(vars(UnfitFiles.of({b"x.txt": "gone"}, {})))
 
     return Case(
-        stages.plan.check, (unfit,), spoil=spoil, message="files of .* can't be read: x.txt"
+        stages.plan.check,
+        (unfit, stages.listed),
+        spoil=spoil,
+        message="files of .* can't be read: x.txt",
     )
 
 
@@ -377,23 +472,36 @@ def score_texts(stages):
 
 def score_write(stages):
     shard = (scoring.SCORES, 0)
-    arguments = ((shard, [stages.rows]),)
-    reordered = ((shard, [stages.rows[2:], stages.rows[:2]]),)
+    arguments = ((shard, [stages.rows]), stages.num_shards)
+    reordered = ((shard, [stages.rows[2:], stages.rows[:2]]), stages.num_shards)
     return Case(stages.plan.write, arguments, reordered, stages.folder / "out")
 
 
 def summarize(stages):
-    written = [stages.plan.write(((scoring.SCORES, 0), [stages.rows]))]
+    shard = (scoring.SCORES, 0)
+    written = [stages.plan.write((shard, [stages.rows[1:]]), stages.num_shards)]
+    unfit = UnfitFiles.of({stages.keys[0]: "gone"}, {})
 
-    def stage(parts):
-        stages.plan.write_summary(parts, UnfitFiles.of({b"x.txt": "gone"}, {}))
+    def stage(parts, found):
+        stages.plan.write_summary(parts, found)
         return []
 
-    return Case(stage, (written,), folder=stages.folder / "out")
+    def spoil():
+        written[:] *= 2
+
+    arguments = (written, scoring.Found(unfit, stages.listed, []))
+    return Case(
+        stage, arguments, None, stages.folder / "out", spoil, "not each of 3 texts was scored once"
+    )
 
 
 SCORE = {
-    "List": score_list,
+    "CheckListed": score_check_listed,
+    "NumShards": lambda stages: Case(stages.plan.shards, (stages.listed,)),
+    "EveryShard": lambda stages: Case(sharding.every_shard, (stages.num_shards,)),
+    "ByShard": lambda stages: Case(
+        scoring.by_shard, ([(key, 0) for key in stages.keys], stages.num_shards)
+    ),
     "Batch": lambda stages: Case(
         stages.plan.batches, ((0, [stages.keys]),), ((0, [stages.keys[::-1]]),)
     ),
@@ -404,22 +512,25 @@ SCORE = {
     "ByKey": lambda stages: Case(
         scoring._by_key, (((0, stages.keys), [row for _, row in stages.rows]),)
     ),
+    "Found": lambda stages: Case(scoring.Found, (UnfitFiles.of({}, {}), stages.listed, [])),
     "Write": score_write,
     "Summarize": summarize,
 }
 # Beam's own, and tf.Transform's.
 OF_BEAM = {
-    *(
-        "Folders",
-        "SpreadFolders",
-        "SpreadFiles",
-        "GroupByText",
-        "GroupByShard",
-        "Splits",
-        "Classes",
-    ),
-    *("CountWords", "WriteTransformFn", "Start", "GroupKeys", "Spread", "Shards"),
+    *("ListFiles", "GroupByText", "GroupByShard", "Findings", "WriteFindings", "Splits", "Classes"),
+    *("CountWords", "WriteTransformFn", "GroupKeys", "Spread", "Shards"),
 }
+
+
+@pytest.mark.parametrize("name", LIST_FILES)
+def test_a_stage_of_listing_keeps_the_contract(tmp_path, made, name):
+    stage_contract.check(LIST_FILES[name](Preprocess(tmp_path, made)))
+
+
+@pytest.mark.parametrize("name", WRITE_FINDINGS)
+def test_a_stage_of_findings_keeps_the_contract(tmp_path, made, name):
+    stage_contract.check(WRITE_FINDINGS[name](Preprocess(tmp_path, made)))
 
 
 @pytest.mark.parametrize("name", PREPROCESS)
@@ -452,6 +563,12 @@ def labels(built):
     return found
 
 
+def parts(labels, composite):
+    """Returns the names of the transforms right inside a composite one."""
+    inside = (label.partition(f"{composite}/")[2] for label in labels)
+    return {name.partition("/")[0] for name in inside} - {""}
+
+
 def test_no_stage_is_left_out(tmp_path, made, serving):
     built = beam.Pipeline(runner="FnApiRunner")
     with tft_beam.Context(temp_dir=str(tmp_path / "temp")):
@@ -461,6 +578,9 @@ def test_no_stage_is_left_out(tmp_path, made, serving):
     assert top - OF_BEAM == set(PREPROCESS)
     inside = [label.partition("/_WriteVocabulary/")[2] for label in full]
     assert {label.partition("/")[0] for label in inside} - {""} == set(VOCABULARY)
+    of_beam = {"Places", "SpreadPlaces0", "Files", "Parts", "SpreadFiles"}
+    assert parts(full, "ListFiles") - of_beam == set(LIST_FILES)
+    assert parts(full, "WriteFindings") - {"GroupLines", "AuditShards"} == set(WRITE_FINDINGS)
     scores = beam.Pipeline(runner="FnApiRunner")
     scoring.build(scores, Score(tmp_path / "b", serving).plan)
     top = {label.partition("/")[0] for label in labels(scores)} - {""}
@@ -481,12 +601,38 @@ def test_nothing_is_dealt_out_at_random(tmp_path, made, serving):
 
 def test_the_stages_by_themselves_give_what_the_pipeline_gives(tmp_path, made):
     stages = Preprocess(tmp_path, made)
-    found = (stages.digested, stages.audited)
-    metadata.write(stages.written(), stages.plan, stages.transform_fn_dir, *found)
+    splits = stages.written()
+    shards = [
+        findings.write((index, [lines]), stages.listed, stages.plan.output_dir)
+        for index, lines in findings.to_lines(stages.findings, stages.listed)
+    ]
+    metadata.write(splits, stages.plan, stages.transform_fn_dir, stages.found, shards)
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert {"manifest.json", "audit.jsonl", "train-00001-of-00002.tfrecord"} < written.keys()
+    assert {
+        "manifest.json",
+        "audit-00000-of-00001.jsonl",
+        "train-00001-of-00002.tfrecord",
+    } < written.keys()
+    del written[spec.LISTING]  # it names the folder
     for name, content in written.items():
         assert content == (made / "records" / name).read_bytes(), name
+
+
+def test_every_engine_is_told_how_much_is_done(tmp_path):
+    built = beam.Pipeline(runner="FnApiRunner")
+    with tft_beam.Context(temp_dir=str(tmp_path / "temp")):
+        pipeline._build(built, Preprocess(tmp_path, None).plan)
+    done = built.run()
+    done.wait_until_finish()
+    counted = done.metrics().query(MetricsFilter().with_namespace("textrecords"))
+    counters = {each.key.metric.name: each.committed for each in counted["counters"]}
+    size = sum(len(text) for text in TREE.values())
+    assert counters == {
+        **{"files_listed": 32, "files_read": 32, "bad_files": 0, "bytes_read": size},
+        "records_written": 32,
+    }
+    [of_shards] = counted["distributions"]
+    assert of_shards.committed.count == 6
 
 
 def test_a_shard_comes_out_of_the_grouping_even_if_it_is_empty():
@@ -495,7 +641,9 @@ def test_a_shard_comes_out_of_the_grouping_even_if_it_is_empty():
 
     with beam.Pipeline(runner="FnApiRunner") as built:
         given = built | beam.Create([(("train", 1), ["b"]), (("train", 1), ["a"])])
-        grouped = given | sharding.GroupByShard({"train": 2, "test": 1}) | beam.MapTuple(in_order)
+        shards = sharding.every_shard({"train": 2, "test": 1})
+        every_shard = built | "Every" >> beam.Create(list(shards))
+        grouped = given | grouping.GroupByShard(every_shard) | beam.MapTuple(in_order)
         expected = [(("train", 0), []), (("train", 1), ["a", "b"]), (("test", 0), [])]
         assert_that(grouped, equal_to(expected))
 

@@ -41,7 +41,7 @@ def all_files(records):
 
 def test_whole_records_are_fine(records):
     check(records)
-    assert len(all_files(records)) == 4 + 4 + 5  # shards; descriptions; transform graph
+    assert len(all_files(records)) == 4 + 3 + 5  # shards; descriptions; transform graph
 
 
 def test_the_sums_are_those_of_sha256sum(records):
@@ -159,12 +159,12 @@ def test_no_verify_takes_files_as_they_are(records, tmp_path, capsys):
         (evaluate.main, flags),
         (predict.main, [*flags[2:], "a film"]),
     ]
-    (records / spec.AUDIT).write_text("changed")
+    (records / spec.SCHEMA).write_text("changed")
     for main, arguments in steps:
         main([*arguments, "--no_verify"])
         if model.exists():
             (model / "metrics.json").write_text("changed")
-        with pytest.raises(BadInput, match=r"(audit\.jsonl|metrics\.json) isn't what"):
+        with pytest.raises(BadInput, match=r"(schema\.pbtxt|metrics\.json) isn't what"):
             main(arguments)
     assert capsys.readouterr().out.splitlines()[-1].endswith("a film")
 
@@ -172,7 +172,7 @@ def test_no_verify_takes_files_as_they_are(records, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        (("audit",), {}, "audit.file: Field required"),
+        (("audit",), {}, "audit.shards: Field required"),
         (("flags", "max_tokens"), "many", "flags.max_tokens: Input should be a valid integer"),
         (("flags", "compression"), None, "flags.compression: Input should be 'none' or 'gzip'"),
         (("splits", "train", "examples"), "x", "splits.train.examples: Input should be a valid"),
@@ -184,7 +184,11 @@ def test_no_verify_takes_files_as_they_are(records, tmp_path, capsys):
         (("flags", "encoding"), "base64", "flags.encoding: Predicate 'is_encoding' failed"),
         (("splits", "../x"), {}, "splits.../x.[key]: Input should be 'train'"),
         (("vocabulary", "file"), "/etc/passwd", "vocabulary.file: Input should be"),
-        (("audit", "file"), "../audit.jsonl", "audit.file: Input should be 'audit.jsonl'"),
+        (
+            ("audit", "shards"),
+            [{"file": "../audit-00000-of-00001.jsonl", "examples": 1, "bytes": 9, "sha256": ""}],
+            "no name of a shard of the audit",
+        ),
         (("classes",), [None], "classes.0: Input should be a valid string"),
         (("vocabulary", "size"), None, "vocabulary.size: Input should be a valid integer"),
     ],

@@ -1,0 +1,149 @@
+"""The places of an input: folders whose files are alike, and how they are listed.
+
+An input is looked through place by place, by as many workers as there are. A place in Cloud Storage
+that holds many files is split once some of them are listed.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import itertools
+import operator
+import os
+import string
+from collections.abc import Iterable, Iterator
+
+import more_itertools
+
+from pipelines import sharding
+from textrecords import storage, text_source
+from textrecords.manifest import Fingerprint
+
+NO_FILES = Fingerprint.of(())
+LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A folder of the input, or a range of the paths in it.
+
+    Attributes:
+      folder: its path below the input.
+      label: of its reviews, or None if they are left out.
+      why: they are left out, if they are.
+      start: the first path below the folder that may be in the range; "" for the first of all.
+      end: the first one behind it; "" if there is none.
+      behind_start: whether `start` itself is listed already.
+    """
+
+    folder: str
+    label: int | None = None
+    why: str = ""
+    start: str = ""
+    end: str = ""
+    behind_start: bool = False
+
+    def list_files(
+        self, source: text_source.Source, most: int | None = None
+    ) -> Iterator["list[tuple[bytes, int]] | Listed | Place"]:
+        """Yields lists of (key, label), what is true of each, and the places that remain.
+
+        Args:
+          source: the input.
+          most: how many files to list, in Cloud Storage, before the rest is left to other workers.
+
+        Raises:
+          Failure: if a folder can't be listed.
+        """
+        yield Listed()
+        looked_at, key = 0, b""
+        found = itertools.islice(self._walk(source), most)
+        for chunk in more_itertools.chunked(found, LISTED_TOGETHER):
+            looked_at, (key, *_) = looked_at + len(chunk), chunk[-1]
+            if self.label is None:
+                yield Listed(left_out=collections.Counter({self.why: len(chunk)}))
+                continue
+            reviews = [(key, entry) for key, entry, why in chunk if why is None]
+            left_out = collections.Counter(why for _, _, why in chunk if why is not None)
+            yield Listed.of(self.folder, reviews) + Listed(left_out=left_out)
+            if reviews:
+                yield [(key, self.label) for key, _ in reviews]
+        if looked_at == most:
+            yield from self._after(os.path.relpath(os.fsdecode(key), self.folder or "."))
+
+    def _walk(self, source: text_source.Source) -> Iterator[text_source.Found]:
+        found = source.walk(self.folder, self.start, self.end)
+        if not self.behind_start:
+            return found
+        start = os.fsencode(os.path.join(self.folder, self.start))
+        return (each for each in found if each[0] != start)
+
+    def _after(self, path: str) -> Iterator["Place"]:
+        """Yields the places that make up the rest of this one, behind a path.
+
+        They end where one character of the path would be another letter or digit of its kind, so
+        that names that count, with or without leading zeros, fall into several places.
+        """
+        name = path.rpartition(".")[0] or path
+        bounds = {
+            name[:place] + chr(other)
+            for place, character in enumerate(name)
+            for kind in (string.digits, string.ascii_lowercase, string.ascii_uppercase)
+            if character in kind
+            for other in range(ord(character) + 1, ord(kind[-1]) + 2)
+        }
+        inside = sorted(b for b in bounds if path < b and (not self.end or b < self.end))
+        for start, end in itertools.pairwise([path, *inside, self.end]):
+            yield dataclasses.replace(self, start=start, end=end, behind_start=start == path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """What was found in one or several places.
+
+    Attributes:
+      reviews: how many there are, by the folder of the place.
+      left_out: why files are left out, and how many.
+      files: the fingerprint of the reviews by path, size and version, from before any was read.
+      keys: of the reviews.
+    """
+
+    reviews: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    files: Fingerprint = NO_FILES
+    keys: sharding.Keys = sharding.NO_KEYS
+
+    @classmethod
+    def of(
+        cls, folder: str, reviews: list[tuple[bytes, os.DirEntry[str] | storage.Entry]]
+    ) -> "Listed":
+        """Describes reviews of one place, given by key and entry."""
+        files = Fingerprint.of(_size_and_digest(key, entry) for key, entry in reviews)
+        keys = sharding.Keys.of([key for key, _ in reviews])
+        return cls(collections.Counter({folder: len(reviews)}), files=files, keys=keys)
+
+    def __add__(self, other: "Listed") -> "Listed":
+        return Listed(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
+        )
+
+    @property
+    def num_reviews(self) -> int:
+        return self.reviews.total()
+
+
+def _size_and_digest(key: bytes, entry: os.DirEntry[str] | storage.Entry) -> tuple[int, bytes]:
+    try:
+        size, version = storage.size_and_version(entry)
+    except OSError:  # it has gone since: it is only counted
+        return 0, b""
+    line = b"%d:%b%d:%d" % (len(key), key, size, version)
+    return size, hashlib.sha256(line).digest()
+
+
+def list_here(places: Iterable[Place], source: text_source.Source) -> Listed:
+    """Returns what is in places, as this process finds it."""
+    found = itertools.chain.from_iterable(place.list_files(source) for place in places)
+    parts = (each for each in found if isinstance(each, Listed))
+    return functools.reduce(operator.add, parts, Listed())

@@ -1,0 +1,121 @@
+"""How the files of an input are listed: what a place is split into, and that nothing is lost."""
+
+import itertools
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from tiny_tree import write
+
+from pipelines import list_files, places
+from pipelines.places import Listed, Place
+from textrecords import storage, text_source
+
+BUCKET = text_source.Source("gs://bucket/in")
+
+
+def serve(monkeypatch, names):
+    """Has a bucket hold files of these names below `in/`; returns what each listing began with."""
+    asked = []
+
+    def scan_below(folder, start="", end=""):
+        assert folder.startswith("gs://bucket/in/")
+        below = folder.removeprefix("gs://bucket/in/") + "/"
+        asked.append((start, end))
+        for name in sorted(names):
+            path = name.removeprefix(below)
+            if path != name and path >= start and (not end or path < end):
+                yield storage.Entry(path, f"{folder}/{path}", False, len(name), 1)
+
+    monkeypatch.setattr(storage, "scan_below", scan_below)
+    return asked
+
+
+def listed(place, most, times):
+    """Lists a place as workers do; returns the keys, what was `Listed`, and the last places."""
+    keys, parts, waiting = [], [], [place]
+    for number in range(times + 1):
+        rest = []
+        for each in waiting:
+            for found in each.list_files(BUCKET, most if number < times else None):
+                if isinstance(found, Place):
+                    rest.append(found)
+                elif isinstance(found, Listed):
+                    parts.append(found)
+                else:
+                    keys += [key.decode() for key, _ in found]
+        waiting, last = rest, waiting
+    assert not waiting
+    return keys, sum(parts, Listed()), last
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{n}_{n % 10}.txt" for n in range(12_500)],
+        [f"review_{n:09d}.txt" for n in range(5_000)],
+        [f"part{n // 1000}/{n}.txt" for n in range(5_000)],
+    ],
+)
+def test_a_large_place_is_listed_in_many_parts_and_each_file_once(monkeypatch, names):
+    asked = serve(monkeypatch, [f"train/pos/{name}" for name in names])
+    keys, found, parts = listed(Place("train/pos", 1), 100, 2)
+    assert sorted(keys) == sorted(f"train/pos/{name}" for name in names)
+    assert found.reviews == {"train/pos": len(names)}
+    assert len(set(asked)) == len(asked), "a range was listed twice"
+    largest = max(places.list_here([part], BUCKET).num_reviews for part in parts)
+    assert largest < len(names) / 5
+    assert found == places.list_here([Place("train/pos", 1)], BUCKET)
+
+
+@hypothesis.given(
+    names=st.sets(
+        st.text("019aZz_.é/-", min_size=1, max_size=6).filter(
+            lambda name: "//" not in name and not name.startswith("/") and not name.endswith("/")
+        ),
+        max_size=60,
+    ),
+    most=st.integers(1, 20),
+)
+def test_places_of_any_names_are_listed_in_parts_as_in_one(names, most):
+    with pytest.MonkeyPatch.context() as patch:
+        serve(patch, [f"a/{name}.txt" for name in names] + [f"a/{name}.md" for name in names])
+        keys, found, _ = listed(Place("a", 0), most, 2)
+        whole, expected, _ = listed(Place("a", 0), None, 0)
+    assert sorted(keys) == sorted(whole)
+    assert found == expected
+
+
+def test_files_in_hidden_folders_are_left_out_as_on_a_disk(monkeypatch, tmp_path):
+    names = ["b.txt", ".git/x.txt", ".git/y/z.txt", "deep/.c/1.txt", "deep/.d.txt", "deep/e.txt"]
+    write(tmp_path, {f"a/{name}": "" for name in names})
+    serve(monkeypatch, [f"a/{name}" for name in names])
+    local = places.list_here([Place("a", 0)], text_source.Source(str(tmp_path)))
+    assert local.left_out == {"hidden": 3}
+    for most in range(1, len(names) + 1):
+        keys, found, _ = listed(Place("a", 0), most, 2)
+        assert sorted(keys) == ["a/b.txt", "a/deep/e.txt"]
+        assert (found.left_out, found.reviews, found.keys) == (
+            local.left_out,
+            local.reviews,
+            local.keys,
+        )
+
+
+def test_the_files_of_a_place_that_is_left_out_are_counted(tmp_path):
+    write(tmp_path, {f"unsup/{name}": "" for name in ("1.txt", "2.md", "deep/3.txt", ".4.txt")})
+    source = text_source.Source(str(tmp_path))
+    *_, found = Place("unsup", why="no labels").list_files(source)
+    assert found == Listed(left_out={"no labels": 4})
+
+
+def test_a_stage_tags_what_is_no_list_of_files(monkeypatch):
+    serve(monkeypatch, ["a/1.txt", "a/2.txt", "a/3.txt"])
+    outputs = list(list_files.list_place(Place("a", 7), BUCKET, 2))
+    tags = [getattr(output, "tag", "files") for output in outputs]
+    assert tags[:3] == ["listed", "listed", "files"]
+    assert set(tags[3:]) == {"rest"}
+    assert outputs[2] == [(b"a/1.txt", 7), (b"a/2.txt", 7)]
+    rest = itertools.chain.from_iterable(each.value.list_files(BUCKET) for each in outputs[3:])
+    [last] = (found for found in rest if isinstance(found, list))
+    assert last == [(b"a/3.txt", 7)]
