@@ -99,21 +99,22 @@ def _job_server_of(runner: PipelineRunner) -> Iterator[None]:
     Beam would do that at exit, after the folder of temporary files has gone, and take Ctrl-C for
     itself. With the job server goes what runs in it: all of Prism, and the driver of Spark.
     """
-    started: list[JobServer] = []
+    chosen: list[JobServer] = []
     choose = getattr(runner, "default_job_server", None)
 
     def keep(options: PipelineOptions) -> JobServer:
         server = choose(options)
-        started.append(getattr(server, "_job_server", server))  # without the one that waits
-        return started[-1]
+        chosen.append(getattr(server, "_job_server", server))  # without what stops it at exit
+        return chosen[-1]
 
     runner.default_job_server = keep
     try:
         yield
     finally:
         signals.extend(CANCEL_SECONDS)
-        for server in started:
-            server.stop()
+        for server in chosen:
+            if getattr(server, "_server", None) is not None:  # it has started
+                server.stop()
 
 
 def _submit(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
