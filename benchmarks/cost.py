@@ -140,7 +140,7 @@ def estimate(
         "distinct words": f"{words(size):,.0f}",
         "GB of memory a bucket of words": f"{bucket / 1e9:,.2f}",
         "hours of an epoch of training, as in `step`": f"{hours:,.1f}",
-        "hours to list all files, one client": f"{size / LISTED_PER_SECOND / 3600:,.1f}",
+        "hours of listing, in all": f"{size / LISTED_PER_SECOND / 3600:,.1f}",
     }
 
 

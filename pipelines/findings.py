@@ -14,11 +14,12 @@ from pipelines.places import Listed
 from textrecords import atomic, spec
 from textrecords.manifest import Shard
 
-FINDINGS = "findings"  # an output of stages: lists of findings
+FINDINGS = "findings"  # an output of stages: lists of `Line`
 FILES_PER_SHARD = 200_000  # of the input: in the wrong encoding, there is a finding on each
 # What is wrong ("finding") with which files ("keys").
 Finding = dict[str, Any]
-Line = tuple[bytes, str]  # what it is sorted by, and the finding as JSON
+# The hash of the first key, by which lines are dealt out and sorted, and the finding as JSON.
+Line = tuple[bytes, str]
 
 
 def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
@@ -26,8 +27,23 @@ def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
     return {"finding": what, **more, "keys": [os.fsdecode(key) for key in keys]}
 
 
+def on_bad_files(bad: dict[bytes, str]) -> list[Finding]:
+    """Describes files that can't be read, given by key with why not."""
+    return [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
+
+
+def tag_findings(findings: Iterable[Finding]) -> beam.pvalue.TaggedOutput:
+    """Returns findings as an output of a stage.
+
+    They are escaped, since a key may hold bytes that aren't UTF-8, which Beam's coder can't take.
+    """
+    keys = ((each, os.fsencode(each["keys"][0])) for each in findings)
+    lines = [(sharding.key_hash(key), json.dumps(each)) for each, key in keys]
+    return beam.pvalue.TaggedOutput(FINDINGS, lines)
+
+
 class WriteFindings(beam.PTransform):
-    """Writes lists of findings into shards, and gives the list of these; none of them is empty.
+    """Writes lists of `Line` into shards, and gives the list of these; none of them is empty.
 
     Args:
       output_dir: the folder to write in.
@@ -40,26 +56,21 @@ class WriteFindings(beam.PTransform):
         self._listed = listed
 
     def expand(self, findings: beam.PCollection) -> beam.PCollection:
-        # lists of Finding -> (shard, list of Line) -> Shard
+        # lists of Line -> (shard, list of Line) -> Shard
         return (
             findings
-            | "ToLines" >> beam.FlatMap(to_lines, self._listed)
+            | "SplitLines" >> beam.FlatMap(split_lines, self._listed)
             | "GroupLines" >> beam.GroupByKey()
             | "WriteLines" >> beam.Map(write, self._listed, self._output_dir)
             | "AuditShards" >> beam.combiners.ToList()
         )
 
 
-def to_lines(findings: Iterable[Finding], listed: Listed) -> Iterator[tuple[int, list[Line]]]:
-    """Yields findings by the shard that they go into: by the first of their keys.
-
-    They are escaped, since a key may hold bytes that aren't UTF-8.
-    """
+def split_lines(lines: Iterable[Line], listed: Listed) -> Iterator[tuple[int, list[Line]]]:
+    """Yields lines by the shard that they go into."""
     by_shard = collections.defaultdict(list)
-    for each in findings:
-        hashed = sharding.key_hash(os.fsencode(each["keys"][0]))
-        index = int.from_bytes(hashed, "big") % _num_shards(listed)
-        by_shard[index].append((hashed, json.dumps(each)))
+    for line in lines:
+        by_shard[int.from_bytes(line[0], "big") % _num_shards(listed)].append(line)
     yield from by_shard.items()
 
 

@@ -1,10 +1,11 @@
 import json
+import os
 import pickle
 
 import pytest
 from tiny_tree import write
 
-from benchmarks import changes, cost, feed, plain_tft, preprocess, run, score, step
+from benchmarks import changes, cost, feed, plain_tft, preprocess, run, score, step, worker
 from model import train
 from model.training import flags
 from pipelines.preprocess import __main__ as main_of_preprocess
@@ -237,3 +238,14 @@ def test_every_change_is_one_of_flags_that_go_together(given):
     parser = command_line.ArgumentParser(prog="test")
     network, _ = flags.read_settings(flags.parse_args(parser, given.split()))
     assert network.max_tokens in (1000, 20000)
+
+
+def test_a_worker_of_many_does_its_share_of_each_stage(tmp_path):
+    write(tmp_path / "in", {f"train/pos/{n}.txt": f"a film {n}" for n in range(7)})
+    share = worker.Share(reviews=9_000_000, workers=3_000, records=str(tmp_path / "records"))
+    os.mkdir(share.records)
+    assert share.own == 3_000
+    assert worker.list_files(share) == worker.read(share) == 3_000
+    hashed = [review for reviews in share.hashed(3_000) for review in reviews]
+    assert len({review[0] for review in hashed}) == 3_000, "each text is another"
+    assert worker.audit_buckets(share) == 3_000

@@ -16,7 +16,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from pipelines import sharding
-from pipelines.findings import FINDINGS, Finding, finding
+from pipelines.findings import Finding, finding, on_bad_files, tag_findings
 from pipelines.places import Listed
 from pipelines.preprocess import fingerprint, input_tree, review_batches, split_assignment
 from pipelines.preprocess.review_batches import Review
@@ -24,7 +24,8 @@ from pipelines.unfit_files import UnfitFiles
 from textrecords import spec, text_source
 from textrecords.manifest import DataFlags, Fingerprint
 
-REVIEWS_PER_BUCKET = 200_000
+REVIEWS_PER_BUCKET = 100_000
+MOST_HELD = 200_000  # reviews, for elements to be large where there are many buckets
 MOST_NAMED = 100  # reviews of a finding: of a text that is there a million times, not all are
 DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
 FILES, BAD_FILES, BYTES = (
@@ -33,7 +34,7 @@ FILES, BAD_FILES, BYTES = (
 Bucket = tuple[int, Iterable[list[Review]]]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Copies:
     """Reviews of one text in one class and one split's folder.
 
@@ -42,8 +43,8 @@ class Copies:
       keys: of the reviews, or the first of them, in order, and some more.
     """
 
-    number: int = 0
-    keys: list[bytes] = dataclasses.field(default_factory=list)
+    number: int
+    keys: list[bytes]
 
     def add(self, key: bytes) -> None:
         self.number += 1
@@ -156,7 +157,7 @@ class Assign:
         are counts and the first keys.
 
         Yields:
-          (ShardId, list of Review); as `FINDINGS`, a list of them; as `AUDITED`, an `Audited`.
+          (ShardId, list of Review); as `FINDINGS`, lists of `Line`; as `AUDITED`, an `Audited`.
         """
         counted = Audited(*(collections.Counter() for _ in range(7)), sharding.NO_KEYS)
         stay = {}
@@ -169,7 +170,7 @@ class Assign:
                 for split in kept
             }
             findings += self._count(found, kept, counted)
-        yield beam.pvalue.TaggedOutput(FINDINGS, findings)
+        yield tag_findings(findings)
         by_shard = collections.defaultdict(list)
         dropped = sharding.NO_KEYS
         for review in _reviews(bucket):
@@ -194,11 +195,16 @@ class Assign:
         self, bucket: Bucket, moved: Mapping[bytes, str]
     ) -> Iterator[tuple[bytes, SameWords]]:
         """Yields the hash of words and what has them."""
-        copies = collections.defaultdict(lambda: collections.defaultdict(Copies))
+        copies: dict[bytes, dict[tuple[str, bytes, int], Copies]] = {}
         for review in _reviews(bucket):
+            same_words = copies.setdefault(review.words_hash, {})
             same = input_tree.split_of(review.key), review.text_hash, review.label
-            copies[review.words_hash][same].add(review.key)
-        for words_hash, same_words in copies.items():
+            if same in same_words:
+                same_words[same].add(review.key)
+            else:
+                same_words[same] = Copies(1, [review.key])
+        while copies:  # what has been looked at makes room
+            words_hash, same_words = copies.popitem()
             found = collections.defaultdict(list)
             for (split, text_hash, label), same in same_words.items():
                 if split == spec.TRAIN:
@@ -307,8 +313,7 @@ def digest(
     BYTES.inc(read.bytes)
     yield from by_bucket.items()
     if bad:
-        findings = [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
-        yield beam.pvalue.TaggedOutput(FINDINGS, findings)
+        yield tag_findings(on_bad_files(bad))
     yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, UnfitFiles.of(bad, misread)))
 
 

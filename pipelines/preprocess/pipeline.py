@@ -91,14 +91,14 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
 def _audit(
     files: beam.PCollection, listed: beam.PCollection, num_shards: beam.PCollection, plan: Plan
 ) -> tuple[beam.PCollection, AsSingleton, tuple[beam.PCollection, ...]]:
-    """Returns (ShardId, list of Review), a `metadata.Found`, and lists of `Finding`."""
+    """Returns (ShardId, list of Review), a `metadata.Found`, and lists of `findings.Line`."""
     # lists of (key, label) -> (bucket, list of Review)
     digested = files | "Digest" >> beam.FlatMap(
         audit.digest, plan.tree.source, AsSingleton(listed)
     ).with_outputs(FINDINGS, audit.DIGESTED, main="reviews")
     buckets = (
         digested.reviews
-        | "Gather" >> beam.ParDo(grouping.GatherInBundle(audit.REVIEWS_PER_BUCKET))
+        | "Gather" >> beam.ParDo(grouping.GatherInBundle(audit.MOST_HELD))
         | "GroupByText" >> beam.GroupByKey()
     )
     # (bucket, lists of Review) -> ((label, split), list of Text) -> {hash: split}

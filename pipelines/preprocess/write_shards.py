@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
@@ -16,7 +15,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from pipelines import sharding
-from pipelines.findings import FINDINGS, Finding, finding
+from pipelines.findings import Finding, finding, tag_findings
 from pipelines.preprocess import review_batches, text_notes, transform
 from pipelines.preprocess.review_batches import Review
 from textrecords import atomic, concurrency, record_io, spec, text_source
@@ -150,7 +149,7 @@ class WriteShard:
         transform_fn_dir: str,
         num_shards: dict[str, int],
     ) -> Iterator[Any]:
-        """Yields the split and what was written of it; as `FINDINGS`, a list of them."""
+        """Yields the split and what was written of it; as `FINDINGS`, lists of `Line`."""
         (split, index), lists = shard
         reviews = in_order(lists)
         name = spec.shard_name(split, index, num_shards[split], self.compression)
@@ -172,7 +171,7 @@ class WriteShard:
         RECORDS.inc(len(reviews))
         SHARD_BYTES.update(written_shard.bytes)
         yield split, dataclasses.replace(written, shards=(written_shard,))
-        yield beam.pvalue.TaggedOutput(FINDINGS, findings)
+        yield tag_findings(findings)
 
     def _nothing(self, vocabulary_size: int) -> Written:
         labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)

@@ -20,7 +20,7 @@ from apache_beam.ml.inference import base
 from apache_beam.pvalue import AsSingleton
 
 from pipelines import grouping, sharding, totals
-from pipelines.findings import FINDINGS, WriteFindings, finding
+from pipelines.findings import FINDINGS, WriteFindings, on_bad_files, tag_findings
 from pipelines.list_files import ListFiles
 from pipelines.places import Listed
 from pipelines.preprocess import review_batches
@@ -112,7 +112,7 @@ class Plan:
         """Adds the texts of files that can be read; a batch too large for memory is parted.
 
         Yields:
-          (Batch, texts); as `FINDINGS`, a list of them on files that can't be read; as `UNFIT`, an
+          (Batch, texts); as `FINDINGS`, lists of `Line` on files that can't be read; as `UNFIT`, an
           `UnfitFiles`.
         """
         index, keys = batch
@@ -125,8 +125,7 @@ class Plan:
             in_part, their_texts = zip(*part, strict=True)
             yield (index, list(in_part)), list(their_texts)
         if bad:
-            findings = [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
-            yield beam.pvalue.TaggedOutput(FINDINGS, findings)
+            yield tag_findings(on_bad_files(bad))
         yield beam.pvalue.TaggedOutput(UNFIT, UnfitFiles.of(bad, misread))
 
     def _texts(

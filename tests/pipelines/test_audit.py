@@ -512,7 +512,7 @@ def test_a_text_that_is_there_100_000_times_is_not_held_in_memory(drop_duplicate
     assert tagged["audited"].found == found
     assert kept == ({"train": 1, "test": 1} if drop_duplicates else found)
     assert tagged["audited"].dropped.number == 100_000 - kept.total()
-    duplicates, *_ = findings = tagged["findings"]
+    duplicates, *_ = findings = [json.loads(line) for _, line in tagged["findings"]]
     assert [each["finding"] for each in findings] == [
         *("duplicate", "duplicate", "leak", "contrary labels")
     ]

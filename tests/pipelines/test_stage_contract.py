@@ -341,15 +341,15 @@ def write_manifest(stages):
     return Case(stage, (parts,), None, stages.folder / "out", spoil, message)
 
 
-def to_lines(stages):
+def split_lines(stages):
     found = [finding("short", [b"a"], split="train"), finding("bad file", [b"\xff"], why="gone")]
+    lines = findings.tag_findings(found).value
 
     def in_order(elements, listed):
-        return iter(
-            [(index, sorted(lines)) for index, lines in findings.to_lines(elements, listed)]
-        )
+        split = findings.split_lines(elements, listed)
+        return iter([(index, sorted(in_shard)) for index, in_shard in split])
 
-    return Case(in_order, (found, stages.listed), (found[::-1], stages.listed))
+    return Case(in_order, (lines, stages.listed), (lines[::-1], stages.listed))
 
 
 def write_lines(stages):
@@ -384,7 +384,7 @@ PREPROCESS = {
     "WriteManifest": write_manifest,
 }
 LIST_FILES = {"List0": list_files, "Listed": add_up_listed}
-WRITE_FINDINGS = {"ToLines": to_lines, "WriteLines": write_lines}
+WRITE_FINDINGS = {"SplitLines": split_lines, "WriteLines": write_lines}
 WORDS, COUNTS, BUCKETS = np.array([b"a", b"b", b"c"]), np.array([3, 1, 2]), np.array([1, 0, 1])
 VOCABULARY = {
     "SplitByBucket": lambda _: Case(vocabulary.split_by_bucket, (WORDS, COUNTS, BUCKETS)),
@@ -604,7 +604,7 @@ def test_the_stages_by_themselves_give_what_the_pipeline_gives(tmp_path, made):
     splits = stages.written()
     shards = [
         findings.write((index, [lines]), stages.listed, stages.plan.output_dir)
-        for index, lines in findings.to_lines(stages.findings, stages.listed)
+        for index, lines in findings.split_lines(stages.findings, stages.listed)
     ]
     metadata.write(splits, stages.plan, stages.transform_fn_dir, stages.found, shards)
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}

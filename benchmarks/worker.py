@@ -1,0 +1,200 @@
+"""What one of many workers sees of a dataset that no machine holds.
+
+The stages are those of preprocess; only the files are made up. Each stage runs in a process of its
+own, for the peak of its memory, on as many reviews as the worker would get: it lists, reads and
+hashes its part of the files, audits its buckets, and writes its shards.
+"""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import rich
+from rich import box, table
+
+from benchmarks import preprocess
+from textrecords import app, command_line, imports, storage, text_source
+
+TEXTS = 1_000  # different ones; each review adds a word of its own
+FOLDER = "train/pos"
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeUp(text_source.Source):
+    """A folder of as many reviews as one likes, which are made when they are read.
+
+    Attributes:
+      number: of reviews.
+      texts: what they say, in turn.
+    """
+
+    number: int = 0
+    texts: tuple[bytes, ...] = ()
+
+    def walk(self, folder: str = "", start: str = "", end: str = "") -> Iterator[text_source.Found]:
+        for n in range(self.number):
+            name = f"{folder}/{n:010d}.txt"
+            yield os.fsencode(name), storage.Entry(name, name, False, 1_300, 1), None
+
+    def _contents(self, keys: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        for key in keys:
+            number = key[-14:-4]
+            yield key, self.texts[int(number) % len(self.texts)] + b" w" + number
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What a worker has to do.
+
+    Attributes:
+      reviews: of the whole dataset.
+      workers: that share them.
+      records: a dataset, of whose input the texts are, with its transform graph.
+    """
+
+    reviews: int
+    workers: int
+    records: str
+
+    @property
+    def own(self) -> int:
+        return self.reviews // self.workers
+
+    @functools.cached_property
+    def source(self) -> MadeUp:
+        files = sorted(pathlib.Path(self.records, "../in/train").rglob("*.txt"))[:TEXTS]
+        texts = tuple(path.read_bytes() for path in files)
+        return MadeUp(input_dir="made up", number=self.own, texts=texts)
+
+    def elements(self) -> Iterator[list[tuple[bytes, int]]]:
+        """Yields lists of (key, label)."""
+        from pipelines.places import Place
+
+        found = Place(FOLDER, 1).list_files(self.source)
+        return (each for each in found if isinstance(each, list))
+
+    def hashed(self, number: int) -> Iterator[list[tuple]]:
+        """Yields lists of reviews, without their texts, until so many are there."""
+        from pipelines.preprocess.review_batches import Review
+
+        for files in itertools.islice(self.elements(), -(-number // 2_000)):
+            keys = [key for key, _ in files]
+            for key, text in self.source.read_good(keys, {}):
+                yield [tuple(Review.of(key, 1, text))]
+
+
+def list_files(share: Share) -> int:
+    """Lists the files."""
+    return sum(map(len, share.elements()))
+
+
+def read(share: Share) -> int:
+    """Reads and hashes them, for buckets as there are in the whole dataset."""
+    import apache_beam as beam
+
+    from pipelines import grouping
+    from pipelines.places import Listed
+    from pipelines.preprocess import audit
+
+    whole = Listed(collections.Counter({FOLDER: share.reviews}))
+    gather = grouping.GatherInBundle(audit.MOST_HELD)
+    gather.start_bundle()
+    done = 0
+    for files in share.elements():
+        for found in audit.digest(files, share.source, whole):
+            if not isinstance(found, beam.pvalue.TaggedOutput):
+                collections.deque(gather.process(found), maxlen=0)
+        done += len(files)
+    return done
+
+
+def audit_buckets(share: Share) -> int:
+    """Audits buckets."""
+    from pipelines import sharding
+    from pipelines.preprocess import audit, split_assignment
+
+    assign = audit.Assign(split_assignment.Shares(), drop_leaked=True, drop_duplicates=True)
+    num_shards = {"train": sharding.default_num_shards(share.reviews)}
+    bucket = list(share.hashed(audit.REVIEWS_PER_BUCKET))
+    number = -(-share.own // len(bucket))
+    for _ in range(number):
+        collections.deque(assign.place((0, bucket), {}, num_shards), maxlen=0)
+    return number * len(bucket)
+
+
+def write_shards(share: Share) -> int:
+    """Writes shards."""
+    from pipelines import sharding
+    from pipelines.preprocess import transform, write_shards
+
+    whole = sharding.default_num_shards(share.reviews)
+    in_shard = share.reviews // whole
+    shard = list(share.hashed(in_shard))
+    options = transform.TextOptions(max_tokens=20_000)
+    with tempfile.TemporaryDirectory() as folder:
+        write = write_shards.WriteShard(share.source, folder, 2, "none", options, 5).write
+        graph = os.path.join(share.records, "transform_fn")
+        number = -(-share.own // in_shard)
+        for index in range(number):
+            collections.deque(write((("train", index), shard), graph, {"train": whole}), maxlen=0)
+            os.remove(next(pathlib.Path(folder).iterdir()))
+    return number * in_shard
+
+
+STAGES: dict[str, Callable[[Share], int]] = {
+    "list": list_files,
+    "read and hash": read,
+    "audit": audit_buckets,
+    "write shards": write_shards,
+}
+
+
+def main(argv: list[str]) -> None:
+    parser = command_line.ArgumentParser(prog="benchmarks.worker", description=__doc__)
+    parser.add_argument("--reviews", type=command_line.number(least=1), default=10**9)
+    parser.add_argument("--workers", type=command_line.number(least=1), default=500)
+    parser.add_argument("--stage", choices=STAGES, help="of a process of its own")
+    parser.add_argument("--folder", help="where it finds a dataset, and puts what it measured")
+    args = parser.parse_args(argv)
+    if args.stage:
+        run_stage(args.stage, Share(args.reviews, args.workers, f"{args.folder}/records"))
+        return
+    shown = table.Table("stage", box=box.MARKDOWN)
+    for name in ("reviews", "seconds", "reviews/s", "peak MiB"):
+        shown.add_column(name, justify="right")
+    with tempfile.TemporaryDirectory(prefix="textrecords-") as folder:
+        paths = ["--output", f"{folder}/in", "--count", "3000"]
+        preprocess.run_module("pipelines.sample", *paths)
+        paths = ["--input", f"{folder}/in", "--output", f"{folder}/records"]
+        preprocess.run_module("pipelines.preprocess", *paths)
+        size = ["--reviews", str(args.reviews), "--workers", str(args.workers)]
+        for stage in STAGES:
+            own = ["--stage", stage, "--folder", folder]
+            peak = preprocess.run_module("benchmarks.worker", *size, *own)
+            done, seconds = json.loads(pathlib.Path(folder, "measured.json").read_text())
+            row = f"{done:,}", f"{seconds:,.1f}", f"{done / seconds:,.0f}", f"{peak:,.0f}"
+            shown.add_row(stage, *row)
+    rich.print(shown)
+
+
+def run_stage(stage: str, share: Share) -> None:
+    """Runs one stage on a worker's share; writes the reviews and the seconds beside the records."""
+    with imports.quiet():
+        import tensorflow  # noqa: F401, as each worker does
+
+        from pipelines.preprocess import pipeline  # noqa: F401
+    started = time.perf_counter()
+    done = STAGES[stage](share)
+    measured = [done, time.perf_counter() - started]
+    pathlib.Path(share.records, "../measured.json").write_text(json.dumps(measured))
+
+
+if __name__ == "__main__":
+    app.run(main)
