@@ -2,6 +2,7 @@
 
 import pathlib
 import signal
+import sys
 
 from engines import clusters
 from textrecords import app, command_line, terminal
@@ -18,6 +19,7 @@ def main(argv: list[str]) -> None:
         terminal.say(f'make preprocess RUNNER={engine.runner} ARGS="{" ".join(engine.flags)}"')
         if engine.url:
             terminal.say(f"{args.engine} is up: see {engine.url}; Ctrl-C stops it")
+            sys.stdout.flush()
             signal.pause()
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 
+import needs
 import on_engine
 import pytest
 import test_score
@@ -120,6 +121,27 @@ def test_what_is_killed_in_mid_run_spoils_nothing(engine, made, tmp_path):
         assert errors.count("\n") == 1
         assert os.listdir(tmp_path) == []
     assert code == (0 if engine.runner == "SparkRunner" else 1)
+
+
+def test_make_engine_says_which_command_to_give_and_ends_what_it_started(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engines", "flink", "--folder", tmp_path],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while (said := process.stdout.readline()).startswith("getting "):
+        pass
+    if not said:
+        needs.skip_without("flink engine", process.communicate()[1].strip())
+    assert said.startswith('make preprocess RUNNER=FlinkRunner ARGS="--flink_master=localhost:')
+    machines = on_engine.below(process.pid, named="TaskManagerRunner")
+    assert len(machines) == 2
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == "stopped\n"
+    assert process.returncode == 130
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in machines)
 
 
 def is_working(engine, process, folder):
