@@ -1,8 +1,9 @@
 FROM apache/beam_python3.11_sdk:2.77.0
-# For --sdk_container_image: workers start with all packages, as they are locked, and this project.
+# For --sdk_container_image: workers start with the packages that run
+# stages, as they are locked, and this project; those of tests and reports stay out.
 WORKDIR /textrecords
-COPY requirements.lock ./
-RUN pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock
+COPY requirements-worker.lock ./
+RUN pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-worker.lock
 COPY setup.py ./
 COPY textrecords textrecords
 COPY pipelines pipelines

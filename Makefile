@@ -24,6 +24,7 @@ ARGS ?=
 PRESET ?=
 ARCHIVE ?=
 TEXT ?=
+ENGINE ?= flink
 # By the environment, so that quotes in them stay text.
 export INPUT OUTPUT RECORDS MODEL_DIR PRESET ARCHIVE TEXT
 
@@ -32,13 +33,13 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
 # A variable that no target reads is a mistake: EPOCHS=3 would train for ten.
-KNOWN := PYTHON INPUT RECORDS OUTPUT MODEL_DIR RUNNER COUNT N ARGS PRESET ARCHIVE TEXT AUDIT
+KNOWN := PYTHON INPUT RECORDS OUTPUT MODEL_DIR RUNNER COUNT N ARGS PRESET ARCHIVE TEXT ENGINE AUDIT
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads $(name): \
   variables are $(KNOWN), and flags of a command go into ARGS="--flag value"))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train tune evaluate report score predict verify inspect bench test test-fast \
+.PHONY: help setup lock data sample preprocess train tune evaluate report score predict verify inspect bench engine test test-fast \
   tensorboard audit soak lint clean
 
 help:  ## List the targets.
@@ -68,9 +69,11 @@ $(STAMP): requirements.lock setup.py
 	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
-lock: $(STAMP)  ## Remake the lock file from setup.py, with the newest versions it allows.
+lock: $(STAMP)  ## Remake the lock files from setup.py, with the newest versions it allows.
 	$(VENV)/bin/uv pip compile --upgrade --universal --generate-hashes --no-header \
 	  --python-version 3.11 --extra dev --extra report --extra tune --extra tuned --quiet setup.py -o requirements.lock
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
+	  --constraint requirements.lock --quiet setup.py -o requirements-worker.lock
 
 data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file takes a local tar or zip archive.
 	@$(RUN) pipelines.download --output data/aclImdb $(if $(ARCHIVE),--archive="$$ARCHIVE") $(ARGS)
@@ -157,6 +160,9 @@ BENCH_INPUT := $(or $(filter-out file,$(origin INPUT)),$(filter data/aclImdb,$(I
 
 bench: $(STAMP)  ## Time INPUT, or a large sample, side by side with what one would otherwise run.
 	@$(RUN) benchmarks.run $(if $(BENCH_INPUT),--input="$$INPUT") $(ARGS)
+
+engine: $(STAMP)  ## Bring ENGINE up on this machine, flink, spark or prism, until Ctrl-C.
+	@$(RUN) engines "$(ENGINE)" $(ARGS)
 
 # A file's tests stay together: they share what takes long to make.
 test: $(STAMP)  ## Run all tests, on up to eight cores.

@@ -11,6 +11,7 @@ setup(
     ),
     license="Apache-2.0",
     packages=find_packages(include=["textrecords", "pipelines*", "model*"]),
+    entry_points={"console_scripts": ["textrecords-worker = pipelines.worker:main"]},
     package_data={
         "model.presets": ["*.txt"],
         "model.report": ["page.css", "page.html.jinja"],

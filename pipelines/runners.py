@@ -12,10 +12,10 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     StandardOptions,
 )
-from apache_beam.runners.runner import PipelineResult, create_runner
+from apache_beam.runners.runner import create_runner
 
-from pipelines import dataflow
-from textrecords import command_line, imports, signals, storage
+from pipelines import dataflow, portable
+from textrecords import command_line, imports, storage
 from textrecords.errors import BadInput, Failure
 
 T = TypeVar("T")
@@ -63,6 +63,7 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
         if missing := dataflow.missing_flag(options):
             refuse(f"--runner {runner} needs --{missing}")
         dataflow.ship_code(options)
+    portable.set_up(options)
     return options
 
 
@@ -77,7 +78,8 @@ def run(
       options: what `parse_options` returns.
 
     Raises:
-      Failure: if a Dataflow job fails, and as the stages do.
+      BadInput: if another engine can't be had, or doesn't take the pipeline.
+      Failure: if a job on one fails, and as the stages do.
     """
     try:
         with imports.quiet_logs(), _temporary_folder(options) as temp_dir:
@@ -85,8 +87,10 @@ def run(
             finish = build(pipeline, temp_dir)
             if dataflow.is_chosen(options):
                 dataflow.run(pipeline, options)
+            elif _runs_here(options):
+                pipeline.run().wait_until_finish()
             else:
-                _start(pipeline, options).wait_until_finish()
+                portable.run(pipeline)
             return finish() if finish else None
     except (BadInput, Failure) as error:  # without the name of the stage, which Beam adds
         raise type(error)(str(error).partition(" [while running")[0]) from None
@@ -96,22 +100,6 @@ def _runs_here(options: PipelineOptions) -> bool:
     """Tells whether it's this process that executes the stages."""
     runner = options.view_as(StandardOptions).runner
     return runner.rpartition(".")[2].lower() in IN_PROCESS_RUNNERS
-
-
-def _start(pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
-    """Starts a pipeline; raises `BadInput` if its runner can't be had, or doesn't take it."""
-    if _runs_here(options):
-        return pipeline.run()
-    runner = options.view_as(StandardOptions).runner
-    try:
-        return pipeline.run()
-    except Exception as error:
-        if signals.received() or isinstance(error, BadInput | Failure):
-            raise
-        why = str(error).partition("\n")[0]
-        raise BadInput(
-            f"--runner {runner} can't be had, or doesn't take the pipeline: {why}"
-        ) from None
 
 
 def _pipeline(options: PipelineOptions) -> beam.Pipeline:

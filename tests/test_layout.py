@@ -14,6 +14,7 @@ BELOW = {
     "textrecords": set(),
     "model": {"textrecords"},
     "pipelines": {"textrecords", "model"},
+    "engines": {"textrecords"},
 }
 # In `textrecords/`, what is loaded when it's needed.
 LOAD_TENSORFLOW = {

@@ -36,8 +36,10 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
             raise
         with contextlib.suppress(OSError):
             sys.stdout.close()  # or Python would try at exit, and fail again, if that is the error
-        print(f"error: {terminal.one_line(error)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, BadInput) else 1)
+        print(f"error: {terminal.one_line(error)}", file=sys.stderr, flush=True)
+        # Not by Python's own exit: a thread that still runs a stage, of an engine that has gone,
+        # can crash there.
+        os._exit(2 if isinstance(error, BadInput) else 1)
     sys.exit(0)
 
 

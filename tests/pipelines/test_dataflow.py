@@ -197,8 +197,22 @@ def test_what_dataflow_would_refuse_is_refused_at_once(flags, message):
     assert "\n" not in str(error.value)
 
 
+def test_the_container_has_what_is_locked_but_for_tests_and_reports():
+    def locked(name):
+        lines = (ROOT / name).read_text().splitlines()
+        return {line.partition(";")[0].strip(" \\") for line in lines if line[:1].isalpha()}
+
+    everything, workers = locked("requirements.lock"), locked("requirements-worker.lock")
+    assert {re.sub(r"\[.*\]", "", each) for each in workers} < {
+        re.sub(r"\[.*\]", "", each) for each in everything
+    }
+    extras = {each.partition("==")[0] for each in everything - workers}
+    assert {"matplotlib", "optuna", "playwright", "pytest", "scikit-learn"} <= extras
+    assert "requirements-worker.lock" in (ROOT / "Dockerfile").read_text()
+
+
 def test_the_container_has_the_locked_version_of_beam():
-    lock = (ROOT / "requirements.lock").read_text()
+    lock = (ROOT / "requirements-worker.lock").read_text()
     version = re.search(r"^apache-beam(?:\[gcp\])?==(\S+)", lock, re.MULTILINE).group(1)
     first = (ROOT / "Dockerfile").read_text().partition("\n")[0]
     assert first == f"FROM apache/beam_python3.11_sdk:{version}"

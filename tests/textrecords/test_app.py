@@ -28,6 +28,22 @@ def test_how_a_command_ends(body, code, stderr):
     assert stderr in (None, done.stderr)
 
 
+def test_an_error_ends_a_command_whatever_threads_still_do():
+    """At Python's own exit they can crash, and the code would be another one."""
+    program = """
+import atexit, os
+from textrecords import app
+from textrecords.errors import Failure
+atexit.register(os.abort)
+def main(argv):
+    print("said before")
+    raise Failure("no")
+app.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "said before\n", "error: no\n")
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )

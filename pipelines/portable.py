@@ -1,0 +1,153 @@
+"""Jobs on the engines that Beam has a job server for: Flink, Spark, Prism, and others like them.
+
+On a cluster a worker is a process that runs `textrecords-worker`: this project is installed there
+already, under the same path.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import sysconfig
+from collections.abc import Iterator
+
+import apache_beam as beam
+import grpc
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    SparkRunnerOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability import flink_runner, spark_runner
+from apache_beam.runners.portability.job_server import JobServer
+from apache_beam.runners.runner import PipelineResult, PipelineRunner
+
+from pipelines import flink
+from textrecords import signals, terminal
+from textrecords.errors import BadInput, Failure
+
+WORKER = os.path.join(sysconfig.get_path("scripts"), "textrecords-worker")
+# For so long a worker waits for the next stage: another one would load TensorFlow anew.
+CACHE_MILLIS = 10_000
+CANCEL_SECONDS = 60.0  # for a job to end once it's cancelled
+# A worker's errors come as text: tracebacks in Python, and those of the engine in Java.
+OURS = re.compile(
+    rf".*^{BadInput.__module__}\.(BadInput|Failure): (.*?)(?: \[while running |\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+# Else the last error of whatever failed, or why the job server can't be reached any more.
+ANY = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*[\w$]*(?:Error|Exception)\b.*$", re.MULTILINE)
+
+
+def set_up(options: PipelineOptions) -> None:
+    """Has the machines of a cluster start workers, unless the user says what is to start."""
+    flags = options.view_as(PortableOptions)
+    if flags.environment_type or flags.job_endpoint or not _is_on_cluster(options):
+        return
+    if not os.path.exists(WORKER):
+        raise BadInput(f"no {WORKER} for workers to run: install this project anew (make setup)")
+    flags.environment_type = "PROCESS"
+    flags.environment_config = json.dumps({"command": WORKER})
+    flags.environment_cache_millis = flags.environment_cache_millis or CACHE_MILLIS
+
+
+def run(pipeline: beam.Pipeline) -> None:
+    """Runs a pipeline and waits for its end; a signal ends the job, too, wherever it runs.
+
+    Raises:
+      BadInput: if the engine can't be had, or as a stage does.
+      Failure: if the job fails.
+    """
+    options = pipeline.options
+    runner = options.view_as(StandardOptions).runner  # which Beam will have cleared
+    cluster = flink.Cluster.of(options) if _is_flink_cluster(options) else None
+    try:
+        # A worker in this process prints an error, besides handing it on.
+        with contextlib.redirect_stderr(io.StringIO()), _job_server_of(pipeline.runner):
+            _wait(_submit(pipeline, runner), runner)
+    except BaseException:
+        if cluster is not None and not cluster.cancel(CANCEL_SECONDS):
+            may_run = f"the Flink job {cluster.job} may still run: see {cluster.url}"
+            signals.say_at_end(terminal.one_line(may_run))
+        raise
+
+
+def _is_on_cluster(options: PipelineOptions) -> bool:
+    """Tells whether workers are to run on machines of a cluster, and not in this process."""
+    if _runner(options) == "sparkrunner":
+        master = options.view_as(SparkRunnerOptions).spark_master_url
+        return not re.match(spark_runner.LOCAL_MASTER_PATTERN, master)
+    return _is_flink_cluster(options)
+
+
+def _is_flink_cluster(options: PipelineOptions) -> bool:
+    master = options.view_as(FlinkRunnerOptions).flink_master
+    return _runner(options) == "flinkrunner" and master not in flink_runner.MAGIC_HOST_NAMES
+
+
+def _runner(options: PipelineOptions) -> str:
+    return options.view_as(StandardOptions).runner.rpartition(".")[2].lower()
+
+
+@contextlib.contextmanager
+def _job_server_of(runner: PipelineRunner) -> Iterator[None]:
+    """Ends, with the block, the job server that a runner starts in it.
+
+    Beam would do that at exit, after the folder of temporary files has gone, and take Ctrl-C for
+    itself. With the job server goes what runs in it: all of Prism, and the driver of Spark.
+    """
+    chosen: list[JobServer] = []
+    choose = getattr(runner, "default_job_server", None)
+
+    def keep(options: PipelineOptions) -> JobServer:
+        server = choose(options)
+        chosen.append(getattr(server, "_job_server", server))  # without what stops it at exit
+        return chosen[-1]
+
+    runner.default_job_server = keep
+    try:
+        yield
+    finally:
+        signals.extend(CANCEL_SECONDS)
+        for server in chosen:
+            if getattr(server, "_server", None) is not None:  # it has started
+                server.stop()
+
+
+def _submit(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
+    """Starts a pipeline; raises `BadInput` if its runner can't be had, or doesn't take it."""
+    try:
+        return pipeline.run()
+    except Exception as error:
+        if signals.received() or isinstance(error, BadInput | Failure):
+            raise
+        why = _text(error).partition("\n")[0]
+        raise BadInput(
+            f"--runner {runner} can't be had, or doesn't take the pipeline: {why}"
+        ) from None
+
+
+def _wait(result: PipelineResult, runner: str) -> None:
+    try:
+        result.wait_until_finish()
+    except BaseException as error:
+        if signals.received() is None and isinstance(error, Exception):
+            raise _told(_text(error), runner) from None
+        raise
+
+
+def _text(error: Exception) -> str:
+    """Returns what an error says, without what gRPC puts around it."""
+    return error.details() if isinstance(error, grpc.Call) else str(error)
+
+
+def _told(error: str, runner: str) -> BadInput | Failure:
+    """Returns what made a job fail: the last error of a stage of ours, or of anything else."""
+    if ours := OURS.match(error):
+        kind, message = ours.groups()
+        return {"BadInput": BadInput, "Failure": Failure}[kind](message)
+    [*_, cause] = ANY.findall(error) or error.strip().splitlines() or ["unknown error"]
+    return Failure(f"{runner}: the job failed: {cause}")

@@ -1,0 +1,186 @@
+"""What is asked of a Flink cluster, and what is said of a job that fails; no engine is needed."""
+
+import contextlib
+import http.server
+import json
+import threading
+
+import pytest
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+)
+
+from pipelines import flink, portable, runners
+from textrecords.errors import BadInput, Failure
+
+TRACEBACK = """Traceback (most recent call last):
+  File "worker.py", line 1, in run
+{module}.{name}: {message}
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "worker.py", line 2, in run
+{module}.{name}: {message} [while running 'Check']
+
+\tat org.apache.beam.Worker.run(Worker.java:1)
+"""
+
+
+class Rest(http.server.BaseHTTPRequestHandler):
+    """Flink's interface, as far as it's asked; a job that is cancelled ends if the server obeys."""
+
+    def do_GET(self):
+        server = self.server
+        if self.path == "/overview":
+            self.answer({"slots-total": server.slots})
+        else:
+            names = enumerate(server.states)
+            jobs = [
+                {"jid": str(n), "name": f"job-{n}", "state": server.states[n]} for n, _ in names
+            ]
+            self.answer({"jobs": jobs})
+
+    def do_PATCH(self):
+        number, _, mode = self.path.removeprefix("/jobs/").partition("?")
+        assert mode == "mode=cancel"
+        self.server.asked.append(number)
+        if self.server.obeys:
+            self.server.states[int(number)] = "CANCELED"
+        self.answer({})
+
+    def answer(self, content):
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def rest(*, slots=2, obeys=True, states=("RUNNING", "RUNNING")):
+    with http.server.ThreadingHTTPServer(("localhost", 0), Rest) as server:
+        server.slots, server.obeys, server.states, server.asked = slots, obeys, list(states), []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+
+
+def options(server, *flags):
+    return PipelineOptions([f"--flink_master=localhost:{server.server_port}", *flags])
+
+
+def test_a_job_has_a_name_of_its_own_and_takes_all_slots():
+    with rest(slots=5) as server:
+        given = options(server, "--job_name=reviews")
+        cluster, other = flink.Cluster.of(given), flink.Cluster.of(options(server))
+    assert given.view_as(FlinkRunnerOptions).parallelism == 5
+    assert given.view_as(GoogleCloudOptions).job_name == cluster.job
+    assert cluster.job.startswith("reviews-")
+    assert other.job.startswith("textrecords-")
+    assert cluster.url == f"http://localhost:{server.server_port}"
+
+
+def test_parallelism_that_is_named_stays():
+    with rest(slots=0) as server:
+        given = options(server, "--parallelism=3")
+        flink.Cluster.of(given)
+    assert given.view_as(FlinkRunnerOptions).parallelism == 3
+
+
+def test_a_cluster_without_task_managers_is_refused():
+    with (
+        rest(slots=0) as server,
+        pytest.raises(BadInput, match="has no task slots: start task managers"),
+    ):
+        flink.Cluster.of(options(server))
+
+
+def test_a_cluster_that_is_not_there_is_refused():
+    with rest() as server:
+        given = options(server)
+    with pytest.raises(BadInput, match="no Flink answers at http://localhost:") as error:
+        flink.Cluster.of(given)
+    assert "\n" not in str(error.value)
+
+
+def test_only_our_job_is_cancelled():
+    with rest() as server:
+        cluster = flink.Cluster(f"http://localhost:{server.server_port}", "job-1")
+        assert cluster.cancel(10)
+        assert cluster.cancel(10)
+    assert server.states == ["RUNNING", "CANCELED"]
+    assert server.asked == ["1"]
+
+
+def test_it_is_told_if_a_job_runs_on():
+    with rest(obeys=False) as server:
+        cluster = flink.Cluster(f"http://localhost:{server.server_port}", "job-1")
+        assert not cluster.cancel(0.5)
+    assert not cluster.cancel(0.5)
+
+
+@pytest.mark.parametrize("kind", [BadInput, Failure])
+@pytest.mark.parametrize("message", ["no word is left", "a\nb.txt: gone"])
+def test_a_stage_that_fails_is_told_as_it_says(kind, message):
+    text = TRACEBACK.format(module=kind.__module__, name=kind.__name__, message=message)
+    told = portable._told(f"Error received from SDK harness: {text}", "FlinkRunner")
+    assert (type(told), str(told)) == (kind, message)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (TRACEBACK.format(module="x", name="GoneError", message="lost"), "x.GoneError: lost"),
+        ("java.lang.IllegalStateException: Process died", "Process died"),
+        (
+            "a.FirstException: x\n\tat y\nCaused by: b.LastException: z\n\tat y",
+            "b.LastException: z",
+        ),
+        ("unknown error", "unknown error"),
+        ("", "unknown error"),
+    ],
+)
+def test_any_other_failure_is_one_line(error, message):
+    told = portable._told(error, "SparkRunner")
+    assert type(told) is Failure
+    assert str(told).startswith("SparkRunner: the job failed: ")
+    assert message in str(told)
+    assert "\n" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("runner", "flags", "environment"),
+    [
+        ("FlinkRunner", ["--flink_master=host:8081"], "PROCESS"),
+        ("SparkRunner", ["--spark_master_url=spark://host:7077"], "PROCESS"),
+        ("FlinkRunner", ["--flink_master=h:1", "--environment_type=DOCKER"], "DOCKER"),
+        ("FlinkRunner", [], None),
+        ("SparkRunner", [], None),
+        ("PrismRunner", [], None),
+        ("FnApiRunner", [], None),
+    ],
+)
+def test_workers_on_a_cluster_are_processes_unless_others_are_named(
+    monkeypatch, runner, flags, environment
+):
+    monkeypatch.setattr(portable, "WORKER", __file__)
+    chosen = runners.parse_options(runner, flags, "pipelines.preprocess").view_as(PortableOptions)
+    assert chosen.environment_type == environment
+    if environment == "PROCESS":
+        assert json.loads(chosen.environment_config) == {"command": __file__}
+        assert chosen.environment_cache_millis == portable.CACHE_MILLIS
+
+
+def test_an_installation_without_the_worker_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(portable, "WORKER", str(tmp_path / "none"))
+    with pytest.raises(BadInput, match=r"no .*none for workers to run: install this project anew"):
+        runners.parse_options("FlinkRunner", ["--flink_master=host:8081"], "pipelines.preprocess")
