@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from pipelines import portable
 from textrecords import signals, terminal
 from textrecords.errors import BadInput, Failure
 
@@ -70,7 +71,7 @@ def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     try:
         result.wait_until_finish()
     except DataflowRuntimeException as error:
-        raise Failure(_why(error, job, console)) from None
+        raise portable.error_of_ours(str(error)) or Failure(_why(error, job, console)) from None
     except BaseException as error:  # a signal, or Beam can't reach the service any more
         may_run = None
         if not _cancel(result):

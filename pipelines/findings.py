@@ -69,8 +69,9 @@ class WriteFindings(beam.PTransform):
 def split_lines(lines: Iterable[Line], listed: Listed) -> Iterator[tuple[int, list[Line]]]:
     """Yields lines by the shard that they go into."""
     by_shard = collections.defaultdict(list)
+    num_shards = _num_shards(listed)
     for line in lines:
-        by_shard[int.from_bytes(line[0], "big") % _num_shards(listed)].append(line)
+        by_shard[int.from_bytes(line[0], "big") % num_shards].append(line)
     yield from by_shard.items()
 
 

@@ -17,8 +17,9 @@ class Spread(beam.PTransform):
     `beam.Reshuffle` deals them out at random. Spark makes what a lost executor held again: dealt
     out otherwise then, some elements would come twice, and others never.
 
-    The elements are of types whose `repr` is the same in any process; equal ones come as often as
-    they went in.
+    That is so as long as a task makes the same elements: lists of files follow the order in which a
+    folder is listed. The elements are of types whose `repr` is the same in any process; equal ones
+    come as often as they went in.
     """
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:

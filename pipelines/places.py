@@ -31,8 +31,8 @@ class Place:
       label: of its reviews, or None if they are left out.
       why: they are left out, if they are.
       start: the first path below the folder that may be in the range; "" for the first of all.
-      end: the first one behind it; "" if there is none.
-      behind_start: whether `start` itself is listed already.
+      end: the first one after it; "" if there is none.
+      after_start: whether `start` itself is listed already.
     """
 
     folder: str
@@ -40,7 +40,7 @@ class Place:
     why: str = ""
     start: str = ""
     end: str = ""
-    behind_start: bool = False
+    after_start: bool = False
 
     def list_files(
         self, source: text_source.Source, most: int | None = None
@@ -65,20 +65,21 @@ class Place:
             reviews = [(key, entry) for key, entry, why in chunk if why is None]
             left_out = collections.Counter(why for _, _, why in chunk if why is not None)
             yield Listed.of(self.folder, reviews) + Listed(left_out=left_out)
+            text_source.SEEN["listed"] += len(reviews)
             if reviews:
                 yield [(key, self.label) for key, _ in reviews]
         if looked_at == most:
-            yield from self._after(os.path.relpath(os.fsdecode(key), self.folder or "."))
+            yield from self._after(os.fsdecode(key).removeprefix(f"{self.folder}/"))
 
     def _walk(self, source: text_source.Source) -> Iterator[text_source.Found]:
         found = source.walk(self.folder, self.start, self.end)
-        if not self.behind_start:
+        if not self.after_start:
             return found
-        start = os.fsencode(os.path.join(self.folder, self.start))
+        start = os.fsencode(f"{self.folder}/{self.start}" if self.folder else self.start)
         return (each for each in found if each[0] != start)
 
     def _after(self, path: str) -> Iterator["Place"]:
-        """Yields the places that make up the rest of this one, behind a path.
+        """Yields the places that make up the rest of this one, after a path.
 
         They end where one character of the path would be another letter or digit of its kind, so
         that names that count, with or without leading zeros, fall into several places.
@@ -91,9 +92,9 @@ class Place:
             if character in kind
             for other in range(ord(character) + 1, ord(kind[-1]) + 2)
         }
-        inside = sorted(b for b in bounds if path < b and (not self.end or b < self.end))
+        inside = sorted(b for b in bounds if not self.end or b < self.end)
         for start, end in itertools.pairwise([path, *inside, self.end]):
-            yield dataclasses.replace(self, start=start, end=end, behind_start=start == path)
+            yield dataclasses.replace(self, start=start, end=end, after_start=start == path)
 
 
 @dataclasses.dataclass(frozen=True)

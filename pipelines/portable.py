@@ -144,10 +144,17 @@ def _text(error: Exception) -> str:
     return error.details() if isinstance(error, grpc.Call) else str(error)
 
 
-def _told(error: str, runner: str) -> BadInput | Failure:
-    """Returns what made a job fail: the last error of a stage of ours, or of anything else."""
-    if ours := OURS.match(error):
+def error_of_ours(text: str) -> BadInput | Failure | None:
+    """Returns the last error of a stage of ours that a worker's text tells of, if there is one."""
+    if ours := OURS.match(text):
         kind, message = ours.groups()
         return {"BadInput": BadInput, "Failure": Failure}[kind](message)
+    return None
+
+
+def _told(error: str, runner: str) -> BadInput | Failure:
+    """Returns what made a job fail: the last error of a stage of ours, or of anything else."""
+    if ours := error_of_ours(error):
+        return ours
     [*_, cause] = ANY.findall(error) or error.strip().splitlines() or ["unknown error"]
     return Failure(f"{runner}: the job failed: {cause}")

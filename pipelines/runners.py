@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -18,7 +18,6 @@ from pipelines import dataflow, portable
 from textrecords import command_line, imports, storage
 from textrecords.errors import BadInput, Failure
 
-T = TypeVar("T")
 # Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
 LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
 # Flags that Beam's local engines can't take, with that value or any, and why.
@@ -67,14 +66,12 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
     return options
 
 
-def run(
-    build: Callable[[beam.Pipeline, str], Callable[[], T] | None], options: PipelineOptions
-) -> T | None:
+def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -> None:
     """Builds a pipeline, runs it, and waits for its end.
 
     Args:
       build: adds the stages; it's given the pipeline and a folder for temporary files, which all
-        workers see and which goes at the end. What it returns is called once all is done, before.
+        workers see and which goes at the end.
       options: what `parse_options` returns.
 
     Raises:
@@ -84,16 +81,17 @@ def run(
     try:
         with imports.quiet_logs(), _temporary_folder(options) as temp_dir:
             pipeline = _pipeline(options)
-            finish = build(pipeline, temp_dir)
+            build(pipeline, temp_dir)
             if dataflow.is_chosen(options):
                 dataflow.run(pipeline, options)
             elif _runs_here(options):
                 pipeline.run().wait_until_finish()
             else:
                 portable.run(pipeline)
-            return finish() if finish else None
     except (BadInput, Failure) as error:  # without the name of the stage, which Beam adds
         raise type(error)(str(error).partition(" [while running")[0]) from None
+    except RuntimeError as error:  # as text, from a worker in a process of its own
+        raise portable.error_of_ours(str(error)) or error from None
 
 
 def _runs_here(options: PipelineOptions) -> bool:

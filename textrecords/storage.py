@@ -175,6 +175,8 @@ def scan_below(folder: str, start: str = "", end: str = "") -> Iterator[Entry]:
 
     They come in order, from `start` to before `end`, a page of 1,000 at a time; raises `OSError`.
     """
+    if start and end and start >= end:
+        return
     bucket, below = _split_path(folder)
     offsets = {
         "start_offset": below + start if start else None,

@@ -17,6 +17,7 @@ from textrecords.errors import BadInput, Failure
 
 LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has to fit into memory
 SPECIAL = "links to folders, and special files"
+NO_PATH = "names that are no paths"  # in Cloud Storage, such as a//b
 TOO_LARGE = f"more than {LARGEST_FILE:,} bytes"
 # What stands for bytes that couldn't be decoded, and UTF-8 can't hold.
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -55,34 +56,22 @@ class Source:
     def path(self, key: bytes) -> bytes:
         return os.path.join(os.fsencode(self.input_dir), key)
 
-    def list_keys(
-        self, folder: str = "", left_out: collections.Counter[str] | None = None
-    ) -> Iterator[bytes]:
-        """Yields the keys that `list_files` does."""
-        return (key for key, _ in self.list_files(folder, left_out))
-
-    def list_files(
-        self, folder: str = "", left_out: collections.Counter[str] | None = None
-    ) -> Iterator[tuple[bytes, os.DirEntry[str] | storage.Entry]]:
-        """Yields the key and the entry of each text file in a folder and those inside it.
-
-        They come in no order.
+    def list_keys(self, folder: str = "") -> Iterator[bytes]:
+        """Yields the keys of the text files in a folder and those inside it, in no order.
 
         Args:
           folder: by its path below `input_dir`; by default all of that.
-          left_out: where the files that are left out are counted, by reason.
 
         Raises:
           Failure: if a folder can't be listed.
         """
-        for key, entry, why in self.walk(folder):
+        for key, _, why in self.walk(folder):
             if why is None:
-                yield key, entry
-            elif left_out is not None:
-                left_out[why] += 1
+                SEEN["listed"] += 1
+                yield key
 
     def walk(self, folder: str = "", start: str = "", end: str = "") -> Iterator[Found]:
-        """Yields what `list_files` does, and what it leaves out, hidden folders as a whole.
+        """Yields all files in a folder and those inside it, a hidden folder as a whole, in no order.
 
         Args:
           folder: by its path below `input_dir`.
@@ -97,8 +86,7 @@ class Source:
         for path, entry, why in walk(top, start, end):
             if why is None and not fnmatch.fnmatchcase(os.path.basename(path), self.pattern):
                 why = f"not {self.pattern}"
-            SEEN["listed"] += why is None
-            yield os.fsencode(os.path.join(folder, path)), entry, why
+            yield os.fsencode(f"{folder}/{path}" if folder else path), entry, why
 
     def read(self, keys: Iterable[bytes]) -> Iterator[bytes]:
         """Yields the bytes of files, in order; raises `Failure`."""
@@ -261,16 +249,25 @@ def _walk_remote(
     folder: str, start: str, end: str
 ) -> Iterator[tuple[str, storage.Entry, str | None]]:
     """As `_walk_local`, in the order of the paths, from `start` to before `end`."""
-    hidden = _hidden_folder(start)  # has been counted by whoever came that far
-    with _listing(folder):
-        for entry in storage.scan_below(folder, start, end):
-            inside = _hidden_folder(entry.name)
-            if inside is None:
-                leftover = storage.is_leftover(entry.name)
-                yield entry.name, entry, "hidden" if leftover else None
-            elif inside != hidden:
-                yield entry.name, entry, "hidden"
-            hidden = inside or hidden
+    going_on = True
+    while going_on:
+        if inside := _hidden_folder(start):  # counted by whoever came that far
+            start = f"{inside}0"  # the first that may come after all that begins with `inside/`
+        going_on = False
+        with _listing(folder):
+            for entry in storage.scan_below(folder, start, end):
+                if inside := _hidden_folder(entry.name):
+                    yield entry.name, entry, "hidden"
+                    start, going_on = entry.name, True
+                    break
+                yield entry.name, entry, _why_not(entry.name)
+
+
+def _why_not(path: str) -> str | None:
+    """Returns why a file in Cloud Storage is left out, whatever the pattern."""
+    if storage.is_leftover(path):
+        return "hidden"
+    return None if os.path.normpath(path) == path and not path.startswith("/") else NO_PATH
 
 
 def _hidden_folder(path: str) -> str | None:

@@ -6,8 +6,10 @@ TensorFlow and Beam are imported once there is something to do, so that a refusa
 import argparse
 import dataclasses
 import functools
+import os
 import sys
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 from pipelines import run_info, summary
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> None:
     elsewhere = options.runner != Options.runner
     # They may be misspelt.
     beam_options = _beam_options(options, beam_flags) if beam_flags or elsewhere else None
-    list_elsewhere = _list_by(beam_options) if elsewhere else None
+    list_elsewhere = _list_by(beam_options, options.output) if elsewhere else None
     atomic.recover(options.output)
     if not options.force and staleness.is_up_to_date(options, flags, limits, list_elsewhere):
         terminal.say(f"{options.output} is up to date with {options.input}")
@@ -76,11 +78,13 @@ def _beam_options(options: Options, beam_flags: list[str]) -> "PipelineOptions":
     return runners.parse_options(options.runner, beam_flags, "pipelines.preprocess")
 
 
-def _list_by(beam_options: "PipelineOptions") -> staleness.ListAll:
+def _list_by(beam_options: "PipelineOptions", output: str) -> staleness.ListAll:
     """Returns what has the workers of an engine list an input."""
     from pipelines.preprocess import pipeline
 
-    return functools.partial(pipeline.list_on_workers, options=beam_options)
+    folder, name = os.path.split(storage.real(output))  # which they all see
+    path = os.path.join(folder, f".{name}.textrecords-listed-{uuid.uuid4().hex}.json")
+    return functools.partial(pipeline.list_on_workers, options=beam_options, path=path)
 
 
 def _data_flags(args: argparse.Namespace) -> DataFlags:

@@ -202,10 +202,7 @@ def _beside_splits(
             beside["beside the split folders"] += 1
         elif entry.name not in folders.values():
             why = f"{terminal.one_line(entry.name)}: no split"
-            if entry.is_symlink():  # which may lead anywhere
-                beside[why] += 1
-            else:
-                yield Place(entry.name, why=why)
+            yield from _left_out(entry, entry.name, why, beside)
 
 
 def _class_folders(split_dir: str) -> list[str]:
@@ -276,14 +273,26 @@ def _places(
             yield Place(path, classes.index(entry.name))
         else:
             why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
-            yield Place(path, why=f"{terminal.one_line(path)}: {why}")
+            why = f"{terminal.one_line(path)}: {why}"
+            yield from _left_out(entry, path, why, beside)
+
+
+def _left_out(
+    entry: os.DirEntry[str] | storage.Entry, path: str, why: str, beside: collections.Counter[str]
+) -> Iterator[Place]:
+    """Yields a folder whose files are left out; a link, which may lead anywhere, counts 1."""
+    if entry.is_symlink():
+        beside[why] += 1
+    else:
+        yield Place(path, why=why)
 
 
 def _check_begun(
     source: text_source.Source, folder: str, classes: tuple[str, ...], places: list[Place]
 ) -> None:
     """Raises `BadInput` as `_check_not_empty`, as far as the first files of each class show it."""
-    labels = {place.label for place in places if _may_hold_reviews(source, place)}
+    of_classes = (place for place in places if place.label is not None)
+    labels = {place.label for place in of_classes if _may_hold_reviews(source, place)}
     _check_not_empty(source, folder, {name: label in labels for label, name in enumerate(classes)})
 
 

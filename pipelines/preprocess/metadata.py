@@ -112,10 +112,16 @@ def check(digested: audit.Digested, plan: Plan, listed: Listed) -> audit.Digeste
 
 def check_keys(splits: dict[str, Written], found: Found) -> None:
     """Raises `Failure` unless each file was written once, or left out for a reason."""
+    audited, listed, digested = found
     written = totals.add_up(split.keys for split in splits.values())
-    if written + found.audited.dropped + found.digested.unfit.keys != found.listed.keys:
+    good = listed.keys.number - digested.unfit.num_bad
+    if (
+        written + audited.dropped + digested.unfit.keys != listed.keys
+        or digested.fingerprint.files != good
+        or audited.found.total() != good
+    ):
         raise Failure(
-            f"of {found.listed.keys.number:,} reviews {written.number:,} were written: the runner "
+            f"not each of {listed.keys.number:,} reviews was written or left out once: the runner "
             "lost some, or took some twice; run again, or use another runner"
         )
 

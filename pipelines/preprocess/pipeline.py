@@ -3,10 +3,10 @@
 The files are read for each of the three, since that is cheaper than keeping all texts in between.
 """
 
+import contextlib
 import dataclasses
 import functools
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import apache_beam as beam
 import pyarrow as pa
@@ -31,7 +31,7 @@ from pipelines.preprocess import (
 )
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.review_batches import Review
-from textrecords import concurrency, json_files, spec, text_source
+from textrecords import concurrency, json_files, spec, storage, text_source
 
 # Each column of `review_batches.SCHEMA` is a tensor of one value a review.
 _ADAPTER = tfxio.TensorAdapterConfig(
@@ -55,17 +55,26 @@ def run(plan: Plan, options: PipelineOptions) -> None:
     runners.run(build, options)
 
 
-def list_on_workers(tree: input_tree.Tree, options: PipelineOptions) -> Listed:
-    """Returns what the workers of an engine find in an input; raises as `Tree.check_listed`."""
+def list_on_workers(tree: input_tree.Tree, options: PipelineOptions, path: str) -> Listed:
+    """Returns what the workers of an engine find in an input; raises as `Tree.check_listed`.
 
-    def build(pipeline: beam.Pipeline, temp_dir: str) -> Callable[[], Listed]:
-        path = os.path.join(temp_dir, "listed.json")
+    Args:
+      tree: the input.
+      options: of the engine.
+      path: of a file that all workers can write, which is gone afterwards.
+    """
+
+    def build(pipeline: beam.Pipeline, _: str) -> None:
         _, counted = pipeline | "ListFiles" >> ListFiles(tree.source, tree.places)
         listed = counted | "CheckListed" >> beam.Map(tree.check_listed)
         _ = listed | "KeepListed" >> beam.Map(_keep_listed, path)
-        return lambda: json_files.read(Listed, path)
 
-    return runners.run(build, options)
+    try:
+        runners.run(build, options)
+        return json_files.read(Listed, path)
+    finally:
+        with contextlib.suppress(OSError):
+            storage.remove(path)
 
 
 def _keep_listed(listed: Listed, path: str) -> None:

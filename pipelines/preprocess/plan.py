@@ -4,7 +4,14 @@ import dataclasses
 
 from pipelines import sharding
 from pipelines.places import Listed
-from pipelines.preprocess import audit, input_tree, transform, word_lists, write_shards
+from pipelines.preprocess import (
+    audit,
+    input_tree,
+    split_assignment,
+    transform,
+    word_lists,
+    write_shards,
+)
 from pipelines.unfit_files import Limits
 from textrecords import spec
 from textrecords.manifest import DataFlags
@@ -49,13 +56,7 @@ class Plan:
 
     def num_shards(self, listed: Listed) -> dict[str, int]:
         """Returns the number of shards of each split."""
-        sizes = self.tree.sizes(listed)
-        sizes |= self.assign.shares.sizes(sizes[spec.TRAIN])
-        return {
-            split: self.flags.num_shards or sharding.default_num_shards(sizes[split])
-            for split in spec.SPLITS
-            if split in sizes
-        }
+        return num_shards(self.flags, self.tree.sizes(listed))
 
     def write_shard(self) -> write_shards.WriteShard:
         """Returns what writes the shards."""
@@ -67,3 +68,14 @@ class Plan:
             options=self.options,
             min_tokens=self.flags.min_tokens,
         )
+
+
+def num_shards(flags: DataFlags, found: dict[str, int]) -> dict[str, int]:
+    """Returns the number of shards of each split, of whose folders so many reviews were found."""
+    shares = split_assignment.Shares.from_flags(flags)
+    sizes = found | shares.sizes(found[spec.TRAIN])
+    return {
+        split: flags.num_shards or sharding.default_num_shards(sizes[split])
+        for split in spec.SPLITS
+        if split in sizes
+    }

@@ -87,7 +87,8 @@ def _is_made_of(
     `--check_contents` asks; those that couldn't be read then are tried again in any case.
     """
     number = made.input.files + made.bad_files
-    elsewhere = list_elsewhere if number > LISTED_HERE else None
+    num_files = number + sum(made.left_out.values())
+    elsewhere = list_elsewhere if num_files > LISTED_HERE else None
     try:
         with summary.show_listing():
             tree = input_tree.find_as_flagged(options.input, made.flags)

@@ -11,7 +11,7 @@ import re
 import time
 from typing import Literal
 
-from pipelines import run_info, summary
+from pipelines import places, run_info, summary
 from pipelines.score import text_files
 from pipelines.unfit_files import Limits
 from textrecords import (
@@ -28,7 +28,7 @@ from textrecords import (
     text_source,
 )
 from textrecords.command_line import flag
-from textrecords.errors import Failure
+from textrecords.errors import BadInput, Failure
 from textrecords.field_types import NumShards, Path
 
 FORMATS = ("jsonl", "parquet")
@@ -74,6 +74,8 @@ def main(argv: list[str]) -> None:
         from pipelines.score import pipeline as scoring
         from pipelines.score import saved_model_handler
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
+    if not places.list_here(texts.places, texts.source, enough=1).num_reviews:
+        raise BadInput(texts.why_none())
     with atomic.write_folder(args.output, holds=FILES, marker=checksums.SUMS) as output_dir:
         plan = scoring.Plan(
             texts=texts,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import apache_beam as beam
 import tensorflow as tf
 
-from pipelines.preprocess import audit, input_tree, review_batches, write_shards
+from pipelines.preprocess import audit, input_tree, plan, review_batches, write_shards
 from textrecords import input_pipeline, record_io, spec, text_source
 from textrecords.dataset import Dataset
 
@@ -54,8 +54,7 @@ class RecordedReviews:
         """Returns the keys as they should be: by the texts of the input and the flags."""
         flags = self.dataset.manifest.flags
         assign = audit.Assign.from_flags(flags)
-        splits = self.dataset.manifest.splits
-        num_shards = {name: len(split.shards) for name, split in splits.items()}
+        num_shards = plan.num_shards(flags, tree.sizes(tree.listed))
         bucket = []
         for key, content in self.source.read_good(tree.all_keys(), {}):
             text, _ = self.source.decode(content)
