@@ -71,7 +71,7 @@ class Source:
                 yield key
 
     def walk(self, folder: str = "", start: str = "", end: str = "") -> Iterator[Found]:
-        """Yields all files in a folder and those inside it, a hidden folder as a whole, in no order.
+        """Yields all files in a folder and those inside it, in no order; hidden folders as a whole.
 
         Args:
           folder: by its path below `input_dir`.
