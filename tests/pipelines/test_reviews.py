@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_listed_is_named_in_one_line(tmp_path):
         nested(tmp_path / "train/neg", "a" * 250, 20),
         pytest.raises(Failure, match=message),
     ):
-        input_tree.find_reviews(text_source.Source(str(tmp_path)))
+        input_tree.find_reviews(text_source.Source(str(tmp_path))).listed  # noqa: B018
 
 
 def test_a_folder_that_vanishes_is_named_in_one_line(tmp_path):
