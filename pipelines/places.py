@@ -64,8 +64,8 @@ class Place:
                 continue
             reviews = [(key, entry) for key, entry, why in chunk if why is None]
             left_out = collections.Counter(why for _, _, why in chunk if why is not None)
-            yield Listed.of(self.folder, reviews) + Listed(left_out=left_out)
             text_source.SEEN["listed"] += len(reviews)
+            yield Listed.of(self.folder, reviews) + Listed(left_out=left_out)
             if reviews:
                 yield [(key, self.label) for key, _ in reviews]
         if looked_at == most:

@@ -102,6 +102,31 @@ def test_files_in_hidden_folders_are_left_out_as_on_a_disk(monkeypatch, tmp_path
         )
 
 
+def test_a_hidden_folder_of_a_bucket_is_passed_over(monkeypatch):
+    """However many files are in it: the next listing starts after it."""
+    hidden = [f"a/.git/{n:05d}" for n in range(10_000)]
+    asked = serve(monkeypatch, ["a/.a.txt", *hidden, "a/1.txt", "a/deep/.b/2.txt", "a/deep/3.txt"])
+    found = list(BUCKET.walk("a"))
+    assert [(key, why) for key, _, why in found] == [
+        (b"a/.a.txt", "hidden"),
+        (b"a/.git/00000", "hidden"),
+        (b"a/1.txt", None),
+        (b"a/deep/.b/2.txt", "hidden"),
+        (b"a/deep/3.txt", None),
+    ]
+    assert asked == [("", ""), (".git0", ""), ("deep/.b0", "")]
+
+
+def test_names_that_are_no_paths_are_left_out(monkeypatch):
+    """Their keys would lead out of the bucket, or stand for several files."""
+    serve(monkeypatch, ["a//etc/b.txt", "a/x//c.txt", "a/./d.txt", "a/x/../e.txt", "a/f.txt"])
+    for most in (1, 2, None):
+        keys, found, _ = listed(Place("a", 0), most, 2)
+        assert keys == ["a/f.txt"]
+        assert found.left_out.total() == 4
+        assert found.left_out[text_source.NO_PATH] + found.left_out["hidden"] == 4
+
+
 def test_the_files_of_a_place_that_is_left_out_are_counted(tmp_path):
     write(tmp_path, {f"unsup/{name}": "" for name in ("1.txt", "2.md", "deep/3.txt", ".4.txt")})
     source = text_source.Source(str(tmp_path))

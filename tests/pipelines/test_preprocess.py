@@ -394,6 +394,26 @@ def test_workers_of_an_engine_list_what_is_too_much_for_the_launcher(tmp_path, m
     assert ran(source, target, engine)
 
 
+def test_an_error_of_a_worker_process_is_one_line_as_it_is_here(tmp_path):
+    """What Beam raises is its text alone."""
+    source = tmp_path / "in"
+    many(source, 1)
+    write(source, {f"test/{name}/{n}.md": "" for name in ("neg", "pos") for n in range(1_000)})
+    processes = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pipelines.preprocess", "--input", source),
+            *("--output", tmp_path / "out", *processes),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {source}/test holds no *.txt files of a class of train: ")
+    assert sorted(os.listdir(tmp_path)) == ["in"]
+
+
 def test_an_input_that_has_grown_is_listed_no_further_than_it_was(tmp_path, monkeypatch):
     source, target = tmp_path / "in", tmp_path / "out"
     many(source, 3)

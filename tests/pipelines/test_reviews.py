@@ -48,6 +48,18 @@ def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
     }
 
 
+@pytest.mark.parametrize("name", ["linked", "train/linked"])
+def test_a_link_to_a_folder_that_is_not_taken_counts_as_one(tmp_path, name):
+    """It may lead anywhere, and to far more files than there are reviews."""
+    write(tmp_path / "elsewhere", {f"{n}.txt": "" for n in range(5)})
+    write(tmp_path / "in", GOOD)
+    (tmp_path / "in" / name).symlink_to(tmp_path / "elsewhere")
+    source = text_source.Source(str(tmp_path / "in"))
+    tree = input_tree.find_reviews(source, ["neg", "pos"])
+    why = "no split" if name == "linked" else "not a chosen class"
+    assert tree.listed.left_out == {f"{name}: {why}": 1}
+
+
 @contextlib.contextmanager
 def nested(folder, name, depth):
     """Makes a folder in a folder in a folder, and a review in the last one."""

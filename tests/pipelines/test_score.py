@@ -308,6 +308,13 @@ def test_a_model_replaced_meanwhile_is_noticed(texts, tmp_path, monkeypatch):
     assert not (model_dir.parent / "scores").exists()
 
 
+def test_an_input_without_texts_is_refused_before_a_job_starts(model_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(runners, "run", None)
+    write(tmp_path, {"in/a.md": ""})
+    with pytest.raises(BadInput, match=r"in holds no \*\.txt files: for others, name"):
+        scored(tmp_path / "in", model_dir)
+
+
 @pytest.mark.parametrize("name", ["reviews.csv", "a.TSV", "b.jsonl.gz", "part-*.parquet", "x.json"])
 def test_a_table_is_not_scored_as_a_text(texts, model_dir, name):
     write(texts, {"reviews.csv": "text,label\na b,pos\n"})

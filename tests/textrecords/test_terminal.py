@@ -248,13 +248,13 @@ def server():
 
 
 def of_listing(folder, _):
-    """Refused once it has listed train, before Beam is loaded."""
+    """Refused once it has listed the input, since there is no model."""
     files = {f"in/train/{name}/{n}.txt": "x" for name in ("neg", "pos") for n in range(2)}
     tiny_tree.write(folder, files)
-    os.makedirs(folder / "in/test/neg")
-    os.makedirs(folder / "in/test/pos")
-    command = slowed("pipelines.preprocess.__main__", "textrecords.text_source._is_file")
-    return 2, [*command, "--input", folder / "in", "--output", folder / "out"], "3/?"
+    tiny_dataset.write(folder / "records", {"train": [("bad", 0), ("good", 1)]})
+    command = slowed("pipelines.verify.__main__", "textrecords.text_source._is_file")
+    paths = ["--input", folder / "in", "--records", folder / "records"]
+    return 2, [*command, *paths, "--model_dir", folder / "model"], "2/?"
 
 
 def of_download(folder, url):
@@ -313,7 +313,7 @@ def preprocessed(tmp_path_factory):
 
 def test_preprocessing_shows_bars_and_then_a_table(preprocessed):
     shown, folder = preprocessed
-    assert ("reading files", "0/4") in bars(shown)
+    assert {("listing files", "4/?"), ("counting words", "4/4")} <= bars(shown)
     assert HIDDEN_CURSOR not in shown
     lines = [line.rstrip() for line in ESCAPE.sub("", shown).split("\r\n")]
     assert lines[-8:-2] == [
@@ -331,7 +331,7 @@ def test_a_bar_leaves_no_trace_when_a_command_is_stopped(preprocessed, tmp_path)
     _, folder = preprocessed
     command = ["--input", folder / "in", "--output", tmp_path / "out"]
     terminal = Terminal("-m", "pipelines.preprocess", *command)
-    terminal.read_to("reading files")
+    terminal.read_to("listing files")
     os.killpg(terminal.process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
     assert terminal.read_all() == 130
     assert terminal.shown.endswith(f"{ERASED}stopped\r\n")
