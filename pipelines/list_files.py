@@ -48,8 +48,8 @@ class ListFiles(beam.PTransform):
             files.append(found.files)
             listed.append(found[LISTED])
             places = found[REST]
-        together = files | "Files" >> beam.Flatten(), listed | "Parts" >> beam.Flatten()
-        return together[0] | "SpreadFiles" >> Spread(), totals.total("Listed", together[1])
+        spread = files | "Files" >> beam.Flatten() | "SpreadFiles" >> Spread()
+        return spread, totals.total("Listed", listed | "Parts" >> beam.Flatten())
 
 
 def list_place(place: Place, source: text_source.Source, most: int | None) -> Iterator[Any]:

@@ -75,7 +75,7 @@ class Place:
         found = source.walk(self.folder, self.start, self.end)
         if not self.after_start:
             return found
-        start = os.fsencode(f"{self.folder}/{self.start}" if self.folder else self.start)
+        start = text_source.key_of(self.folder, self.start)
         return (each for each in found if each[0] != start)
 
     def _after(self, path: str) -> Iterator["Place"]:

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 from collections.abc import Collection, Iterator
 
+from textrecords.errors import Failure
+
 KEYS_PER_SHARD = 10_000
 MAX_SHARDS = 10_000
 
@@ -56,3 +58,16 @@ class Keys:
 
 
 NO_KEYS = Keys()
+
+
+def lost(listed: Keys, what: str) -> Failure:
+    """Returns what to raise if what became of keys isn't what was listed.
+
+    Args:
+      listed: the keys.
+      what: should have become of each of them, once.
+    """
+    return Failure(
+        f"not each of {listed.number:,} {what} once: the runner lost some, or took some twice; run "
+        "again, or use another runner"
+    )

@@ -15,6 +15,7 @@ import threading
 import time
 from urllib import parse
 
+import json_service
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
@@ -111,14 +112,14 @@ sdk_worker_main.main(sys.argv)
 """
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(json_service.Handler):
     """The part of the service's interface that Beam's runner uses."""
 
     def do_POST(self):
         self.server.job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.executes:
             threading.Thread(target=self.server.execute, daemon=True).start()
-        self._answer({**self._job(), "name": self.server.job["name"]})
+        self.answer({**self._job(), "name": self.server.job["name"]})
 
     def do_GET(self):
         self.server.asked = True
@@ -132,42 +133,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 "messageText": self.server.error,
                 "messageImportance": "JOB_MESSAGE_ERROR",
             }
-            self._answer({"jobMessages": [error] if self.server.error else []})
+            self.answer({"jobMessages": [error] if self.server.error else []})
         else:
-            self._answer({} if path.endswith("/metrics") else self._job())
+            self.answer({} if path.endswith("/metrics") else self._job())
 
     def do_PUT(self):
         if self.server.answers == "refuses":
-            self._answer({"error": {"message": "no permission"}}, status=403)
+            self.answer({"error": {"message": "no permission"}}, status=403)
             return
         if self.server.answers == "slow":
             time.sleep(SLOW_SECONDS)
         self.server.state = CANCELLED
-        self._answer(self._job())
+        self.answer(self._job())
 
     def _job(self):
         return {"id": ID, "projectId": "p", "currentState": self.server.state}
-
-    def _answer(self, content, status=200):
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 @contextlib.contextmanager
 def service(**flags):
     """Yields a running `Service`."""
-    with Service(**flags) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with json_service.serving(Service(**flags)) as server:
+        yield server

@@ -86,7 +86,7 @@ class Source:
         for path, entry, why in walk(top, start, end):
             if why is None and not fnmatch.fnmatchcase(os.path.basename(path), self.pattern):
                 why = f"not {self.pattern}"
-            yield os.fsencode(f"{folder}/{path}" if folder else path), entry, why
+            yield key_of(folder, path), entry, why
 
     def read(self, keys: Iterable[bytes]) -> Iterator[bytes]:
         """Yields the bytes of files, in order; raises `Failure`."""
@@ -220,6 +220,12 @@ def to_bytes(texts: str | bytes | Sequence[str | bytes]) -> list[bytes]:
 def text_hash(text: bytes) -> bytes:
     """Returns 16 bytes by which equal texts are known, alike in any process."""
     return hashlib.blake2b(text, digest_size=16, key=b"textrecords text").digest()
+
+
+def key_of(folder: str, path: str) -> bytes:
+    """Returns the key of a path below a folder of the input; "" is the input itself."""
+    # Not joined by the system's rules: in Cloud Storage, a path may begin with a slash.
+    return os.fsencode(f"{folder}/{path}" if folder else path)
 
 
 def scan(folder: str) -> Iterator[os.DirEntry[str] | storage.Entry]:

@@ -9,7 +9,7 @@ import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipelines import totals
+from pipelines import sharding, totals
 from pipelines.places import Listed
 from pipelines.preprocess import audit, statistics, text_notes
 from pipelines.preprocess.kept_listing import KeptListing
@@ -120,10 +120,7 @@ def check_keys(splits: dict[str, Written], found: Found) -> None:
         or digested.fingerprint.files != good
         or audited.found.total() != good
     ):
-        raise Failure(
-            f"not each of {listed.keys.number:,} reviews was written or left out once: the runner "
-            "lost some, or took some twice; run again, or use another runner"
-        )
+        raise sharding.lost(listed.keys, "reviews was written or left out")
 
 
 def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:

@@ -28,7 +28,7 @@ from pipelines.score import text_files
 from pipelines.score.saved_model_handler import Row, SavedModel
 from pipelines.unfit_files import Limits, UnfitFiles
 from textrecords import atomic, json_files, spec
-from textrecords.errors import BadInput, Failure
+from textrecords.errors import BadInput
 from textrecords.manifest import Shard
 
 BATCH_SIZE = 256  # texts that the network scores at once
@@ -171,10 +171,7 @@ class Plan:
         """Checks that no file was lost, and writes what was written, once all is done."""
         unfit, listed, audit_shards = found
         if totals.add_up(each.keys for each in written) + unfit.keys != listed.keys:
-            raise Failure(
-                f"not each of {listed.num_reviews:,} texts was scored once: the runner lost some, "
-                "or took some twice; run again, or use another runner"
-            )
+            raise sharding.lost(listed.keys, "texts was scored")
         shards, audit_shards = (
             tuple(sorted(each, key=operator.attrgetter("file")))
             for each in ([each.shard for each in written], audit_shards)

@@ -105,11 +105,7 @@ def test_a_dataflow_job_scores_as_a_local_one(tmp_path):
             service, tmp_path / "in", tmp_path / "out", *flags, command="pipelines.score"
         )
     assert code == 0, errors + service.error
-    [shard] = (tmp_path / "out").glob("*.jsonl")
-    rows = test_score.read(shard)
-    assert [row["key"] for row in rows] == [row["key"] for row in expected]
-    scores = [row["score"] for row in expected]
-    assert [row["score"] for row in rows] == pytest.approx(scores, abs=1e-6)
+    test_score.check_same(tmp_path / "out", expected)
 
 
 def lines(errors):

@@ -10,14 +10,17 @@ import urllib.request
 import needs
 import on_engine
 import pytest
+import test_reproducible
 import test_score
-from test_reproducible import FLAGS, ROOT, TREE, digests
+from test_reproducible import FLAGS, ROOT, digests
 from tiny_tree import write
 
 from pipelines import sample
 from pipelines.preprocess import __main__ as preprocess
 
 pytestmark = pytest.mark.slow
+
+made = test_reproducible.made
 
 ERROR = (
     "error: 1 of 162 files of {source} aren't in utf-8: train/neg/odd\\n.txt (latin-1 or cp1252?); "
@@ -30,15 +33,6 @@ ERROR = (
 def engine(request, tmp_path_factory):
     with on_engine.up(request.param, tmp_path_factory.mktemp(request.param)) as engine:
         yield engine
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Returns a folder of a few files, and what a local run makes of it."""
-    folder = tmp_path_factory.mktemp("made")
-    write(folder / "in", TREE)
-    preprocess.main(["--input", str(folder / "in"), "--output", str(folder / "out"), *FLAGS])
-    return folder / "in", digests(folder / "out")
 
 
 def start(engine, source, target, *flags, command="pipelines.preprocess"):
@@ -77,11 +71,7 @@ def test_scores_are_those_of_a_local_run(engine, tmp_path):
     flags = ["--model_dir", model_dir]
     process = start(engine, tmp_path / "in", tmp_path / "out", *flags, command="pipelines.score")
     assert ended(process) == (0, "")
-    [shard] = (tmp_path / "out").glob("*.jsonl")
-    rows = test_score.read(shard)
-    assert [row["key"] for row in rows] == [row["key"] for row in expected]
-    scores = [row["score"] for row in expected]
-    assert [row["score"] for row in rows] == pytest.approx(scores, abs=1e-6)
+    test_score.check_same(tmp_path / "out", expected)
 
 
 def test_a_failing_stage_is_told_in_one_line(engine, made, tmp_path):

@@ -3,8 +3,8 @@
 import contextlib
 import http.server
 import json
-import threading
 
+import json_service
 import pytest
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
@@ -30,7 +30,7 @@ Traceback (most recent call last):
 """
 
 
-class Rest(http.server.BaseHTTPRequestHandler):
+class Rest(json_service.Handler):
     """Flink's interface, as far as it's asked; a job that is cancelled ends if the server obeys."""
 
     def do_GET(self):
@@ -52,26 +52,12 @@ class Rest(http.server.BaseHTTPRequestHandler):
             self.server.states[int(number)] = "CANCELED"
         self.answer({})
 
-    def answer(self, content):
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
 
 @contextlib.contextmanager
 def rest(*, slots=2, obeys=True, states=("RUNNING", "RUNNING")):
-    with http.server.ThreadingHTTPServer(("localhost", 0), Rest) as server:
+    with json_service.serving(http.server.ThreadingHTTPServer(("localhost", 0), Rest)) as server:
         server.slots, server.obeys, server.states, server.asked = slots, obeys, list(states), []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
+        yield server
 
 
 def options(server, *flags):

@@ -67,6 +67,15 @@ def read(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def check_same(output, expected):
+    """Fails unless the only shard of an output holds these rows."""
+    [shard] = output.glob("*.jsonl")
+    rows = read(shard)
+    assert [row["key"] for row in rows] == [row["key"] for row in expected]
+    scores = [row["score"] for row in expected]
+    assert [row["score"] for row in rows] == pytest.approx(scores, abs=1e-6)
+
+
 def test_scores_are_those_of_predict_in_the_order_of_the_keys(texts, model_dir, capsys):
     rows = scored(texts, model_dir)
     assert [row["key"] for row in rows] == ["a.txt", "b.txt", "deep/er/c.txt", "empty.txt"]
