@@ -67,7 +67,8 @@ def copy_subset(
     for name in classes:
         folder = f"{spec.TRAIN}/{name}"
         os.makedirs(os.path.join(subset_dir, folder))
-        for key in sorted(source.list_keys(folder))[:reviews_per_class]:
+        keys = (key for key, _, why in source.walk(folder) if why is None)
+        for key in sorted(keys)[:reviews_per_class]:
             file = os.fsdecode(key)
             shutil.copy(os.path.join(source.input_dir, file), os.path.join(subset_dir, file))
     return classes

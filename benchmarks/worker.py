@@ -24,6 +24,7 @@ from textrecords import app, command_line, imports, storage, text_source
 
 TEXTS = 1_000  # different ones; each review adds a word of its own
 FOLDER = "train/pos"
+CLASSES = ("neg", "pos")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +44,9 @@ class MadeUp(text_source.Source):
             name = f"{folder}/{n:010d}.txt"
             yield os.fsencode(name), storage.Entry(name, name, False, 1_300, 1), None
 
-    def _contents(self, keys: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        for key in keys:
-            number = key[-14:-4]
-            yield key, self.texts[int(number) % len(self.texts)] + b" w" + number
+    def _content(self, review: text_source.Unread) -> bytes:
+        number = review.key[-14:-4]
+        return self.texts[int(number) % len(self.texts)] + b" w" + number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,21 +73,21 @@ class Share:
         texts = tuple(path.read_bytes() for path in files)
         return MadeUp(input_dir="made up", number=self.own, texts=texts)
 
-    def elements(self) -> Iterator[list[tuple[bytes, int]]]:
-        """Yields lists of (key, label)."""
+    def elements(self) -> Iterator[list[text_source.Unread]]:
+        """Yields lists of reviews as they are listed."""
         from pipelines.places import Place
 
-        found = Place(FOLDER, 1).list_files(self.source)
+        found = Place(FOLDER, CLASSES[1]).list_files(self.source)
         return (each for each in found if isinstance(each, list))
 
     def hashed(self, number: int) -> Iterator[list[tuple]]:
         """Yields lists of reviews, without their texts, until so many are there."""
         from pipelines.preprocess.review_batches import Review
 
-        for files in itertools.islice(self.elements(), -(-number // 2_000)):
-            keys = [key for key, _ in files]
-            for key, text in self.source.read_good(keys, {}):
-                yield [tuple(Review.of(key, 1, text))]
+        for listed in itertools.islice(self.elements(), -(-number // 2_000)):
+            unread = map(text_source.Unread._make, listed)
+            for each, text in self.source.read_good(unread, {}):
+                yield [tuple(Review.of(each, 1, text))]
 
 
 def list_files(share: Share) -> int:
@@ -107,11 +107,11 @@ def read(share: Share) -> int:
     gather = grouping.GatherInBundle(audit.MOST_HELD)
     gather.start_bundle()
     done = 0
-    for files in share.elements():
-        for found in audit.digest(files, share.source, whole):
+    for listed in share.elements():
+        for found in audit.digest(listed, share.source, whole, CLASSES):
             if not isinstance(found, beam.pvalue.TaggedOutput):
                 collections.deque(gather.process(found), maxlen=0)
-        done += len(files)
+        done += len(listed)
     return done
 
 
@@ -139,11 +139,12 @@ def write_shards(share: Share) -> int:
     shard = list(share.hashed(in_shard))
     options = transform.TextOptions(max_tokens=20_000)
     with tempfile.TemporaryDirectory() as folder:
-        write = write_shards.WriteShard(share.source, folder, 2, "none", options, 5).write
+        write = write_shards.WriteShard(share.source, folder, "none", options, 5).write
         graph = os.path.join(share.records, "transform_fn")
         number = -(-share.own // in_shard)
         for index in range(number):
-            collections.deque(write((("train", index), shard), graph, {"train": whole}), maxlen=0)
+            written = write((("train", index), shard), graph, {"train": whole}, CLASSES)
+            collections.deque(written, maxlen=0)
             os.remove(next(pathlib.Path(folder).iterdir()))
     return number * in_shard
 

@@ -9,10 +9,9 @@ from apache_beam.metrics import Metrics
 from pipelines import totals
 from pipelines.grouping import Spread
 from pipelines.places import Listed, Place
-from textrecords import storage, text_source
+from textrecords import text_source
 
 LISTED_AT_ONCE = 10_000  # files of a place in Cloud Storage, before the rest is split
-TIMES_SPLIT = 2  # by then, 250 million files in one folder are hundreds of places
 FILES = Metrics.counter("textrecords", "files_listed")
 LISTED, REST = "listed", "rest"  # outputs beside the files
 
@@ -32,8 +31,7 @@ class ListFiles(beam.PTransform):
 
     def expand(self, start: beam.Pipeline) -> tuple[beam.PCollection, beam.PCollection]:
         places = start | "Places" >> beam.Create(self._places, reshuffle=False)
-        # A folder on a disk can't be split.
-        times = TIMES_SPLIT if storage.is_remote(self._source.input_dir) else 0
+        times = self._source.times_split
         files, listed = [], []
         for number in range(times + 1):
             most = LISTED_AT_ONCE if number < times else None

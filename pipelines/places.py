@@ -9,14 +9,16 @@ import dataclasses
 import hashlib
 import itertools
 import os
+import pathlib
 import string
 from collections.abc import Iterable, Iterator
 
 import more_itertools
 
 from pipelines import sharding
-from textrecords import storage, text_source
+from textrecords import spec, storage, text_source
 from textrecords.manifest import Fingerprint
+from textrecords.text_source import Unread
 
 NO_FILES = Fingerprint.of(())
 LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
@@ -28,7 +30,8 @@ class Place:
 
     Attributes:
       folder: its path below the input.
-      label: of its reviews, or None if they are left out.
+      label: the class of its reviews, or None if they are left out.
+      split: the position of theirs in `spec.SPLITS`.
       why: they are left out, if they are.
       start: the first path below the folder that may be in the range; "" for the first of all.
       end: the first one after it; "" if there is none.
@@ -36,7 +39,8 @@ class Place:
     """
 
     folder: str
-    label: int | None = None
+    label: str | None = None
+    split: int = 0
     why: str = ""
     start: str = ""
     end: str = ""
@@ -44,8 +48,8 @@ class Place:
 
     def list_files(
         self, source: text_source.Source, most: int | None = None
-    ) -> Iterator["list[tuple[bytes, int]] | Listed | Place"]:
-        """Yields lists of (key, label), what is true of each, and the places that remain.
+    ) -> Iterator["list[Unread] | Listed | Place"]:
+        """Yields lists of reviews, what is true of each, and the places that remain.
 
         Args:
           source: the input.
@@ -65,9 +69,9 @@ class Place:
             reviews = [(key, entry) for key, entry, why in chunk if why is None]
             left_out = collections.Counter(why for _, _, why in chunk if why is not None)
             text_source.SEEN["listed"] += len(reviews)
-            yield Listed.of(self.folder, reviews) + Listed(left_out=left_out)
+            yield Listed.of(self.split, self.label, reviews) + Listed(left_out=left_out)
             if reviews:
-                yield [(key, self.label) for key, _ in reviews]
+                yield [(key, self.label, self.split, b"", "") for key, _ in reviews]
         if looked_at == most:
             yield from self._after(os.fsdecode(key).removeprefix(f"{self.folder}/"))
 
@@ -102,7 +106,7 @@ class Listed:
     """What was found in one or several places.
 
     Attributes:
-      reviews: how many there are, by the folder of the place.
+      reviews: how many there are, by split and class, as in `train/pos`.
       left_out: why files are left out, and how many.
       files: the fingerprint of the reviews by path, size and version, from before any was read.
       keys: of the reviews.
@@ -115,12 +119,13 @@ class Listed:
 
     @classmethod
     def of(
-        cls, folder: str, reviews: list[tuple[bytes, os.DirEntry[str] | storage.Entry]]
+        cls, split: int, label: str, reviews: list[tuple[bytes, os.DirEntry[str] | storage.Entry]]
     ) -> "Listed":
-        """Describes reviews of one place, given by key and entry."""
-        files = Fingerprint.of(_size_and_digest(key, entry) for key, entry in reviews)
+        """Describes reviews of one split and class, given by key and entry."""
+        files = Fingerprint.of(size_and_digest(key, entry) for key, entry in reviews)
         keys = sharding.Keys.of([key for key, _ in reviews])
-        return cls(collections.Counter({folder: len(reviews)}), files=files, keys=keys)
+        number = collections.Counter({f"{spec.SPLITS[split]}/{label}": len(reviews)})
+        return cls(number, files=files, keys=keys)
 
     def __add__(self, other: "Listed") -> "Listed":
         return Listed(
@@ -132,7 +137,10 @@ class Listed:
         return self.reviews.total()
 
 
-def _size_and_digest(key: bytes, entry: os.DirEntry[str] | storage.Entry) -> tuple[int, bytes]:
+def size_and_digest(
+    key: bytes, entry: os.DirEntry[str] | pathlib.Path | storage.Entry
+) -> tuple[int, bytes]:
+    """Returns the size of a file, and a digest of its path, size and version."""
     try:
         size, version = storage.size_and_version(entry)
     except OSError:  # it has gone since: it is only counted

@@ -10,7 +10,7 @@ from textrecords import spec, storage, terminal, text_source
 from textrecords.manifest import DataFlags, Manifest, Shard, Split
 
 if TYPE_CHECKING:
-    from pipelines.preprocess import input_tree
+    from pipelines.preprocess import find_input
 
 SHARD = re.compile(r"^(\w+)-\d+-of-(\d+)\.tfrecord")
 NAMED = 10  # of the classes that a split lacks
@@ -45,12 +45,11 @@ def show_progress(output_dir: str) -> AbstractContextManager[None]:
     return terminal.progress(look, seconds=2.0 if storage.is_remote(output_dir) else 0.1)
 
 
-def show_tree(tree: "input_tree.Tree", flags: DataFlags) -> None:
-    """Prints what a look at the top of an input folder tells."""
-    for split, folder in tree.folders.items():
-        if folder not in ("", split):
-            terminal.say(f"{folder} is taken for the {split} split")
-    if spec.TEST not in tree.folders and not flags.test:
+def show_input(found: "find_input.Input", flags: DataFlags) -> None:
+    """Prints what a look at an input tells."""
+    for line in found.notes():
+        terminal.say(line)
+    if spec.TEST not in found.splits and not flags.test:
         terminal.say("no test split: there will be nothing to evaluate a model on")
 
 

@@ -92,8 +92,8 @@ class UnfitFiles:
             named = [f"{os.fsdecode(key)} ({why})" for key, why in self.bad]
             named += ["..."] * (self.num_bad > len(named))
             raise Failure(
-                f"{self.num_bad:,} of {num_files:,} files of {source.input_dir} can't be read: "
-                f"{', '.join(named)}; mend or remove them, and run again"
+                f"{self.num_bad:,} of {num_files:,} {source.items} of {source.input_dir} can't be "
+                f"read: {', '.join(named)}; mend or remove them, and run again"
             )
 
     def _check_encoding(self, source: text_source.Source, num_files: int, limits: Limits) -> None:
@@ -105,7 +105,7 @@ class UnfitFiles:
         likeliest = max(sorted(self.misread), key=self.misread.__getitem__)
         name = "NAME" if likeliest == encoding_guess.UNKNOWN else likeliest.partition(" ")[0]
         raise Failure(
-            f"{total:,} of {num_files:,} files of {source.input_dir} aren't in "
+            f"{total:,} of {num_files:,} {source.items} of {source.input_dir} aren't in "
             f"{source.encoding}: {', '.join(named)}; if most are in another encoding, give "
             f"--encoding {name}; to replace what can't be decoded, give --on_bad_text replace_all"
         )

@@ -17,6 +17,7 @@ import tensorflow as tf
 import tiny_dataset
 from hypothesis import strategies as st
 from test_train import QUICK
+from tiny_tree import unread
 
 from model import train
 from pipelines import inspect_records
@@ -232,7 +233,7 @@ def test_words_are_counted_as_a_counter_does(batches, top_k):
 def test_where_reviews_go_depends_on_nothing_but_them(texts, validation, test, drop, order):
     splits = ("train", "train" if test else "test")
     found = [
-        tuple(Review.of(f"{splits[n % 2]}/c{n % 3}/{n}".encode(), n % 3, text.encode()))
+        tuple(Review.of(unread(f"{splits[n % 2]}/c{n % 3}/{n}".encode()), n % 3, text.encode()))
         for n, text in enumerate(texts)
     ]
     shares = split_assignment.Shares(validation, test)
@@ -266,7 +267,7 @@ def test_every_class_is_in_every_split_as_far_as_its_own_texts_go(texts, validat
     assign = audit.Assign(shares, True, False)
     buckets, labels = collections.defaultdict(list), collections.defaultdict(set)
     for n, (text, label) in enumerate(texts):
-        review = Review.of(f"train/c{label}/{n}".encode(), label, str(text).encode())
+        review = Review.of(unread(f"train/c{label}/{n}".encode()), label, str(text).encode())
         buckets[review.words_hash[0] % 3].append([tuple(review)])
         labels[review.words_hash].add(label)
     lists = collections.defaultdict(list)

@@ -2,6 +2,8 @@
 
 import os
 
+from textrecords import spec, text_source
+
 
 def write(folder, files):
     """Writes `{path: text or bytes}` below a folder."""
@@ -10,3 +12,9 @@ def write(folder, files):
         os.makedirs(os.path.dirname(full), exist_ok=True)
         with open(full, "wb") as file:
             file.write(text.encode() if isinstance(text, str) else text)
+
+
+def unread(key, label=""):
+    """Returns the file of a review as it's listed, its split by the folder that it lies in."""
+    split = spec.split_of(key.partition(b"/")[0].decode()) or spec.TRAIN
+    return text_source.Unread(key, label, spec.SPLITS.index(split))

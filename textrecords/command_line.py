@@ -93,6 +93,12 @@ def flag(help: str, default: Any = dataclasses.MISSING, *, metavar: str | None =
     return dataclasses.field(default=default, metadata={"help": help, "metavar": metavar})
 
 
+def check_delimiter(given: str | None) -> None:
+    """Raises `BadInput` unless `--delimiter`, if it's given, is what CSV can have."""
+    if given is not None and len(given.encode()) != 1:
+        raise BadInput(f"--delimiter {given} isn't one ASCII character")
+
+
 def add_flags(parser: argparse._ActionsContainer, of: type) -> None:
     """Adds a flag for each field of a dataclass, with its type and limits, default and help."""
     hints = typing.get_type_hints(of, include_extras=True)

@@ -119,6 +119,26 @@ class DataFlags:
     )
     pattern: str = flag("which file names are reviews", "*.txt")
     encoding: Annotated[str, Predicate(text_source.is_encoding)] = flag("of the files", "utf-8")
+    text_column: tuple[str, ...] | None = flag(
+        "of tables, what holds the texts; several are joined by a space (else text, review, "
+        "content or sentence)",
+        None,
+        metavar="NAME",
+    )
+    label_column: str | None = flag(
+        "what holds the classes (else label, class, sentiment or category)", None, metavar="NAME"
+    )
+    split_column: str | None = flag(
+        "what says train, validation or test (else the names of the tables do)",
+        None,
+        metavar="NAME",
+    )
+    key_column: str | None = flag(
+        "what records are to be known by (else reviews.csv#12)", None, metavar="NAME"
+    )
+    delimiter: str | None = flag(
+        "what is between the cells of CSV (else the header tells)", None, metavar="CHARACTER"
+    )
     test: Share = flag(
         "how much of train, or of class folders without train, becomes the test split",
         0.0,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from textrecords import checksums
 
-FORMAT_VERSION = 6  # of the manifest
+FORMAT_VERSION = 7  # of the manifest
 # Raised when the same input and flags give other bytes: datasets of another version are stale.
 DATA_VERSION = 3
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
@@ -35,6 +35,7 @@ AUDIT = r"audit-\d{5}-of-\d{5}\.jsonl"  # what is wrong with single reviews, one
 BAD_FILE = "bad file"  # one of these findings
 RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
 LISTING = ".listing.json"  # sizes and times of the input's files, by which they needn't be read
+TEXTS = ".texts"  # of tables, while a dataset is made of them
 TRANSFORM_FN = "transform_fn"
 TRANSFORMED_METADATA = "transformed_metadata"
 ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it

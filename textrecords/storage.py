@@ -11,6 +11,7 @@ import errno
 import functools
 import itertools
 import os
+import pathlib
 import re
 import shutil
 import tempfile
@@ -21,7 +22,7 @@ from textrecords import concurrency, imports
 from textrecords.errors import BadInput
 
 if TYPE_CHECKING:
-    from google.cloud.storage import Client
+    from google.cloud.storage import Blob, Client
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -195,7 +196,7 @@ def _split_path(folder: str) -> tuple[str, str]:
     return bucket, f"{start}/" if start else ""
 
 
-def size_and_version(entry: os.DirEntry[str] | Entry) -> tuple[int, int]:
+def size_and_version(entry: os.DirEntry[str] | pathlib.Path | Entry) -> tuple[int, int]:
     """Returns a file's size in bytes, and a number that changes with its content.
 
     That is the modification time in ns, or in Cloud Storage the generation. Raises `OSError`.
@@ -204,6 +205,16 @@ def size_and_version(entry: os.DirEntry[str] | Entry) -> tuple[int, int]:
         return entry.size, entry.generation
     status = entry.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def entry(path: str) -> pathlib.Path | Entry:
+    """Returns a file as `size_and_version` takes it; raises `OSError`."""
+    if not is_remote(path):
+        return pathlib.Path(path)
+    with _client_errors_as_os_errors(path):
+        blob = _blob(path)
+        blob.reload()
+        return Entry(blob.name, path, False, blob.size, blob.generation)
 
 
 def is_leftover(name: str) -> bool:
@@ -230,6 +241,25 @@ def reading(path: str) -> Iterator[IO[bytes]]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     with open(path, "rb") as file:
         yield file
+
+
+@contextlib.contextmanager
+def reading_anywhere(path: str) -> Iterator[IO[bytes]]:
+    """Opens a file to be read from any place in it; raises `OSError`."""
+    if not is_remote(path):
+        with reading(path) as file:
+            yield file
+        return
+    with _client_errors_as_os_errors(path), _blob(path).open("rb") as file:
+        yield file
+
+
+def read_range(path: str, begin: int, size: int) -> bytes:
+    """Returns so many bytes of a file in Cloud Storage; raises `OSError`."""
+    if not size:
+        return b""  # which no range of bytes is
+    with _client_errors_as_os_errors(path):
+        return _blob(path).download_as_bytes(start=begin, end=begin + size - 1)
 
 
 def read_bytes(path: str, most: int | None = None) -> bytes:
@@ -321,6 +351,11 @@ def _client() -> "Client":
     from google.cloud import storage
 
     return storage.Client(project=None)
+
+
+def _blob(path: str) -> "Blob":
+    bucket, _, name = path.removeprefix("gs://").partition("/")
+    return _client().bucket(bucket).blob(name)
 
 
 def _tf_errors_as_os_errors(path: str) -> contextlib.AbstractContextManager[None]:

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, NamedTuple
 
 from textrecords import encoding_guess, storage
 from textrecords.errors import BadInput, Failure
@@ -18,6 +19,7 @@ from textrecords.errors import BadInput, Failure
 LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has to fit into memory
 SPECIAL = "links to folders, and special files"
 NO_PATH = "names that are no paths"  # in Cloud Storage, such as a//b
+TIMES_SPLIT = 2  # a folder: by then, 250 million files in one are hundreds of places
 TOO_LARGE = f"more than {LARGEST_FILE:,} bytes"
 # What stands for bytes that couldn't be decoded, and UTF-8 can't hold.
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -28,6 +30,24 @@ SEEN: collections.Counter[str] = collections.Counter()
 
 # The key of a file, or of a hidden folder, its entry, and why it's left out, if it is.
 Found = tuple[bytes, os.DirEntry[str] | storage.Entry, str | None]
+
+
+class Unread(NamedTuple):
+    """A review that was listed. Between stages it is a plain tuple: Beam encodes that faster.
+
+    Attributes:
+      key: what its record is known by; of a file, its path below the input folder.
+      label: its class.
+      split: the position in `spec.SPLITS` of that which it is listed in.
+      where: its text lies, if it's no file of its own.
+      kept: what else is kept of it, as JSON.
+    """
+
+    key: bytes
+    label: str = ""
+    split: int = 0
+    where: bytes = b""
+    kept: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +64,13 @@ class Source:
     pattern: str = "*.txt"
     encoding: str = "utf-8"
 
+    items: ClassVar[str] = "files"  # what reviews are, for messages
+
+    @property
+    def times_split(self) -> int:
+        """How often what is to be listed can be split; a folder on a disk can't."""
+        return TIMES_SPLIT if storage.is_remote(self.input_dir) else 0
+
     @property
     def is_utf8(self) -> bool:
         return codecs.lookup(self.encoding).name == "utf-8"
@@ -55,20 +82,6 @@ class Source:
 
     def path(self, key: bytes) -> bytes:
         return os.path.join(os.fsencode(self.input_dir), key)
-
-    def list_keys(self, folder: str = "") -> Iterator[bytes]:
-        """Yields the keys of the text files in a folder and those inside it, in no order.
-
-        Args:
-          folder: by its path below `input_dir`; by default all of that.
-
-        Raises:
-          Failure: if a folder can't be listed.
-        """
-        for key, _, why in self.walk(folder):
-            if why is None:
-                SEEN["listed"] += 1
-                yield key
 
     def walk(self, folder: str = "", start: str = "", end: str = "") -> Iterator[Found]:
         """Yields all files in a folder and those inside it, in no order; hidden folders as a whole.
@@ -88,39 +101,47 @@ class Source:
                 why = f"not {self.pattern}"
             yield key_of(folder, path), entry, why
 
-    def read(self, keys: Iterable[bytes]) -> Iterator[bytes]:
-        """Yields the bytes of files, in order; raises `Failure`."""
-        for key, content in self._contents(keys):
+    def read(self, reviews: Iterable[Unread]) -> Iterator[bytes]:
+        """Yields the bytes of reviews, in order; raises `Failure`."""
+        for review, content in self._contents(reviews):
             if isinstance(content, OSError):
                 raise Failure(
-                    f"can't read {os.fsdecode(self.path(key))} ({content.strerror}): mend or "
-                    "remove it, run again"
+                    f"can't read {os.fsdecode(self.path(review.key))} ({content.strerror}): mend "
+                    "or remove it, run again"
                 )
             yield content
 
     def read_good(
-        self, keys: Iterable[bytes], bad: dict[bytes, str]
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Yields the key and the bytes of each file that can be read; puts into `bad` why not."""
-        for key, content in self._contents(keys):
+        self, reviews: Iterable[Unread], bad: dict[bytes, str]
+    ) -> Iterator[tuple[Unread, bytes]]:
+        """Yields each review that can be read, and its bytes; puts into `bad` why not, by key."""
+        for review, content in self._contents(reviews):
             if isinstance(content, OSError):
-                bad[key] = content.strerror
+                bad[review.key] = content.strerror
             else:
-                yield key, content
+                yield review, content
 
-    def _contents(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | OSError]]:
-        """Yields the key and the bytes of each file, or why it can't be read, in order."""
-        read = _read_remote if storage.is_remote(self.input_dir) else _read_file
+    def _contents(self, reviews: Iterable[Unread]) -> Iterator[tuple[Unread, bytes | OSError]]:
+        """Yields each review, and its bytes, or why it can't be read, in order."""
 
-        def content(key: bytes) -> tuple[bytes, bytes | OSError]:
+        def content(review: Unread) -> tuple[Unread, bytes | OSError]:
             try:
-                return key, read(self.path(key))
+                return review, self._content(review)
             except OSError as error:
-                return key, error
+                return review, error
 
-        if read is _read_file:
-            return map(content, keys)
-        return storage.map_concurrently(content, keys)
+        if storage.is_remote(self.input_dir):
+            return storage.map_concurrently(content, reviews)
+        return map(content, reviews)
+
+    def _content(self, review: Unread) -> bytes:
+        """Returns the bytes of a review; raises `OSError`, also if it's no file or too large."""
+        path = self.path(review.key)
+        return _read_remote(path) if storage.is_remote(self.input_dir) else _read_file(path)
+
+    def identity(self, review: Unread) -> bytes:
+        """Returns what stands for a review, beside its bytes, in the fingerprint of the input."""
+        return review.key
 
     def decode(self, content: bytes) -> tuple[bytes, bool]:
         """Returns the text as valid UTF-8, and whether any of it had to be replaced.

@@ -71,7 +71,10 @@ def read_texts(
       signatures: of the SavedModel: a text that doesn't have the review's tokens isn't its own.
     """
     keys = {n: data.keys[n] for n in found.tolist() if is_inside(source, data.keys[n])}
-    contents = dict(source.read_good(keys.values(), {}))
+    contents = {
+        unread.key: content
+        for unread, content in source.read_good(map(text_source.Unread, keys.values()), {})
+    }
     read = {n: source.decode(contents[key])[0] for n, key in keys.items() if key in contents}
     if not read:
         return {}

@@ -13,7 +13,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from pipelines import run_info, summary
-from pipelines.preprocess import input_tree, split_assignment, staleness, word_lists
+from pipelines.preprocess import split_assignment, staleness, word_lists
+from pipelines.preprocess.find_input import find_input
 from pipelines.preprocess.options import Options
 from pipelines.unfit_files import Limits
 from textrecords import (
@@ -51,11 +52,11 @@ def main(argv: list[str]) -> None:
     if not options.force and staleness.is_up_to_date(options, flags, limits, list_elsewhere):
         terminal.say(f"{options.output} is up to date with {options.input}")
         return
-    tree = input_tree.find_as_flagged(options.input, flags)
+    tree = find_input(options.input, flags)
     if not options.force:
         staleness.check_replaceable(options, flags)
     terminal.say(f"preprocessing {options.input}")
-    summary.show_tree(tree, flags)
+    summary.show_input(tree, flags)
     holds, marker = spec.DATASET_FILES, spec.MANIFEST
     with atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir:
         beam_options = beam_options or _beam_options(options, beam_flags)
@@ -64,6 +65,7 @@ def main(argv: list[str]) -> None:
         planned = plan.Plan.make(limits, flags, tree, output_dir)
         with summary.show_progress(output_dir):
             pipeline.run(planned, beam_options)
+        storage.remove_tree(os.path.join(output_dir, spec.TEXTS))
         manifest = open_dataset(output_dir, verify=False).manifest
         metadata.check_not_empty(manifest)
         run_info.write(options.input, output_dir, started)
@@ -94,11 +96,13 @@ def _data_flags(args: argparse.Namespace) -> DataFlags:
     if not args.pattern.isprintable():
         raise BadInput(f"--pattern {args.pattern} isn't printable")
     flags = command_line.read_flags(args, DataFlags)
+    command_line.check_delimiter(flags.delimiter)
     word_lists.check(flags)
     split_assignment.Shares.from_flags(flags)  # refuses those that leave nothing for train
     return dataclasses.replace(
         flags,
         classes=tuple(flags.classes) if flags.classes else None,
+        text_column=tuple(flags.text_column) if flags.text_column else None,
         encoding=text_source.encoding(flags.encoding),
     )
 
@@ -107,9 +111,9 @@ def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
         prog="pipelines.preprocess",
         description=(
-            "Turns <input>/<split>/<class>/*.txt, or <input>/<class>/*.txt with --test, into "
-            "TFRecords, a vocabulary and a transform graph. Flags that aren't listed here go to "
-            "Apache Beam."
+            "Turns <input>/<split>/<class>/*.txt, or <input>/<class>/*.txt with --test, or tables "
+            "(CSV, TSV, JSON lines, Parquet) into TFRecords, a vocabulary and a transform graph. "
+            "Flags that aren't listed here go to Apache Beam."
         ),
     )
     command_line.add_flags(parser, Options)

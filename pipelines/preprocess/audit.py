@@ -18,11 +18,12 @@ from apache_beam.metrics import Metrics
 from pipelines import sharding
 from pipelines.findings import Finding, finding, on_bad_files, tag_findings
 from pipelines.places import Listed
-from pipelines.preprocess import fingerprint, input_tree, review_batches, split_assignment
+from pipelines.preprocess import fingerprint, review_batches, split_assignment
 from pipelines.preprocess.review_batches import Review
 from pipelines.unfit_files import UnfitFiles
 from textrecords import spec, text_source
 from textrecords.manifest import DataFlags, Fingerprint
+from textrecords.text_source import Unread
 
 REVIEWS_PER_BUCKET = 100_000
 MOST_HELD = 200_000  # reviews, for elements to be large where there are many buckets
@@ -174,7 +175,7 @@ class Assign:
         by_shard = collections.defaultdict(list)
         dropped = sharding.NO_KEYS
         for review in _reviews(bucket):
-            split = self._split(review.key, review.words_hash, moved)
+            split = self._split(review, moved)
             kept = stay[review.words_hash]
             if split not in kept or kept[split] not in (None, review.key):
                 dropped += sharding.Keys.of([review.key])
@@ -186,19 +187,19 @@ class Assign:
         yield from by_shard.items()
         yield beam.pvalue.TaggedOutput(AUDITED, dataclasses.replace(counted, dropped=dropped))
 
-    def _split(self, key: bytes, words_hash: bytes, moved: Mapping[bytes, str]) -> str:
+    def _split(self, review: Review, moved: Mapping[bytes, str]) -> str:
         """Returns the split of a review."""
-        split = input_tree.split_of(key)
-        return self.shares.split(words_hash, moved) if split == spec.TRAIN else split
+        split = spec.SPLITS[review.split]
+        return self.shares.split(review.words_hash, moved) if split == spec.TRAIN else split
 
     def _by_words(
         self, bucket: Bucket, moved: Mapping[bytes, str]
     ) -> Iterator[tuple[bytes, SameWords]]:
         """Yields the hash of words and what has them."""
-        copies: dict[bytes, dict[tuple[str, bytes, int], Copies]] = {}
+        copies: dict[bytes, dict[tuple[int, bytes, int], Copies]] = {}
         for review in _reviews(bucket):
             same_words = copies.setdefault(review.words_hash, {})
-            same = input_tree.split_of(review.key), review.text_hash, review.label
+            same = review.split, review.text_hash, review.label
             if same in same_words:
                 same_words[same].add(review.key)
             else:
@@ -206,7 +207,8 @@ class Assign:
         while copies:  # what has been looked at makes room
             words_hash, same_words = copies.popitem()
             found = collections.defaultdict(list)
-            for (split, text_hash, label), same in same_words.items():
+            for (place, text_hash, label), same in same_words.items():
+                split = spec.SPLITS[place]
                 if split == spec.TRAIN:
                     split = self.shares.split(words_hash, moved)
                 found[split].append(Same(text_hash, label, same))
@@ -284,31 +286,37 @@ def _finding(what: str, every: list[Same], **more: Any) -> Finding:
 
 
 def digest(
-    files: list[tuple[bytes, int]], source: text_source.Source, listed: Listed
+    found: list[Unread], source: text_source.Source, listed: Listed, classes: tuple[str, ...]
 ) -> Iterator[Any]:
-    """Reads files, given as (key, label).
+    """Reads reviews.
+
+    Args:
+      found: the reviews.
+      source: of them.
+      listed: what is true of all of the input.
+      classes: of the dataset.
 
     Yields:
       (bucket, list of Review) of those that can be read; as `FINDINGS`, a list of those that can't;
       as `DIGESTED`, a `Digested`.
     """
-    labels = dict(files)
+    labels = {name: label for label, name in enumerate(classes)}
     buckets = num_buckets(listed.num_reviews)
     bad: dict[bytes, str] = {}
     misread: dict[bytes, str] = {}
     by_bucket = collections.defaultdict(list)
 
-    def good() -> Iterator[tuple[bytes, bytes]]:
-        for key, content in source.read_good(labels, bad):
-            text = source.to_text(key, content, misread)
-            review = Review.of(key, labels[key], text)
+    def good() -> Iterator[tuple[Unread, bytes]]:
+        for unread, content in source.read_good(map(Unread._make, found), bad):
+            text = source.to_text(unread.key, content, misread)
+            review = Review.of(unread, labels[unread.label], text)
             bucket = int.from_bytes(review.words_hash[:6], "big") % buckets
             by_bucket[bucket].append(tuple(review))
-            yield key, content
+            yield unread, content
 
-    read = fingerprint.fingerprint(good())
-    text_source.SEEN["read"] += len(files)
-    FILES.inc(len(files))
+    read = fingerprint.fingerprint(source, good())
+    text_source.SEEN["read"] += len(found)
+    FILES.inc(len(found))
     BAD_FILES.inc(len(bad))
     BYTES.inc(read.bytes)
     yield from by_bucket.items()

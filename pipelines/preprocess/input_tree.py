@@ -14,6 +14,7 @@ from pipelines.preprocess import fingerprint
 from textrecords import spec, storage, terminal, text_source
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Fingerprint
+from textrecords.text_source import Unread
 
 UNFIT_FOR_NAMES = {"Cc", "Cs"}  # of Unicode: control characters, and bytes that aren't UTF-8
 UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
@@ -38,6 +39,24 @@ class Tree:
     places: tuple[Place, ...]
     beside: collections.Counter[str]
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are folders of."""
+        return tuple(self.folders)
+
+    def notes(self) -> Iterator[str]:
+        """Yields what to say of the input."""
+        for split, folder in self.folders.items():
+            if folder not in ("", split):
+                yield f"{folder} is taken for the {split} split"
+
+    def files(self) -> None:
+        """Tells nothing: which files there are is known once they are listed."""
+
+    def stored_in(self, output_dir: str) -> "Tree":
+        """Returns this input: its texts stay where they are."""
+        return self
+
     @functools.cached_property
     def listed(self) -> Listed:
         """What this process finds when it lists all files; raises as `check_listed`."""
@@ -56,45 +75,37 @@ class Tree:
     def examples(self, listed: Listed) -> dict[str, dict[str, int]]:
         """Returns how many reviews of each split and class were found."""
         return {
-            split: {name: listed.reviews[os.path.join(folder, name)] for name in self.classes}
-            for split, folder in self.folders.items()
+            split: {name: listed.reviews[f"{split}/{name}"] for name in self.classes}
+            for split in self.folders
         }
 
     def sizes(self, listed: Listed) -> dict[str, int]:
         """Returns how many reviews of each split were found."""
         return {split: sum(found.values()) for split, found in self.examples(listed).items()}
 
-    def all_keys(self) -> Iterator[bytes]:
-        """Yields the keys of all reviews, in no order."""
+    def classes_of(self, listed: Listed) -> tuple[str, ...]:
+        """Returns the names of the classes; a class's position is its label."""
+        return self.classes
+
+    def all_reviews(self) -> Iterator[Unread]:
+        """Yields all reviews, in no order."""
         for place in self.places:
-            if place.label is not None:
-                yield from self.source.list_keys(place.folder)
+            for found in place.list_files(self.source):
+                if isinstance(found, list):
+                    yield from map(Unread._make, found)
 
     def fingerprint(self) -> Fingerprint:
         """Reads all reviews and returns the fingerprint of those that can be read."""
-        return fingerprint.fingerprint(self.source.read_good(self.all_keys(), {}))
-
-
-def split_of(key: bytes) -> str:
-    """Returns the split whose folder a review lies in, by its key."""
-    return _split_of_folder(key.partition(b"/")[0])
-
-
-@functools.lru_cache(1024)  # asked of every review
-def _split_of_folder(first: bytes) -> str:
-    return spec.split_of(os.fsdecode(first)) or spec.TRAIN
-
-
-def class_of(key: bytes) -> str:
-    """Returns the class whose folder a review lies in, by its key."""
-    first, _, below = os.fsdecode(key).partition("/")
-    return below.partition("/")[0] if spec.split_of(first) else first
+        read = self.source.read_good(self.all_reviews(), {})
+        return fingerprint.fingerprint(self.source, read)
 
 
 def check_is_folder(input_dir: str) -> None:
     """Raises `BadInput` if there is no such folder."""
     if not storage.is_folder(input_dir):
-        raise BadInput(f"no input folder {input_dir}: name one that holds train/ or class folders")
+        raise BadInput(
+            f"no input folder {input_dir}: name one that holds train/ or class folders, or a table"
+        )
 
 
 def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
@@ -138,9 +149,9 @@ def find_reviews(
     _check_classes(train_dir, chosen, found)
     beside: collections.Counter[str] = collections.Counter()
     found_places = list(_beside_splits(source, folders, beside)) if folders[spec.TRAIN] else []
-    for folder in folders.values():
+    for split, folder in folders.items():
         _check_same_classes(_path(source, folder), chosen, chosen_by_user=bool(classes))
-        in_split = list(_places(source, folder, chosen, beside))
+        in_split = list(_places(source, (split, folder), chosen, beside))
         _check_begun(source, folder, chosen, in_split)
         found_places += in_split
     return Tree(source, chosen, folders, tuple(found_places), beside)
@@ -258,11 +269,12 @@ def _check_normalization(folder: str, classes: tuple[str, ...], found: list[str]
 
 def _places(
     source: text_source.Source,
-    folder: str,
+    of_split: tuple[str, str],
     classes: tuple[str, ...],
     beside: collections.Counter[str],
 ) -> Iterator[Place]:
-    """Yields the places in a split's folder; adds what is beside them to `beside`."""
+    """Yields the places in a split's folder, given as both; adds what is beside to `beside`."""
+    split, folder = of_split
     for entry in text_source.scan(_path(source, folder)):
         path = os.path.join(folder, entry.name)
         if storage.is_leftover(entry.name):
@@ -270,7 +282,7 @@ def _places(
         elif not entry.is_dir():
             beside["beside the class folders"] += 1
         elif entry.name in classes:
-            yield Place(path, classes.index(entry.name))
+            yield Place(path, entry.name, spec.SPLITS.index(split))
         else:
             why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
             why = f"{terminal.one_line(path)}: {why}"
@@ -292,8 +304,8 @@ def _check_begun(
 ) -> None:
     """Raises `BadInput` as `_check_not_empty`, as far as the first files of each class show it."""
     of_classes = (place for place in places if place.label is not None)
-    labels = {place.label for place in of_classes if _may_hold_reviews(source, place)}
-    _check_not_empty(source, folder, {name: label in labels for label, name in enumerate(classes)})
+    begun = {place.label for place in of_classes if _may_hold_reviews(source, place)}
+    _check_not_empty(source, folder, {name: name in begun for name in classes})
 
 
 def _may_hold_reviews(source: text_source.Source, place: Place) -> bool:

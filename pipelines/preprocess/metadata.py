@@ -3,6 +3,7 @@
 import hashlib
 import operator
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,8 +44,9 @@ def write(
     if plan.options.max_len is None:  # else the records don't hold all tokens that were counted
         check_order(vocabulary, splits[spec.TRAIN].id_counts)
     size = len(vocabulary) + spec.NUM_RESERVED
+    classes = plan.tree.classes_of(listed)
     schema_file = os.path.join(plan.output_dir, spec.SCHEMA)
-    storage.write_text(schema_file, schema(size, len(plan.tree.classes)))
+    storage.write_text(schema_file, schema(size, len(classes)))
     manifest = Manifest(
         format_version=spec.FORMAT_VERSION,
         data_version=spec.DATA_VERSION,
@@ -52,11 +54,11 @@ def write(
         bad_files=digested.unfit.num_bad,
         misread_files=dict(sorted(digested.unfit.misread.items())),
         flags=plan.flags,
-        classes=plan.tree.classes,
+        classes=classes,
         vocabulary=_describe_vocabulary(vocabulary),
         seen_once=statistics.seen_once(splits[spec.TRAIN].id_counts),
         splits={
-            name: _split(name, splits[name], plan, audited)
+            name: _split(name, splits[name], classes, audited)
             for name in spec.SPLITS
             if name in splits
         },
@@ -167,7 +169,7 @@ def _describe_vocabulary(vocabulary: list[bytes]) -> Vocabulary:
     return Vocabulary(spec.VOCABULARY, size, digest)
 
 
-def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> Split:
+def _split(name: str, written: Written, classes: Sequence[str], audited: audit.Audited) -> Split:
     notes = written.notes
     return Split(
         found=audited.found[name],
@@ -176,7 +178,7 @@ def _split(name: str, written: Written, plan: Plan, audited: audit.Audited) -> S
         dropped_leaked=audited.dropped_leaked[name],
         dropped_duplicates=audited.dropped_duplicates[name],
         examples=int(written.label_counts.sum()),
-        class_examples=dict(zip(plan.tree.classes, written.label_counts.tolist(), strict=True)),
+        class_examples=dict(zip(classes, written.label_counts.tolist(), strict=True)),
         tokens=int(written.id_counts.sum()),
         oov_tokens=int(written.id_counts[spec.OOV_ID]),
         coverage=statistics.coverage(written.id_counts),

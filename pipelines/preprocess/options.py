@@ -11,7 +11,9 @@ class Options:
     """Where the input and the dataset lie, and when and how the dataset is made."""
 
     input: Path = flag(
-        "a folder that holds train/ and test/, or classes for --test to split", metavar="DIR"
+        "a folder that holds train/ and test/, or classes for --test to split; or a table, a "
+        "quoted pattern of tables, or a folder of tables named by split",
+        metavar="DIR|TABLE",
     )
     output: Path = flag("the folder to write, or to replace whole", metavar="DIR")
     force: bool = flag("run even if nothing has changed", False)

@@ -22,13 +22,13 @@ from pipelines.list_files import ListFiles
 from pipelines.places import Listed
 from pipelines.preprocess import (
     audit,
-    input_tree,
     metadata,
     review_batches,
     split_assignment,
     transform,
     write_shards,
 )
+from pipelines.preprocess.find_input import Input
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.review_batches import Review
 from textrecords import concurrency, json_files, spec, storage, text_source
@@ -55,7 +55,7 @@ def run(plan: Plan, options: PipelineOptions) -> None:
     runners.run(build, options)
 
 
-def list_on_workers(tree: input_tree.Tree, options: PipelineOptions, path: str) -> Listed:
+def list_on_workers(tree: Input, options: PipelineOptions, path: str) -> Listed:
     """Returns what the workers of an engine find in an input; raises as `Tree.check_listed`.
 
     Args:
@@ -84,11 +84,12 @@ def _keep_listed(listed: Listed, path: str) -> None:
 
 
 def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
-    # The places of the input -> lists of (key, label), and one `Listed`
-    files, counted = pipeline | "ListFiles" >> ListFiles(plan.tree.source, plan.tree.places)
+    # The places of the input -> lists of Unread, and one `Listed`
+    unread, counted = pipeline | "ListFiles" >> ListFiles(plan.tree.source, plan.tree.places)
     listed = counted | "CheckListed" >> beam.Map(plan.tree.check_listed)
     num_shards = listed | "NumShards" >> beam.Map(plan.num_shards)
-    reviews, found, findings = _audit(files, listed, num_shards, plan)
+    classes = AsSingleton(listed | "ClassNames" >> beam.Map(plan.tree.classes_of))
+    reviews, found, findings = _audit(unread, listed, num_shards, classes, plan)
     every_shard = num_shards | "EveryShard" >> beam.FlatMap(sharding.every_shard)
     # (ShardId, list of Review) -> (ShardId, lists of Review)
     grouped = reviews | "GroupByShard" >> grouping.GroupByShard(every_shard)
@@ -104,7 +105,7 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     transform_fn_dir = AsSingleton(transform_fn[0])
     # (ShardId, lists of Review) -> (split, Written) -> {split: Written}
     written = grouped | "WriteShards" >> beam.FlatMap(
-        plan.write_shard().write, transform_fn_dir, AsSingleton(num_shards)
+        plan.write_shard().write, transform_fn_dir, AsSingleton(num_shards), classes
     ).with_outputs(FINDINGS, main="written")
     audit_shards = (
         (*findings, written[FINDINGS])
@@ -121,12 +122,16 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
 
 
 def _audit(
-    files: beam.PCollection, listed: beam.PCollection, num_shards: beam.PCollection, plan: Plan
+    unread: beam.PCollection,
+    listed: beam.PCollection,
+    num_shards: beam.PCollection,
+    classes: AsSingleton,
+    plan: Plan,
 ) -> tuple[beam.PCollection, AsSingleton, tuple[beam.PCollection, ...]]:
     """Returns (ShardId, list of Review), a `metadata.Found`, and lists of `findings.Line`."""
-    # lists of (key, label) -> (bucket, list of Review)
-    digested = files | "Digest" >> beam.FlatMap(
-        audit.digest, plan.tree.source, AsSingleton(listed)
+    # lists of Unread -> (bucket, list of Review)
+    digested = unread | "Digest" >> beam.FlatMap(
+        audit.digest, plan.tree.source, AsSingleton(listed), classes
     ).with_outputs(FINDINGS, audit.DIGESTED, main="reviews")
     buckets = (
         digested.reviews

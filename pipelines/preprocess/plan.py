@@ -6,12 +6,12 @@ from pipelines import sharding
 from pipelines.places import Listed
 from pipelines.preprocess import (
     audit,
-    input_tree,
     split_assignment,
     transform,
     word_lists,
     write_shards,
 )
+from pipelines.preprocess.find_input import Input
 from pipelines.unfit_files import Limits
 from textrecords import spec
 from textrecords.manifest import DataFlags
@@ -22,7 +22,7 @@ class Plan:
     """What to make a dataset of, and how.
 
     Attributes:
-      tree: the input folder.
+      tree: the input.
       options: the flags that decide the ids of a text.
       assign: the flags that decide where a review goes.
       flags: all flags that shape the data, as they were given.
@@ -30,7 +30,7 @@ class Plan:
       output_dir: the folder to write in, empty.
     """
 
-    tree: input_tree.Tree
+    tree: Input
     options: transform.TextOptions
     assign: audit.Assign
     flags: DataFlags
@@ -38,21 +38,19 @@ class Plan:
     output_dir: str
 
     @classmethod
-    def make(
-        cls, limits: Limits, given: DataFlags, tree: input_tree.Tree, output_dir: str
-    ) -> "Plan":
-        """Returns the plan for an input folder; raises `BadInput` for lists of words.
+    def make(cls, limits: Limits, given: DataFlags, tree: Input, output_dir: str) -> "Plan":
+        """Returns the plan for an input; raises `BadInput` for lists of words.
 
         Args:
           limits: how many files may be bad.
           given: those that do, as they were typed.
-          tree: the input folder.
+          tree: the input.
           output_dir: the folder to write in, empty.
         """
         flags = word_lists.with_fingerprints(given)
         text_options = word_lists.text_options(given)
         assign = audit.Assign.from_flags(flags)
-        return cls(tree, text_options, assign, flags, limits, output_dir)
+        return cls(tree.stored_in(output_dir), text_options, assign, flags, limits, output_dir)
 
     def num_shards(self, listed: Listed) -> dict[str, int]:
         """Returns the number of shards of each split."""
@@ -63,7 +61,6 @@ class Plan:
         return write_shards.WriteShard(
             source=self.tree.source,
             output_dir=self.output_dir,
-            num_classes=len(self.tree.classes),
             compression=self.flags.compression,
             options=self.options,
             min_tokens=self.flags.min_tokens,

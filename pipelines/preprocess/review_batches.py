@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from textrecords import spec, text_source
 from textrecords.errors import Failure
+from textrecords.text_source import Unread
 
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
 BATCH_BYTES = 10_000_000  # of text: a batch of large files ends earlier, to fit into memory
@@ -36,6 +37,8 @@ class Review(NamedTuple):
       label: position of its class.
       size: bytes of the text.
       text_hash: by which the very same texts are known.
+      split: the position in `spec.SPLITS` of that which it is listed in.
+      where: as in `text_source.Unread`.
     """
 
     words_hash: bytes
@@ -43,12 +46,20 @@ class Review(NamedTuple):
     label: int
     size: int
     text_hash: bytes
+    split: int
+    where: bytes
 
     @classmethod
-    def of(cls, key: bytes, label: int, text: bytes) -> "Review":
-        """Returns the review of a text."""
+    def of(cls, listed: Unread, label: int, text: bytes) -> "Review":
+        """Returns the review of a text, of which this was listed."""
         words_hash = text_source.text_hash(words(text) or text)
-        return cls(words_hash, key, label, len(text), text_source.text_hash(text))
+        text_hash = text_source.text_hash(text)
+        return cls(words_hash, listed.key, label, len(text), text_hash, listed.split, listed.where)
+
+    @property
+    def unread(self) -> Unread:
+        """What to read it by."""
+        return Unread(self.key, where=self.where)
 
 
 def words(text: bytes) -> bytes:
@@ -79,7 +90,7 @@ def read_batch(
       Failure: if a text isn't the one that was hashed.
     """
     misread: dict[bytes, str] = {}
-    contents = source.read(review.key for review in reviews)
+    contents = source.read(review.unread for review in reviews)
     texts = [
         _text(source, review, content, misread)
         for review, content in zip(reviews, contents, strict=True)
@@ -98,7 +109,7 @@ def _text(
 ) -> bytes:
     text = source.to_text(review.key, content, misread)
     if text_source.text_hash(text) != review.text_hash:
-        path = os.path.join(source.input_dir, os.fsdecode(review.key))
+        path = os.fsdecode(source.path(review.key))
         raise Failure(f"{path} changed while it was being read: run again")
     return text
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pipelines import places, run_info, summary
 from pipelines.places import Listed
 from pipelines.preprocess import input_tree, word_lists
+from pipelines.preprocess.find_input import Input, find_input
 from pipelines.preprocess.kept_listing import KeptListing
 from pipelines.preprocess.options import Options
 from pipelines.unfit_files import Limits
@@ -16,9 +17,10 @@ from textrecords import spec, storage, terminal, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Manifest
+from textrecords.text_source import Unread
 
 LISTED_HERE = 1_000_000  # files: half a minute in Cloud Storage, where a job takes minutes to start
-ListAll = Callable[[input_tree.Tree], Listed]
+ListAll = Callable[[Input], Listed]
 
 
 def is_up_to_date(
@@ -91,7 +93,9 @@ def _is_made_of(
     elsewhere = list_elsewhere if num_files > LISTED_HERE else None
     try:
         with summary.show_listing():
-            tree = input_tree.find_as_flagged(options.input, made.flags)
+            tree = find_input(options.input, made.flags)
+            if tree.files():
+                return _are_tables_the_same(tree, made, options, limits)
             # Once there are more than there were, there is no need to know how many.
             found = (
                 elsewhere(tree)
@@ -117,9 +121,31 @@ def _is_made_of(
     with summary.show_listing("reading files", found.num_reviews):
         unchanged = tree.fingerprint() == made.input
     if unchanged and not known:
-        with contextlib.suppress(OSError):  # a folder that can't be written: they're read again
-            listed.keep_in(options.output)
+        _keep(listed, options.output)
     return unchanged
+
+
+def _are_tables_the_same(tables: Input, made: Manifest, options: Options, limits: Limits) -> bool:
+    """As `_is_made_of`; tables are read only if one has another size or time."""
+    number = made.input.files + made.bad_files
+    few_bad = made.bad_files <= limits.max_bad(number)
+    few_misread = sum(made.misread_files.values()) <= limits.max_bad_texts(number)
+    if not (few_bad and few_misread):
+        return False
+    listed = KeptListing.of(tables.source, tables.files(), made)
+    known = listed.is_kept_in(options.output)
+    if known and not options.check_contents:
+        return True
+    with summary.show_listing("reading rows", number):
+        unchanged = tables.fingerprint() == made.input
+    if unchanged and not known:
+        _keep(listed, options.output)
+    return unchanged
+
+
+def _keep(listed: KeptListing, dataset_dir: str) -> None:
+    with contextlib.suppress(OSError):  # a folder that can't be written: all is read again
+        listed.keep_in(dataset_dir)
 
 
 def _are_bad_still(dataset_dir: str, made: Manifest, source: text_source.Source) -> bool:
@@ -128,7 +154,7 @@ def _are_bad_still(dataset_dir: str, made: Manifest, source: text_source.Source)
         keys = list(_bad_files(dataset_dir, made))
     except (OSError, ValueError, LookupError, TypeError):  # damaged
         return False
-    return not any(source.read_good(keys, {}))
+    return not any(source.read_good(map(Unread, keys), {}))
 
 
 def _bad_files(dataset_dir: str, made: Manifest) -> Iterator[bytes]:

@@ -128,7 +128,6 @@ class WriteShard:
     Attributes:
       source: the folder of the reviews.
       output_dir: the folder to write in.
-      num_classes: number of labels.
       compression: a key of `spec.COMPRESSIONS`.
       options: the flags that the transform graph was made with.
       min_tokens: a review of fewer is short.
@@ -137,7 +136,6 @@ class WriteShard:
 
     source: text_source.Source
     output_dir: str
-    num_classes: int
     compression: str
     options: transform.TextOptions
     min_tokens: int
@@ -148,6 +146,7 @@ class WriteShard:
         shard: tuple[sharding.ShardId, Iterable[list[Review]]],
         transform_fn_dir: str,
         num_shards: dict[str, int],
+        classes: tuple[str, ...],
     ) -> Iterator[Any]:
         """Yields the split and what was written of it; as `FINDINGS`, lists of `Line`."""
         (split, index), lists = shard
@@ -156,7 +155,7 @@ class WriteShard:
         encoder = self.encoder.acquire(
             functools.partial(Encoder, transform_fn_dir, self.options), tag=transform_fn_dir
         )
-        written = self._nothing(encoder.vocabulary_size)
+        written = _nothing(len(classes), encoder.vocabulary_size)
         findings: list[Finding] = []
         read = functools.partial(review_batches.read_batch, self.source)
         batches = map(read, review_batches.split_into_batches(reviews))
@@ -165,18 +164,13 @@ class WriteShard:
                 for encoded in concurrency.prefetch(batches, encoder.encode):
                     _write(encoded, writer)
                     noted = list(self._notes(split, encoded, encoder))
-                    written += self._count(encoded, noted, encoder)
+                    written += _count(encoded, noted, written)
                     findings += noted
             written_shard = Shard.of(part, name, len(reviews))
         RECORDS.inc(len(reviews))
         SHARD_BYTES.update(written_shard.bytes)
         yield split, dataclasses.replace(written, shards=(written_shard,))
         yield tag_findings(findings)
-
-    def _nothing(self, vocabulary_size: int) -> Written:
-        labels, ids = np.zeros(self.num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
-        counters = collections.Counter(), collections.Counter()
-        return Written((), labels, counters[0], ids, counters[1], sharding.NO_KEYS)
 
     def _notes(self, split: str, encoded: Encoded, encoder: Encoder) -> Iterator[Finding]:
         for key, seems in encoded.misread.items():
@@ -189,20 +183,28 @@ class WriteShard:
         }
         yield from text_notes.take(split, encoded.keys.to_pylist(), found)
 
-    def _count(self, encoded: Encoded, noted: list[Finding], encoder: Encoder) -> Written:
-        return Written(
-            shards=(),
-            label_counts=np.bincount(encoded.labels, minlength=self.num_classes),
-            length_counts=collections.Counter(encoded.lengths.tolist()),
-            id_counts=np.bincount(encoded.ids, minlength=encoder.vocabulary_size),
-            notes=collections.Counter(each["finding"] for each in noted),
-            keys=sharding.Keys.of(encoded.keys.to_pylist()),
-        )
-
     @property
     def _min_length(self) -> int:
         """The number of tokens to ask for: a review cut to `max_len` isn't short for that."""
         return min(self.min_tokens, self.options.max_len or self.min_tokens)
+
+
+def _nothing(num_classes: int, vocabulary_size: int) -> Written:
+    labels, ids = np.zeros(num_classes, np.int64), np.zeros(vocabulary_size, np.int64)
+    counters = collections.Counter(), collections.Counter()
+    return Written((), labels, counters[0], ids, counters[1], sharding.NO_KEYS)
+
+
+def _count(encoded: Encoded, noted: list[Finding], so_far: Written) -> Written:
+    """Returns what is true of a batch, counted for as many labels and ids as so far."""
+    return Written(
+        shards=(),
+        label_counts=np.bincount(encoded.labels, minlength=so_far.label_counts.size),
+        length_counts=collections.Counter(encoded.lengths.tolist()),
+        id_counts=np.bincount(encoded.ids, minlength=so_far.id_counts.size),
+        notes=collections.Counter(each["finding"] for each in noted),
+        keys=sharding.Keys.of(encoded.keys.to_pylist()),
+    )
 
 
 def _write(encoded: Encoded, writer: tf.io.TFRecordWriter) -> None:

@@ -3,16 +3,18 @@
 TensorFlow and Beam are imported once there is something to do, so that a refusal is immediate.
 """
 
+import argparse
 import collections
 import contextlib
 import dataclasses
 import os
 import re
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pipelines import places, run_info, summary
+from pipelines import run_info, summary
 from pipelines.score import text_files
+from pipelines.tables import table_files
 from pipelines.unfit_files import Limits
 from textrecords import (
     app,
@@ -31,6 +33,9 @@ from textrecords.command_line import flag
 from textrecords.errors import BadInput, Failure
 from textrecords.field_types import NumShards, Path
 
+if TYPE_CHECKING:
+    from pipelines.score import text_tables
+
 FORMATS = ("jsonl", "parquet")
 SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
 FILES = "|".join((SHARDS, spec.AUDIT, *map(re.escape, ("scores.json", spec.RUN, checksums.SUMS))))
@@ -41,11 +46,26 @@ class Options:
     """The flags, beside those of Beam."""
 
     input: Path = flag(
-        "a folder, of which all *.txt are taken, or a quoted pattern such as 'x/**/*.text'",
-        metavar="DIR|GLOB",
+        "a folder, of which all *.txt are taken, a quoted pattern such as 'x/**/*.text', or tables",
+        metavar="DIR|GLOB|TABLE",
     )
     output: Path = flag("the folder to write, or to replace whole", metavar="DIR")
     model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
+    text_column: tuple[str, ...] | None = flag(
+        "of tables, what holds the texts; several are joined by a space (else text, review, "
+        "content or sentence)",
+        None,
+        metavar="NAME",
+    )
+    key_column: str | None = flag(
+        "what scores are to be known by (else reviews.csv#12)", None, metavar="NAME"
+    )
+    keep_columns: tuple[str, ...] | None = flag(
+        "what else of each row to write beside its score", None, metavar="NAME"
+    )
+    delimiter: str | None = flag(
+        "what is between the cells of CSV (else the header tells)", None, metavar="CHARACTER"
+    )
     format: Literal[FORMATS] = flag("of the files to write", "jsonl")
     encoding: str = flag("of the files to read", "utf-8")
     num_shards: NumShards | None = flag(
@@ -64,8 +84,8 @@ def main(argv: list[str]) -> None:
     config = model_folder.read(model_dir, verify=not args.no_verify)
     storage.check_path(storage.real(args.output))
     storage.check_apart(model_dir=model_dir, output=args.output)
-    texts = text_files.parse_input(args.input, args.encoding)
-    if not texts.is_glob:
+    texts = _find_texts(args)
+    if storage.is_folder(args.input):
         storage.check_apart(input=args.input, output=args.output)
     if not args.force:
         run_info.check_same_input(args.input, args.output, "scores")
@@ -74,11 +94,10 @@ def main(argv: list[str]) -> None:
         from pipelines.score import pipeline as scoring
         from pipelines.score import saved_model_handler
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
-    if not places.list_here(texts.places, texts.source, enough=1).num_reviews:
-        raise BadInput(texts.why_none())
+    texts.check_any()
     with atomic.write_folder(args.output, holds=FILES, marker=checksums.SUMS) as output_dir:
         plan = scoring.Plan(
-            texts=texts,
+            texts=texts.stored_in(output_dir),
             serving=os.path.join(model_dir, model_folder.SERVING),
             classes=config.classes,
             model_sha256=_model_sha256(model_dir),
@@ -89,6 +108,7 @@ def main(argv: list[str]) -> None:
         )
         with _show_scoring(saved_model_handler.SEEN):
             runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options)
+        storage.remove_tree(os.path.join(output_dir, spec.TEXTS))
         if _model_sha256(model_dir) != plan.model_sha256:
             raise Failure(f"{args.model_dir} was replaced while it scored: run again")
         scored = json_files.read(scoring.Summary, os.path.join(output_dir, scoring.SUMMARY))
@@ -99,9 +119,26 @@ def main(argv: list[str]) -> None:
     terminal.show(("label", "texts"), scored.labels.items())
     if scored.bad_files:
         named = os.path.join(args.output, summary.named(scored.audit_shards))
-        terminal.say(f"left out {scored.bad_files:,}: files that can't be read, named in {named}")
+        items = texts.source.items
+        terminal.say(f"left out {scored.bad_files:,}: {items} that can't be read, named in {named}")
     summary.show_misread(scored.misread_files, args.encoding)
     terminal.say(f"wrote {scored.texts:,} scores to {args.output} in {seconds:.1f} s")
+
+
+def _find_texts(args: argparse.Namespace) -> "text_files.TextFiles | text_tables.TextTables":
+    """Returns what `--input` names; raises `BadInput`."""
+    command_line.check_delimiter(args.delimiter)
+    folder, files = (
+        ("", []) if storage.is_folder(args.input) else table_files.find_files(args.input)
+    )
+    if files:
+        from pipelines.score import text_tables  # here, since Arrow takes a while
+
+        return text_tables.open_tables(folder, files, args)
+    for name in ("text_column", "key_column", "keep_columns", "delimiter"):
+        if getattr(args, name) is not None:
+            raise BadInput(f"--{name} is for tables, and {args.input} isn't one: leave it out")
+    return text_files.parse_input(args.input, args.encoding)
 
 
 def _show_scoring(seen: collections.Counter[str]) -> contextlib.AbstractContextManager[None]:

@@ -24,17 +24,19 @@ from pipelines.findings import FINDINGS, WriteFindings, on_bad_files, tag_findin
 from pipelines.list_files import ListFiles
 from pipelines.places import Listed
 from pipelines.preprocess import review_batches
-from pipelines.score import text_files
+from pipelines.score import text_files, text_tables
 from pipelines.score.saved_model_handler import Row, SavedModel
 from pipelines.unfit_files import Limits, UnfitFiles
 from textrecords import atomic, json_files, spec
 from textrecords.errors import BadInput
 from textrecords.manifest import Shard
+from textrecords.text_source import Unread
 
 BATCH_SIZE = 256  # texts that the network scores at once
 SCORES = "scores"
 SUMMARY = "scores.json"  # the number of texts, the shards, and what scored them; written last
-Batch = tuple[int, list[bytes]]  # a shard, and keys of texts that go into it
+Name = tuple[bytes, str]  # the key of a text, and what is kept of its row
+Batch = tuple[int, list[Any]]  # a shard, and what is listed of texts that go into it
 UNFIT = "unfit"  # output beside the texts
 
 
@@ -73,7 +75,7 @@ class Plan:
     """What to score, and where the scores go.
 
     Attributes:
-      texts: the files.
+      texts: what to score.
       serving: the SavedModel.
       classes: its classes.
       model_sha256: what it's known by.
@@ -83,7 +85,7 @@ class Plan:
       limits: how many files may be bad, or in another encoding.
     """
 
-    texts: text_files.TextFiles
+    texts: "text_files.TextFiles | text_tables.TextTables"
     serving: str
     classes: tuple[str, ...]
     model_sha256: str
@@ -102,38 +104,39 @@ class Plan:
         """Returns the number of shards, by their name."""
         return {SCORES: self.num_shards or sharding.default_num_shards(listed.num_reviews)}
 
-    def batches(self, shard: tuple[int, Iterable[list[bytes]]]) -> Iterator[Batch]:
-        """Yields batches of a shard's keys."""
+    def batches(self, shard: tuple[int, Iterable[list[Any]]]) -> Iterator[Batch]:
+        """Yields batches of a shard's texts, by key."""
         index, lists = shard
-        keys = sorted(itertools.chain.from_iterable(lists))
-        return ((index, batch) for batch in more_itertools.chunked(keys, BATCH_SIZE))
+        found = sorted(itertools.chain.from_iterable(lists))
+        return ((index, batch) for batch in more_itertools.chunked(found, BATCH_SIZE))
 
     def read(self, batch: Batch) -> Iterator[Any]:
-        """Adds the texts of files that can be read; a batch too large for memory is parted.
+        """Reads the texts that can be; a batch too large for memory is parted.
 
         Yields:
-          (Batch, texts); as `FINDINGS`, lists of `Line` on files that can't be read; as `UNFIT`, an
-          `UnfitFiles`.
+          ((shard, names), texts); as `FINDINGS`, lists of `Line` on what can't be read; as `UNFIT`,
+          an `UnfitFiles`.
         """
-        index, keys = batch
+        index, found = batch
         bad: dict[bytes, str] = {}
         misread: dict[bytes, str] = {}
-        texts = self._texts(keys, bad, misread)
+        texts = self._texts(map(Unread._make, found), bad, misread)
         for part in more_itertools.constrained_batches(
             texts, review_batches.BATCH_BYTES, get_len=lambda item: len(item[1]), strict=False
         ):
-            in_part, their_texts = zip(*part, strict=True)
-            yield (index, list(in_part)), list(their_texts)
+            names, their_texts = zip(*part, strict=True)
+            yield (index, list(names)), list(their_texts)
         if bad:
             yield tag_findings(on_bad_files(bad))
         yield beam.pvalue.TaggedOutput(UNFIT, UnfitFiles.of(bad, misread))
 
     def _texts(
-        self, keys: list[bytes], bad: dict[bytes, str], misread: dict[bytes, str]
-    ) -> Iterator[tuple[bytes, bytes]]:
+        self, found: Iterable[Unread], bad: dict[bytes, str], misread: dict[bytes, str]
+    ) -> Iterator[tuple[Name, bytes]]:
         source = self.texts.source
-        for key, content in source.read_good(keys, bad):
-            yield key, source.to_text(key, content, misread)
+        for unread, content in source.read_good(found, bad):
+            name = unread.key, unread.kept
+            yield name, source.to_text(unread.key, content, misread)
 
     def check(self, unfit: UnfitFiles, listed: Listed) -> UnfitFiles:
         """Returns what can't be read; raises `Failure` if that's too much."""
@@ -142,13 +145,13 @@ class Plan:
 
     def write(
         self,
-        shard: tuple[sharding.ShardId, Iterable[list[tuple[bytes, Row]]]],
+        shard: tuple[sharding.ShardId, Iterable[list[tuple[Name, Row]]]],
         num_shards: dict[str, int],
     ) -> Written:
         """Writes one shard, by key."""
         (_, index), lists = shard
         scored = sorted(itertools.chain(*lists), key=operator.itemgetter(0))
-        rows = [{spec.KEY: key.decode("utf-8", "backslashreplace"), **row} for key, row in scored]
+        rows = [self._row(*name, row) for name, row in scored]
         name = f"{SCORES}-{index:05d}-of-{num_shards[SCORES]:05d}.{self.suffix}"
         with atomic.write_file(os.path.join(self.output_dir, name)) as part:
             if self.suffix == "parquet":
@@ -157,15 +160,20 @@ class Plan:
                 with open(part, "w", encoding="utf-8") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
             labels = collections.Counter(row["label"] for row in rows)
-            keys = sharding.Keys.of([key for key, _ in scored])
+            keys = sharding.Keys.of([key for (key, _), _ in scored])
             return Written(Shard.of(part, name, len(rows)), dict(labels), keys)
+
+    def _row(self, key: bytes, kept: str, scores: Row) -> Row:
+        beside = dict(zip(self.texts.kept, json.loads(kept), strict=True)) if kept else {}
+        return {spec.KEY: key.decode("utf-8", "backslashreplace"), **beside, **scores}
 
     def _schema(self) -> pa.Schema:
         if len(self.classes) == 2:
             scores = ("score", pa.float64())
         else:
             scores = ("scores", pa.list_(pa.float64()))
-        return pa.schema([(spec.KEY, pa.string()), scores, ("label", pa.string())])
+        kept = [(name, pa.type_for_alias(of)) for name, of in self.texts.kept.items()]
+        return pa.schema([(spec.KEY, pa.string()), *kept, scores, ("label", pa.string())])
 
     def write_summary(self, written: list[Written], found: Found) -> None:
         """Checks that no file was lost, and writes what was written, once all is done."""
@@ -191,13 +199,13 @@ class Plan:
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds all stages."""
-    # The places of the input -> lists of (key, 0), and one `Listed`
-    files, counted = pipeline | "ListFiles" >> ListFiles(plan.texts.source, plan.texts.places)
+    # The places of the input -> lists of Unread, and one `Listed`
+    unread, counted = pipeline | "ListFiles" >> ListFiles(plan.texts.source, plan.texts.places)
     listed = counted | "CheckListed" >> beam.Map(plan.check_listed)
     num_shards = listed | "NumShards" >> beam.Map(plan.shards)
-    # lists of (key, 0) -> (shard, keys) -> (Batch, texts)
+    # lists of Unread -> Batch -> ((shard, names), texts)
     read = (
-        files
+        unread
         | "ByShard" >> beam.FlatMap(by_shard, AsSingleton(num_shards))
         | "GroupKeys" >> beam.GroupByKey()
         | "Batch" >> beam.FlatMap(plan.batches)
@@ -213,7 +221,8 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "Found" >> beam.Map(Found, AsSingleton(listed), AsSingleton(audit_shards))
     )
     every_shard = num_shards | "EveryShard" >> beam.FlatMap(sharding.every_shard)
-    # (Batch, texts) -> (Batch, Rows) -> (ShardId, lists of (key, Row)) -> Written
+    # ((shard, names), texts) -> ((shard, names), Rows) -> (ShardId, lists of (name, Row))
+    # -> Written
     _ = (
         read.texts
         | "Score" >> base.RunInference(base.KeyedModelHandler(SavedModel(plan.serving)))
@@ -225,17 +234,17 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     )
 
 
-def by_shard(files: list[tuple[bytes, int]], num_shards: dict[str, int]) -> Iterator[Batch]:
-    """Yields lists of keys, by the shard that they go into, as records do."""
+def by_shard(listed: list[Any], num_shards: dict[str, int]) -> Iterator[Batch]:
+    """Yields lists of texts, by the shard that they go into, as records do."""
     found = collections.defaultdict(list)
-    for key, _ in files:
-        _, index = sharding.shard_of(SCORES, key, num_shards)
-        found[index].append(key)
+    for unread in listed:
+        _, index = sharding.shard_of(SCORES, unread[0], num_shards)
+        found[index].append(unread)
     yield from found.items()
 
 
 def _by_key(
-    scored: tuple[Batch, list[Row]],
-) -> tuple[sharding.ShardId, list[tuple[bytes, Row]]]:
-    (index, keys), rows = scored
-    return (SCORES, index), list(zip(keys, rows, strict=True))
+    scored: tuple[tuple[int, list[Name]], list[Row]],
+) -> tuple[sharding.ShardId, list[tuple[Name, Row]]]:
+    (index, names), rows = scored
+    return (SCORES, index), list(zip(names, rows, strict=True))

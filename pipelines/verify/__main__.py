@@ -8,11 +8,13 @@ TensorFlow is imported where it is first needed, so that `--help` is immediate.
 
 import argparse
 import dataclasses
+import tempfile
 from typing import TYPE_CHECKING
 
 from model import evaluate
 from pipelines import summary
-from pipelines.preprocess import input_tree, word_lists
+from pipelines.preprocess import word_lists
+from pipelines.preprocess.find_input import find_input
 from pipelines.verify import comparison
 from textrecords import app, command_line, imports, spec, terminal
 from textrecords.command_line import flag
@@ -105,19 +107,25 @@ def _open_model(model_dir: str | None, dataset: Dataset) -> Model | None:
 
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="textrecords-") as texts:
+        _verify(args, texts)
+
+
+def _verify(args: argparse.Namespace, texts: str) -> None:
+    """Compares all stages; the texts of tables are kept in a folder meanwhile."""
     dataset = open_dataset(args.records)
     flags = dataset.manifest.flags
-    source = flags.source(args.input)
     with summary.show_listing():
-        tree = input_tree.find_reviews(source, dataset.classes, may_be_flat=bool(flags.test))
+        chosen = dataclasses.replace(flags, classes=dataset.classes)
+        tree = find_input(args.input, chosen).stored_in(texts)
         num_files = tree.listed.num_reviews
     model = _open_model(args.model_dir, dataset)
     with imports.quiet():
         from pipelines.verify import keras_reference, recorded_reviews, trained_model
     options = read_options(args, dataset)
-    reviews = recorded_reviews.RecordedReviews(source, dataset)
+    reviews = recorded_reviews.RecordedReviews(tree, dataset)
     with summary.show_listing("reading files", num_files):
-        comparison.check_keys(reviews.expected_keys(tree), reviews.keys())
+        comparison.check_keys(reviews.expected_keys(), reviews.keys())
     trained = trained_model.TrainedModel(model) if model else None
     sizes = _sizes(args, dataset, model)
     reference = keras_reference.Reference(options)

@@ -146,8 +146,8 @@ class Proof:
         keys = batch[spec.KEY].numpy().tolist()
         files, texts = self._reviews.read(keys)
         ids = self._reference.ids(texts)
-        folders = np.array([[self._reviews.class_label(key)] for key in keys])
-        add("labels of the records", "class folders", folders, _column(batch[spec.LABEL]))
+        expected_labels = np.array([[self._reviews.class_label(key)] for key in keys])
+        add("labels of the records", "the input", expected_labels, _column(batch[spec.LABEL]))
         for max_tokens, expected in ids.items():
             records = [_keep(row, max_tokens) for row in keras_reference.rows(batch[spec.TOKENS])]
             add("ids of the records", f"Keras {max_tokens}", expected, records)
@@ -156,11 +156,11 @@ class Proof:
                 ids[max_tokens], max_len, padding="post", truncating="post"
             )
             size = f"{max_tokens}x{max_len}"
-            add(f"labels of tf.data {size}", "class folders", folders, _column(labels))
+            add(f"labels of tf.data {size}", "the input", expected_labels, _column(labels))
             add(f"ids of tf.data {size}", f"Keras {size}", expected, tokens.numpy())
             if self._model and self._model.size == (max_tokens, max_len):
                 # The model takes UTF-8, so from files in another encoding it gets the texts.
-                given = files if self._reviews.source.is_utf8 else texts
+                given = files if self._reviews.tree.source.is_utf8 else texts
                 served, scores, names = self._model.serve(given)
                 add("ids of the SavedModel", f"Keras {size}", expected, served)
                 network = self._model.network_scores(tokens)

@@ -1,6 +1,7 @@
 """The records of a dataset, beside the files that they are said to be made of."""
 
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Iterable
@@ -9,18 +10,24 @@ import apache_beam as beam
 import tensorflow as tf
 
 from pipelines.preprocess import audit, input_tree, plan, review_batches, write_shards
-from textrecords import input_pipeline, record_io, spec, text_source
+from textrecords import input_pipeline, record_io, spec
 from textrecords.dataset import Dataset
+from textrecords.text_source import Unread
 
 BATCH_SIZE = 1024  # reviews in memory at once
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordedReviews:
-    """Records, and the folder that they are said to be of."""
+    """Records, and the input that they are said to be of."""
 
-    source: text_source.Source
+    tree: input_tree.Tree
     dataset: Dataset
+
+    @functools.cached_property
+    def listed(self) -> dict[bytes, Unread]:
+        """The reviews of the input, by key."""
+        return {unread.key: unread for unread in self.tree.all_reviews()}
 
     def batches(self, split: str) -> tf.data.Dataset:
         """Returns batches of keys, labels and ids as they are in the records.
@@ -50,15 +57,16 @@ class RecordedReviews:
                 keys[os.path.basename(path)] = list(itertools.chain.from_iterable(batches))
         return keys
 
-    def expected_keys(self, tree: input_tree.Tree) -> dict[str, list[bytes]]:
+    def expected_keys(self) -> dict[str, list[bytes]]:
         """Returns the keys as they should be: by the texts of the input and the flags."""
         flags = self.dataset.manifest.flags
         assign = audit.Assign.from_flags(flags)
-        num_shards = plan.num_shards(flags, tree.sizes(tree.listed))
+        num_shards = plan.num_shards(flags, self.tree.sizes(self.tree.listed))
         bucket = []
-        for key, content in self.source.read_good(tree.all_keys(), {}):
-            text, _ = self.source.decode(content)
-            bucket.append(review_batches.Review.of(key, self.class_label(key), text))
+        source = self.tree.source
+        for unread, content in source.read_good(self.listed.values(), {}):
+            text, _ = source.decode(content)
+            bucket.append(review_batches.Review.of(unread, self.class_label(unread.key), text))
         moved = assign.shares.moves(dict(assign.class_texts((0, [bucket]))))
         assigned = assign.place((0, [bucket]), moved, num_shards)
         keys = {
@@ -76,10 +84,10 @@ class RecordedReviews:
         return keys
 
     def read(self, keys: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """Returns the files of some reviews as they are, and their texts, valid UTF-8."""
-        files = list(self.source.read(keys))
-        return files, [self.source.decode(file)[0] for file in files]
+        """Returns the bytes of some reviews as they are, and their texts, valid UTF-8."""
+        contents = list(self.tree.source.read(self.listed[key] for key in keys))
+        return contents, [self.tree.source.decode(each)[0] for each in contents]
 
     def class_label(self, key: bytes) -> int:
-        """Returns the label of the class folder that the review lies in."""
-        return self.dataset.classes.index(input_tree.class_of(key))
+        """Returns the label that a review has in the input."""
+        return self.dataset.classes.index(self.listed[key].label)

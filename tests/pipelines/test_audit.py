@@ -8,7 +8,7 @@ import tracemalloc
 
 import apache_beam as beam
 import pytest
-from tiny_tree import write
+from tiny_tree import unread, write
 
 from pipelines import inspect_records
 from pipelines.preprocess import __main__ as preprocess
@@ -452,7 +452,7 @@ def test_where_a_text_goes_is_the_same_in_every_process():
     hashed = text_source.text_hash(b"a great film")
     assert hashed.hex() == "75481024d15a9f9eb15a3293de8864fc"
     fraction = int("3293de8864fc", 16) / 2**48
-    review = tuple(Review.of(b"train/a/0.txt", 0, b"A great film."))
+    review = tuple(Review.of(unread(b"train/a/0.txt"), 0, b"A great film."))
     assert review[0] == hashed
     for validation, shard in [
         (fraction, ("train", 2)),
@@ -469,7 +469,7 @@ def test_buckets_give_the_same_whatever_their_order():
     assign = audit.Assign(split_assignment.Shares(), True, True)
     texts = [b"a", b"a", b"b", b"c", b"c", b"c"]
     files = [
-        tuple(Review.of(f"{split}/x/{n}".encode(), 0, text))
+        tuple(Review.of(unread(f"{split}/x/{n}".encode()), 0, text))
         for n, (text, split) in enumerate(zip(texts, itertools.cycle(["train", "test"])))
     ]
     forth, back = (
@@ -492,7 +492,7 @@ class Copies:
     def __iter__(self):
         for n in range(self.number):
             key = f"{'train' if n % 4 else 'test'}/{n % 2}/{n:06d}".encode()
-            yield [tuple(Review.of(key, n % 2, b"a film"))]
+            yield [tuple(Review.of(unread(key), n % 2, b"a film"))]
 
 
 @pytest.mark.parametrize("drop_duplicates", [False, True])

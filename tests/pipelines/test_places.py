@@ -43,7 +43,7 @@ def listed(place, most, times):
                 elif isinstance(found, Listed):
                     parts.append(found)
                 else:
-                    keys += [key.decode() for key, _ in found]
+                    keys += [key.decode() for key, *_ in found]
         waiting, last = rest, waiting
     assert not waiting
     return keys, sum(parts, Listed()), last
@@ -59,13 +59,13 @@ def listed(place, most, times):
 )
 def test_a_large_place_is_listed_in_many_parts_and_each_file_once(monkeypatch, names):
     asked = serve(monkeypatch, [f"train/pos/{name}" for name in names])
-    keys, found, parts = listed(Place("train/pos", 1), 100, 2)
+    keys, found, parts = listed(Place("train/pos", "pos"), 100, 2)
     assert sorted(keys) == sorted(f"train/pos/{name}" for name in names)
     assert found.reviews == {"train/pos": len(names)}
     assert len(set(asked)) == len(asked), "a range was listed twice"
     largest = max(places.list_here([part], BUCKET).num_reviews for part in parts)
     assert largest < len(names) / 5
-    assert found == places.list_here([Place("train/pos", 1)], BUCKET)
+    assert found == places.list_here([Place("train/pos", "pos")], BUCKET)
 
 
 @hypothesis.given(
@@ -80,8 +80,8 @@ def test_a_large_place_is_listed_in_many_parts_and_each_file_once(monkeypatch, n
 def test_places_of_any_names_are_listed_in_parts_as_in_one(names, most):
     with pytest.MonkeyPatch.context() as patch:
         serve(patch, [f"a/{name}.txt" for name in names] + [f"a/{name}.md" for name in names])
-        keys, found, _ = listed(Place("a", 0), most, 2)
-        whole, expected, _ = listed(Place("a", 0), None, 0)
+        keys, found, _ = listed(Place("a", "a"), most, 2)
+        whole, expected, _ = listed(Place("a", "a"), None, 0)
     assert sorted(keys) == sorted(whole)
     assert found == expected
 
@@ -90,10 +90,10 @@ def test_files_in_hidden_folders_are_left_out_as_on_a_disk(monkeypatch, tmp_path
     names = ["b.txt", ".git/x.txt", ".git/y/z.txt", "deep/.c/1.txt", "deep/.d.txt", "deep/e.txt"]
     write(tmp_path, {f"a/{name}": "" for name in names})
     serve(monkeypatch, [f"a/{name}" for name in names])
-    local = places.list_here([Place("a", 0)], text_source.Source(str(tmp_path)))
+    local = places.list_here([Place("a", "a")], text_source.Source(str(tmp_path)))
     assert local.left_out == {"hidden": 3}
     for most in range(1, len(names) + 1):
-        keys, found, _ = listed(Place("a", 0), most, 2)
+        keys, found, _ = listed(Place("a", "a"), most, 2)
         assert sorted(keys) == ["a/b.txt", "a/deep/e.txt"]
         assert (found.left_out, found.reviews, found.keys) == (
             local.left_out,
@@ -121,7 +121,7 @@ def test_names_that_are_no_paths_are_left_out(monkeypatch):
     """Their keys would lead out of the bucket, or stand for several files."""
     serve(monkeypatch, ["a//etc/b.txt", "a/x//c.txt", "a/./d.txt", "a/x/../e.txt", "a/f.txt"])
     for most in (1, 2, None):
-        keys, found, _ = listed(Place("a", 0), most, 2)
+        keys, found, _ = listed(Place("a", "a"), most, 2)
         assert keys == ["a/f.txt"]
         assert found.left_out.total() == 4
         assert found.left_out[text_source.NO_PATH] + found.left_out["hidden"] == 4
@@ -136,11 +136,11 @@ def test_the_files_of_a_place_that_is_left_out_are_counted(tmp_path):
 
 def test_a_stage_tags_what_is_no_list_of_files(monkeypatch):
     serve(monkeypatch, ["a/1.txt", "a/2.txt", "a/3.txt"])
-    outputs = list(list_files.list_place(Place("a", 7), BUCKET, 2))
+    outputs = list(list_files.list_place(Place("a", "b"), BUCKET, 2))
     tags = [getattr(output, "tag", "files") for output in outputs]
     assert tags[:3] == ["listed", "listed", "files"]
     assert set(tags[3:]) == {"rest"}
-    assert outputs[2] == [(b"a/1.txt", 7), (b"a/2.txt", 7)]
+    assert outputs[2] == [(b"a/1.txt", "b", 0, b"", ""), (b"a/2.txt", "b", 0, b"", "")]
     rest = itertools.chain.from_iterable(each.value.list_files(BUCKET) for each in outputs[3:])
     [last] = (found for found in rest if isinstance(found, list))
-    assert last == [(b"a/3.txt", 7)]
+    assert last == [(b"a/3.txt", "b", 0, b"", "")]

@@ -571,7 +571,7 @@ def test_control_characters_in_a_message_are_escaped(tmp_path):
     done = command("pipelines.preprocess", "--input", tmp_path / "a\n\x1b", "--output", "x")
     assert done.stderr == (
         f"error: no input folder {tmp_path}/a\\n\\x1b: name one that holds train/ or class "
-        "folders\n"
+        "folders, or a table\n"
     )
 
 

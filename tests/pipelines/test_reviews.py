@@ -3,12 +3,12 @@ import os
 import subprocess
 
 import pytest
-from tiny_tree import write
+from tiny_tree import unread, write
 
 from pipelines import summary
 from pipelines.places import Place
 from pipelines.preprocess import input_tree, review_batches
-from textrecords import concurrency, text_source
+from textrecords import concurrency, spec, text_source
 from textrecords.errors import BadInput, Failure
 from textrecords.manifest import DataFlags
 
@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_listed_is_named_in_one_line(tmp_path):
 def test_a_folder_that_vanishes_is_named_in_one_line(tmp_path):
     source = text_source.Source(str(tmp_path))
     with pytest.raises(Failure, match=r"^can't list .*/train/gone \(No such file or dir"):
-        list(Place("train/gone", 0).list_files(source))
+        list(Place("train/gone", "gone").list_files(source))
 
 
 def test_a_file_without_an_end_is_bad(tmp_path, monkeypatch):
@@ -100,8 +100,8 @@ def test_a_file_without_an_end_is_bad(tmp_path, monkeypatch):
     write(tmp_path, GOOD)
     bad = {}
     monkeypatch.setattr(os, "read", lambda file, size: b"x" * size)
-    keys = [b"train/neg/0.txt"]
-    assert list(text_source.Source(str(tmp_path)).read_good(keys, bad)) == []
+    reviews = [unread(b"train/neg/0.txt")]
+    assert list(text_source.Source(str(tmp_path)).read_good(reviews, bad)) == []
     assert bad == {b"train/neg/0.txt": "more than 10,000,000 bytes"}
 
 
@@ -122,9 +122,9 @@ def test_class_folders_without_train_are_all_train(tmp_path):
     assert tree.classes == ("bad", "good")
     assert tree.folders == {"train": ""}
     assert tree.examples(tree.listed) == {"train": {"bad": 2, "good": 1}}
-    assert set(tree.all_keys()) == {key.encode() for key in FLAT}
+    assert {each.key for each in tree.all_reviews()} == {key.encode() for key in FLAT}
     assert {place.folder: place.label for place in tree.places} == {
-        **{"bad": 0, "good": 1, "unsup": None}
+        **{"bad": "bad", "good": "good", "unsup": None}
     }
     assert tree.listed.left_out == {
         "beside the class folders": 1,
@@ -158,7 +158,7 @@ def test_class_folders_without_train_are_all_train(tmp_path):
 )
 def test_what_a_look_at_the_top_tells_is_shown(tmp_path, capsys, files, flags, printed):
     write(tmp_path, files)
-    summary.show_tree(input_tree.find_as_flagged(str(tmp_path), flags), flags)
+    summary.show_input(input_tree.find_as_flagged(str(tmp_path), flags), flags)
     assert capsys.readouterr().out == printed
 
 
@@ -169,24 +169,23 @@ def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_pat
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path), pattern="*"))
     assert tree.classes == ("neg", "pos")
     assert tree.listed.left_out == {"hidden": 12}
-    assert {key.decode() for key in tree.all_keys()} == set(GOOD)
+    assert {each.key.decode() for each in tree.all_reviews()} == set(GOOD)
     write(tmp_path / "flat", FLAT | {"__MACOSX/bad/0.txt": ""})
     flat = text_source.Source(str(tmp_path / "flat"))
     assert input_tree.find_reviews(flat, may_be_flat=True).listed.left_out == {"hidden": 1}
 
 
-@pytest.mark.parametrize(
-    ("key", "origin"),
-    [
-        (b"TRAIN/pos/1.txt", ("train", "pos")),
-        (b"val/pos/deep/1.txt", ("validation", "pos")),
-        (b"Test/test/1.txt", ("test", "test")),
-        (b"pos/1.txt", ("train", "pos")),
-        (b"pos/test/1.txt", ("train", "pos")),
-    ],
-)
-def test_a_key_names_the_split_and_class_that_its_file_lies_in(key, origin):
-    assert (input_tree.split_of(key), input_tree.class_of(key)) == origin
+def test_a_file_is_listed_with_the_split_and_class_of_its_folder(tmp_path):
+    expected = {
+        b"TRAIN/pos/1.txt": ("pos", "train"),
+        b"TRAIN/test/1.txt": ("test", "train"),
+        b"val/pos/deep/1.txt": ("pos", "validation"),
+        b"Test/test/val/1.txt": ("test", "test"),
+    }
+    write(tmp_path, {key.decode(): "" for key in expected})
+    tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
+    found = {each.key: (each.label, spec.SPLITS[each.split]) for each in tree.all_reviews()}
+    assert found == expected
 
 
 def test_classes_override_order_and_choice(tmp_path):
@@ -279,7 +278,7 @@ def test_usual_names_of_splits_are_taken_for_what_they_are_and_the_rest_is_count
         "extra: no split": 2,
         "link: no split": 1,
     }
-    assert b"val/pos/1.txt" in set(tree.all_keys())
+    assert b"val/pos/1.txt" in {each.key for each in tree.all_reviews()}
 
 
 @pytest.mark.parametrize("name", ["VAL", "valid", "Dev", "Validation"])
@@ -287,7 +286,7 @@ def test_a_validation_folder_may_have_any_usual_name(tmp_path, name, capsys):
     write(tmp_path, GOOD | {f"{name}/{label}/0.txt": "x" for label in ("neg", "pos")})
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.examples(tree.listed)["validation"] == {"neg": 1, "pos": 1}
-    summary.show_tree(tree, DataFlags())
+    summary.show_input(tree, DataFlags())
     assert f"{name} is taken for the validation split\n" in capsys.readouterr().out
 
 
@@ -296,7 +295,7 @@ def test_a_class_that_test_lacks_counts_nothing(tmp_path, empty):
     write(tmp_path, GOOD | {"train/rare/0.txt": "x"} | empty)
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.examples(tree.listed)["test"] == {"neg": 1, "pos": 1, "rare": 0}
-    assert len(list(tree.all_keys())) == 6
+    assert len(list(tree.all_reviews())) == 6
 
 
 def test_class_names_may_hold_joiners_and_spaces_that_do_not_break(tmp_path):
@@ -336,7 +335,7 @@ def test_nested_folders_and_other_names_are_found_by_the_pattern(tmp_path):
     assert tree.examples(tree.listed) == {"train": {"a": 3, "b": 1}}
     assert tree.listed.left_out == {"hidden": 1, "links to folders, and special files": 1}
     keys = {b"train/a/0", b"train/a/deep/er/1.md", b"train/a/link.md"}
-    assert set(tree.source.list_keys("train/a")) == keys
+    assert {each.key for each in tree.all_reviews() if each.label == "a"} == keys
 
 
 def test_the_fingerprint_follows_paths_and_contents_alone(tmp_path):
@@ -358,8 +357,11 @@ def test_the_fingerprint_follows_paths_and_contents_alone(tmp_path):
 def reviews_of(folder, keys):
     """Returns a `Review` of each key, all with the label 1."""
     source = text_source.Source(str(folder))
-    texts = [source.decode(content)[0] for content in source.read(keys)]
-    return [review_batches.Review.of(key, 1, text) for text, key in zip(texts, keys, strict=True)]
+    texts = [source.decode(content)[0] for content in source.read(map(unread, keys))]
+    return [
+        review_batches.Review.of(unread(key), 1, text)
+        for text, key in zip(texts, keys, strict=True)
+    ]
 
 
 def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
@@ -489,13 +491,17 @@ FORMS = {
 
 
 def test_texts_of_the_same_words_are_known_and_so_is_the_very_same_text():
-    reviews = [review_batches.Review.of(b"key", 0, text.encode()) for text in FORMS.values()]
+    reviews = [
+        review_batches.Review.of(unread(b"key"), 0, text.encode()) for text in FORMS.values()
+    ]
     assert len({review.words_hash for review in reviews}) == 1
     assert len({review.text_hash for review in reviews}) == len(FORMS)
-    other = review_batches.Review.of(b"key", 0, b"A good film, is it true?")
+    other = review_batches.Review.of(unread(b"key"), 0, b"A good film, is it true?")
     assert other.words_hash != reviews[0].words_hash
 
 
 def test_texts_without_words_are_not_all_the_same():
     texts = (b"", b"...", b"?!", b"<br />")
-    assert len({review_batches.Review.of(b"key", 0, text).words_hash for text in texts}) == 4
+    assert (
+        len({review_batches.Review.of(unread(b"key"), 0, text).words_hash for text in texts}) == 4
+    )

@@ -88,10 +88,11 @@ class Preprocess:
         self.plan = Plan.make(Limits(), flags, tree, str(folder / "out"))
         self.source = tree.source
         self.transform_fn_dir = str(made and made / "records" / spec.TRANSFORM_FN)
-        self.keys = [(key, int(b"/good/" in key)) for key in sorted(tree.all_keys())]
+        self.unread = sorted(tree.all_reviews())
         self.listed = tree.listed
+        self.classes = tree.classes_of(self.listed)
         self.num_shards = self.plan.num_shards(self.listed)
-        digested = list(audit.digest(self.keys, self.source, self.listed))
+        digested = list(audit.digest(self.unread, self.source, self.listed, self.classes))
         [self.bucket], self.digested = reviews(digested), tagged(digested, audit.DIGESTED)
         self.texts = dict(self.plan.assign.class_texts((0, [self.bucket[1]])))
         self.moved = self.plan.assign.shares.moves(self.texts)
@@ -121,7 +122,7 @@ class Preprocess:
         for shard, kept in (every_shard | dict(self.shards)).items():
             output = list(
                 self.plan.write_shard().write(
-                    (shard, [kept]), self.transform_fn_dir, self.num_shards
+                    (shard, [kept]), self.transform_fn_dir, self.num_shards, self.classes
                 )
             )
             [(split, part)] = reviews(output)
@@ -157,13 +158,15 @@ def list_files(stages):
         parts = [each.value for each in outputs if isinstance(each, beam.pvalue.TaggedOutput)]
         return iter([sorted(itertools.chain.from_iterable(reviews(outputs))), totals.add_up(parts)])
 
-    place = Place("train/good", 1)
+    place = Place("train/good", "good")
     return Case(in_order, (place,), spoil=spoil, message="can't list .*/train/good")
 
 
 def add_up_listed(stages):
-    good, bad = (list_here([Place(f"train/{name}", 0)], stages.source) for name in ("good", "bad"))
-    both = [Place(f"train/{name}", 0) for name in ("good", "bad")]
+    good, bad = (
+        list_here([Place(f"train/{name}", name)], stages.source) for name in ("good", "bad")
+    )
+    both = [Place(f"train/{name}", name) for name in ("good", "bad")]
     return add_up([good, bad], list_here(both, stages.source))
 
 
@@ -177,13 +180,14 @@ def check_listed(stages):
 
 
 def digest(stages):
-    def in_order(keys, source, listed):
-        for output in audit.digest(keys, source, listed):
+    more = (stages.source, stages.listed, stages.classes)
+
+    def in_order(unread, *more):
+        for output in audit.digest(unread, *more):
             is_tagged = isinstance(output, beam.pvalue.TaggedOutput)
             yield output if is_tagged else (output[0], sorted(output[1]))
 
-    arguments = (stages.keys, stages.source, stages.listed)
-    return Case(in_order, arguments, (stages.keys[::-1], stages.source, stages.listed))
+    return Case(in_order, (stages.unread, *more), (stages.unread[::-1], *more))
 
 
 def gather(stages):
@@ -250,7 +254,7 @@ def read_to_count(stages):
 
 
 def write_shard(stages):
-    more = (stages.transform_fn_dir, stages.num_shards)
+    more = (stages.transform_fn_dir, stages.num_shards, stages.classes)
     return Case(
         stages.plan.write_shard().write,
         (stages.shard, *more),
@@ -283,12 +287,13 @@ def add_up_digested(stages):
     (stages.folder / "in/train/good/2.txt").write_bytes(b"caf\xe9")
     (stages.folder / "in/test/bad/3.txt").write_bytes(b"na\xefve")
 
-    def digested(keys):
-        return tagged(audit.digest(keys, stages.source, stages.listed), audit.DIGESTED)
+    def digested(unread):
+        outputs = audit.digest(unread, stages.source, stages.listed, stages.classes)
+        return tagged(outputs, audit.DIGESTED)
 
-    whole = digested(stages.keys)
+    whole = digested(stages.unread)
     assert (whole.unfit.num_bad, whole.unfit.misread.total()) == (2, 2)
-    return add_up([digested(stages.keys[:9]), digested(stages.keys[9:])], whole)
+    return add_up([digested(stages.unread[:9]), digested(stages.unread[9:])], whole)
 
 
 def add_up_audited(stages):
@@ -308,7 +313,8 @@ def add_up_written(stages):
     def written(kept):
         shard = ((spec.TRAIN, 0), [kept])
         write = stages.plan.write_shard().write
-        [(_, part)] = reviews(write(shard, stages.transform_fn_dir, stages.num_shards))
+        more = (stages.transform_fn_dir, stages.num_shards, stages.classes)
+        [(_, part)] = reviews(write(shard, *more))
         return dataclasses.replace(part, shards=())
 
     [kept] = stages.shard[1]
@@ -362,6 +368,7 @@ def write_lines(stages):
 PREPROCESS = {
     "CheckListed": check_listed,
     "NumShards": lambda stages: Case(stages.plan.num_shards, (stages.listed,)),
+    "ClassNames": lambda stages: Case(stages.plan.tree.classes_of, (stages.listed,)),
     "EveryShard": lambda stages: Case(sharding.every_shard, (stages.num_shards,)),
     "Digest": digest,
     "Gather": gather,
@@ -426,7 +433,10 @@ class Score:
         self.keys = [b"a.txt", b"b.txt", b"deep/c.txt"]
         self.listed = list_here(texts.places, texts.source)
         self.num_shards = {scoring.SCORES: 1}
-        self.rows = [(key, {"label": "neg", "score": n / 4}) for n, key in enumerate(self.keys)]
+        self.unread = [(key, "", 0, b"", "") for key in self.keys]
+        self.rows = [
+            ((key, ""), {"label": "neg", "score": n / 4}) for n, key in enumerate(self.keys)
+        ]
 
 
 def score_check_listed(stages):
@@ -441,7 +451,7 @@ def score_check_listed(stages):
 def score_read(stages):
     (stages.folder / "in/b.txt").unlink()
     (stages.folder / "in/a.txt").write_bytes(b"caf\xe9")
-    return Case(stages.plan.read, ((0, stages.keys),))
+    return Case(stages.plan.read, ((0, stages.unread),))
 
 
 def add_up_unfit(stages):
@@ -499,18 +509,17 @@ SCORE = {
     "CheckListed": score_check_listed,
     "NumShards": lambda stages: Case(stages.plan.shards, (stages.listed,)),
     "EveryShard": lambda stages: Case(sharding.every_shard, (stages.num_shards,)),
-    "ByShard": lambda stages: Case(
-        scoring.by_shard, ([(key, 0) for key in stages.keys], stages.num_shards)
-    ),
+    "ByShard": lambda stages: Case(scoring.by_shard, (stages.unread, stages.num_shards)),
     "Batch": lambda stages: Case(
-        stages.plan.batches, ((0, [stages.keys]),), ((0, [stages.keys[::-1]]),)
+        stages.plan.batches, ((0, [stages.unread]),), ((0, [stages.unread[::-1]]),)
     ),
     "Read": score_read,
     "Unfit": add_up_unfit,
     "Check": score_check,
     "Score": score_texts,
     "ByKey": lambda stages: Case(
-        scoring._by_key, (((0, stages.keys), [row for _, row in stages.rows]),)
+        scoring._by_key,
+        (((0, [name for name, _ in stages.rows]), [row for _, row in stages.rows]),),
     ),
     "Found": lambda stages: Case(scoring.Found, (UnfitFiles.of({}, {}), stages.listed, [])),
     "Write": score_write,

@@ -152,15 +152,15 @@ def test_hard_texts_have_the_same_ids_at_all_stages(hard, capsys):
     compared = {(row[0], row[1]): (row[2], row[-1]) for row in rows if len(row) == 5}
     del compared["compared", "with"]
     assert list(compared) == [
-        ("labels of the records", "class folders"),
+        ("labels of the records", "the input"),
         ("ids of the records", "Keras 20000"),
         ("ids of the records", "Keras 30"),
         ("ids of the records", "Keras 40"),
-        ("labels of tf.data 20000x7", "class folders"),
+        ("labels of tf.data 20000x7", "the input"),
         ("ids of tf.data 20000x7", "Keras 20000x7"),
-        ("labels of tf.data 30x7", "class folders"),
+        ("labels of tf.data 30x7", "the input"),
         ("ids of tf.data 30x7", "Keras 30x7"),
-        ("labels of tf.data 40x20", "class folders"),
+        ("labels of tf.data 40x20", "the input"),
         ("ids of tf.data 40x20", "Keras 40x20"),
         ("ids of the SavedModel", "Keras 40x20"),
         ("scores of the SavedModel", "network"),
@@ -292,7 +292,7 @@ def test_a_folder_of_classes_is_followed(tmp_path, capsys):
     folder = make(tmp_path, tree, "--test=0.3", "--validation=0.2")
     check(folder)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["labels", "of", "the", "records", "class", "folders", "40", "40", "0"] in lines
+    assert ["labels", "of", "the", "records", "the", "input", "40", "40", "0"] in lines
     manifest = open_dataset(str(folder / "records")).manifest
     flags = dataclasses.replace(manifest.flags, test=0.2)
     rewrite(folder, dataclasses.replace(manifest, flags=flags))
@@ -369,7 +369,7 @@ def test_a_swapped_label_is_named(copy):
         return [example]
 
     tamper(copy, b"train/neg/1.txt", change)
-    message = r"^1 labels of the records differ from class folders, .* reviews: train/neg/1\.txt$"
+    message = r"^1 labels of the records differ from the input, .* reviews: train/neg/1\.txt$"
     with pytest.raises(Failure, match=message):
         check(copy)
 

@@ -1,0 +1,31 @@
+"""The input, whatever form its texts come in."""
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from pipelines.preprocess import input_tree
+from pipelines.tables import table_files
+from textrecords.errors import BadInput
+from textrecords.manifest import DataFlags
+
+if TYPE_CHECKING:
+    from pipelines.preprocess import input_tables
+
+Input: TypeAlias = "input_tree.Tree | input_tables.Tables"
+OF_TABLES = ("text_column", "label_column", "split_column", "key_column", "delimiter")
+
+
+def find_input(path: str, flags: DataFlags) -> Input:
+    """Looks at an input as the flags want it.
+
+    Raises:
+      BadInput: if there is nothing to train a classifier on, or a flag doesn't go with it.
+    """
+    folder, files = table_files.find(path)
+    if files:
+        from pipelines.preprocess import input_tables  # here, since Arrow takes a while
+
+        return input_tables.open_tables(folder, files, flags)
+    for name in OF_TABLES:
+        if getattr(flags, name) is not None:
+            raise BadInput(f"--{name} is for tables, and {path} isn't one: leave it out")
+    return input_tree.find_as_flagged(path, flags)

@@ -1,0 +1,174 @@
+"""Tables as the input: which there are, of which split, and which classes they hold."""
+
+import collections
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from pipelines.places import Listed
+from pipelines.preprocess import fingerprint
+from pipelines.tables import readers, table_files
+from pipelines.tables.columns import Columns
+from pipelines.tables.places import TablePlace
+from pipelines.tables.source import TableSource
+from textrecords import spec, text_source
+from textrecords.errors import BadInput
+from textrecords.manifest import DataFlags, Fingerprint
+from textrecords.text_source import Unread
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+NO_LABEL = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """Tables that can be preprocessed; as `input_tree.Tree`.
+
+    Attributes:
+      source: the folder that they are in.
+      places: the tables.
+      made: the splits that flags make of train, which no row may be of.
+    """
+
+    source: TableSource
+    places: tuple[TablePlace, ...]
+    made: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def _found(self) -> tuple[list[Unread], Listed]:
+        """All rows, and what is true of them."""
+        reviews, total = [], Listed()
+        for place in self.places:
+            for found in place.list_files(self.source):
+                if isinstance(found, Listed):
+                    total += found
+                else:
+                    reviews += map(Unread._make, found)
+        return reviews, total
+
+    @property
+    def listed(self) -> Listed:
+        """What this process finds when it reads all tables; raises as `check_listed`."""
+        return self.check_listed(self._found[1])
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that tables are of by their names; all of them, if rows name theirs."""
+        found = {spec.SPLITS[place.split] for place in self.places}
+        return tuple(s for s in spec.SPLITS if s in found or self.source.columns.split)
+
+    def notes(self) -> Iterator[str]:
+        """Yields what to say of the input."""
+        columns = self.source.columns
+        yield f"texts from the column {' and '.join(columns.text)}, labels from {columns.label}"
+
+    def stored_in(self, output_dir: str) -> "Tables":
+        """Returns these tables, with their texts kept in a folder."""
+        source = dataclasses.replace(self.source, output_dir=output_dir)
+        return dataclasses.replace(self, source=source)
+
+    def files(self) -> Fingerprint:
+        """Returns the fingerprint of the tables by path, size and version."""
+        parts = (place.fingerprint(self.source) for place in self.places)
+        return functools.reduce(lambda one, other: one + other, parts)
+
+    def check_listed(self, found: Listed) -> Listed:
+        """Returns what was found in all tables; raises `BadInput` if they can't be trained on."""
+        classes, sizes = self.classes_of(found), self.sizes(found)
+        name = self.source.input_dir
+        if not sizes.get(spec.TRAIN):
+            column = self.source.columns.split
+            where = f"whose column {column} says train" if column else "of train"
+            raise BadInput(f"{name} holds no rows {where} with a label: add some")
+        if len(classes) == 1:
+            raise BadInput(f"{name} has one class only, {classes[0]}: a classifier needs two")
+        for split, examples in self.examples(found).items():
+            if other := next((label for label in examples if label not in classes), None):
+                raise BadInput(
+                    f"{name}: {split} has the class {other}, but train has {', '.join(classes)}: "
+                    "name --classes, or mend it"
+                )
+            if split in self.made:
+                raise BadInput(f"{name} has rows of {split}: leave out --{split}")
+        if missing := next((c for c in classes if not self.examples(found)["train"][c]), None):
+            raise BadInput(f"{name}: train has no rows of the class {missing}: name others")
+        return found
+
+    def classes_of(self, listed: Listed) -> tuple[str, ...]:
+        """Returns the names of the classes; a class's position is its label."""
+        if self.source.classes:
+            return self.source.classes
+        return tuple(sorted_labels(self.examples(listed).get(spec.TRAIN, ())))
+
+    def examples(self, listed: Listed) -> dict[str, collections.Counter[str]]:
+        """Returns how many rows of each split and class were found, but those without a label."""
+        examples: dict[str, collections.Counter[str]] = {}
+        for of, number in listed.reviews.items():
+            split, _, label = of.partition("/")
+            examples.setdefault(split, collections.Counter())[label] += number
+        for found in examples.values():
+            del found[NO_LABEL]
+        return {split: examples[split] for split in spec.SPLITS if split in examples}
+
+    def sizes(self, listed: Listed) -> dict[str, int]:
+        """Returns how many rows of each split were found."""
+        return {split: found.total() for split, found in self.examples(listed).items()}
+
+    def all_reviews(self) -> Iterator[Unread]:
+        """Yields all rows, in no order; their texts are kept."""
+        yield from self._found[0]
+
+    def fingerprint(self) -> Fingerprint:
+        """Reads all rows and returns the fingerprint of those that aren't bad."""
+        return fingerprint.fingerprint(self.source, self._good())
+
+    def _good(self) -> Iterator[tuple[Unread, bytes]]:
+        for place in self.places:
+            for items in place.read(self.source):
+                for unread, text in (item for item in items if not isinstance(item, str)):
+                    text_source.SEEN["listed"] += 1
+                    if not self.source.is_bad(unread):
+                        yield unread, text
+
+
+def sorted_labels(labels: Iterable[str]) -> list[str]:
+    """Returns labels as text is sorted, or as numbers if all are whole ones."""
+    labels = sorted(labels)
+    return sorted(labels, key=int) if all(map(WHOLE_NUMBER.fullmatch, labels)) else labels
+
+
+def open_tables(folder: str, files: list[str], flags: DataFlags) -> Tables:
+    """Looks at the header of the first of some tables.
+
+    Args:
+      folder: the input.
+      files: the tables, by their paths below it.
+      flags: that say how to read them.
+
+    Raises:
+      BadInput: if a flag doesn't go with them, or there are no such columns.
+    """
+    source = _source(folder, files, flags)
+    splits = {} if source.columns.split else table_files.splits(folder, files)
+    places = (TablePlace(file, spec.SPLITS.index(splits.get(file, spec.TRAIN))) for file in files)
+    shares = ((spec.VALIDATION, flags.validation), (spec.TEST, flags.test))
+    return Tables(source, tuple(places), tuple(split for split, share in shares if share))
+
+
+def _source(folder: str, files: list[str], flags: DataFlags) -> TableSource:
+    first = readers.Table(os.path.join(folder, files[0]), flags.encoding, flags.delimiter)
+    first.check_encoding()
+    if flags.pattern != DataFlags.pattern:
+        raise BadInput(f"--pattern {flags.pattern}: {first.path} is a table: leave it out")
+    named = Columns(
+        flags.text_column or (), flags.label_column, flags.split_column, flags.key_column
+    )
+    return TableSource(
+        input_dir=folder,
+        columns=named.find(first.path, first.schema().names, labelled=True),
+        table_encoding=flags.encoding,
+        delimiter=flags.delimiter,
+        classes=flags.classes,
+    )

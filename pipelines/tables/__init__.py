@@ -1,0 +1,1 @@
+"""Tables as inputs: CSV, TSV, JSON lines and Parquet, read by Arrow."""

@@ -1,0 +1,81 @@
+"""Which columns of a table hold what."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from textrecords import terminal
+from textrecords.errors import BadInput
+
+USUAL_TEXT = ("text", "review", "content", "sentence")
+USUAL_LABEL = ("label", "class", "sentiment", "category")
+NAMED = 10  # of a table's columns, in messages
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The names of columns.
+
+    Attributes:
+      text: of texts, which are joined by a space.
+      label: of the classes, if rows have any.
+      split: of the splits, if that isn't the file's.
+      key: of the keys, if that isn't `file#row`.
+      kept: of what is written beside the scores, with the types that Arrow calls so.
+    """
+
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    split: str | None = None
+    key: str | None = None
+    kept: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, each once."""
+        others = filter(None, (self.label, self.split, self.key))
+        return list(dict.fromkeys((*self.text, *others, *dict(self.kept))))
+
+    def find(self, path: str, header: Sequence[str], *, labelled: bool) -> "Columns":
+        """Returns these columns, the usual ones in the place of those that aren't named.
+
+        Args:
+          path: of the table.
+          header: the names of all its columns.
+          labelled: whether one has to hold classes.
+
+        Raises:
+          BadInput: if there are no such columns, or several.
+        """
+        text = self.text or (_usual(path, header, USUAL_TEXT, "text"),)
+        found = dataclasses.replace(self, text=text)
+        if labelled and not self.label:
+            label = _usual(path, header, USUAL_LABEL, "label")
+            found = dataclasses.replace(found, label=label)
+        found.check(path, header)
+        return found
+
+    def check(self, path: str, header: Sequence[str]) -> None:
+        """Raises `BadInput` unless a table with this header has each of the columns, once."""
+        for name in self.names:
+            if name not in header:
+                raise BadInput(f"{path} has no column {name}: {_listed(header)}")
+            if header.count(name) > 1:
+                raise BadInput(f"{path} has two columns {name}: rename one")
+
+
+def _usual(path: str, header: Sequence[str], usual: Sequence[str], what: str) -> str:
+    found = [name for name in header if name.strip().lower() in usual]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        both = " and ".join(map(terminal.one_line, found))
+        raise BadInput(f"{path} has the columns {both}: say by --{what}_column which to take")
+    raise BadInput(
+        f"{path} has no column {', '.join(usual[:-1])} or {usual[-1]}: name one by "
+        f"--{what}_column; {_listed(header)}"
+    )
+
+
+def _listed(header: Sequence[str]) -> str:
+    more = ", ..." if len(header) > NAMED else ""
+    return f"its columns are {', '.join(map(terminal.one_line, header[:NAMED]))}{more}"

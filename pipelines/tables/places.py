@@ -1,0 +1,76 @@
+"""Tables as places of an input: how their rows are listed."""
+
+import collections
+import dataclasses
+import os
+from collections.abc import Iterator
+
+from pipelines import sharding
+from pipelines.places import Listed, size_and_digest
+from pipelines.tables.source import KeepTexts, TableSource
+from textrecords import spec, storage, terminal, text_source
+from textrecords.manifest import Fingerprint
+from textrecords.text_source import Unread
+
+Item = tuple[Unread, bytes] | str  # a review and its text, or why a row is left out
+
+
+@dataclasses.dataclass(frozen=True)
+class TablePlace:
+    """A table, or some row groups of it.
+
+    Attributes:
+      file: its path below the input.
+      split: the position of its split in `spec.SPLITS`, if rows don't name theirs.
+      groups: one of `Table.row_groups`, or None for all rows.
+    """
+
+    file: str
+    split: int
+    groups: tuple[int, int, int] | None = None
+
+    def list_files(
+        self, source: TableSource, most: int | None = None
+    ) -> Iterator["list[Unread] | Listed | TablePlace"]:
+        """Yields lists of rows, what is true of each, and the places that remain.
+
+        Args:
+          source: the tables; it says where texts are kept.
+          most: unless it's None, a table of row groups is left to others, group by group.
+
+        Raises:
+          BadInput: if a table can't be read.
+        """
+        if self.groups is None:
+            yield Listed(files=self.fingerprint(source))
+            if most is not None and source.table(self.file).format == "parquet":
+                for groups in source.table(self.file).row_groups():
+                    yield dataclasses.replace(self, groups=groups)
+                return
+        with KeepTexts(source, repr(self)) as texts:
+            for items in self.read(source):
+                yield from _list(items, texts)
+
+    def fingerprint(self, source: TableSource) -> Fingerprint:
+        """Returns the fingerprint of the file by path, size and version."""
+        path = os.path.join(source.input_dir, self.file)
+        return Fingerprint.of([size_and_digest(os.fsencode(self.file), storage.entry(path))])
+
+    def read(self, source: TableSource) -> Iterator[list[Item]]:
+        """Yields what rows hold."""
+        for rows in source.table(self.file).rows(source.columns, self.groups):
+            items = []
+            for row in rows:
+                unread, text = source.review(self.file, self.split, row)
+                items.append(unread if isinstance(unread, str) else (unread, text))
+            yield items
+
+
+def _list(items: list[Item], texts: KeepTexts) -> Iterator[list[Unread] | Listed]:
+    left_out = collections.Counter(terminal.one_line(it) for it in items if isinstance(it, str))
+    listed = [texts.keep(*item) for item in items if not isinstance(item, str)]
+    text_source.SEEN["listed"] += len(listed)
+    number = collections.Counter(f"{spec.SPLITS[each.split]}/{each.label}" for each in listed)
+    yield Listed(number, left_out, keys=sharding.Keys.of([each.key for each in listed]))
+    if listed:
+        yield [each[:] for each in listed]

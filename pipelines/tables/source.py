@@ -1,0 +1,140 @@
+"""Rows of tables as reviews: where their texts are kept, and how they are read from there.
+
+A row can't be read alone. So whoever lists a table keeps its texts, one after the other, in a file
+that all workers can read, and what is listed says where in it a text lies.
+"""
+
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import os
+import struct
+from typing import IO, ClassVar
+
+from pipelines.tables.columns import Columns
+from pipelines.tables.readers import NO_KEY, NO_LABEL, NO_TEXT, Row, Table
+from textrecords import atomic, spec, storage, text_source
+from textrecords.text_source import TOO_LARGE, Unread
+
+OPEN_FILES = 256
+_PLACE = struct.Struct(">8sQI")  # name of a file of texts, where in it one begins, its bytes
+KEPT, BAD = b"\0", b"\1"  # what `Unread.where` begins with, before a place or why there is none
+
+
+@dataclasses.dataclass(frozen=True)
+class TableSource(text_source.Source):
+    """Tables in a folder. Texts are UTF-8 once they are read, whatever the tables were.
+
+    Attributes:
+      columns: what to read of them.
+      table_encoding: of CSV.
+      delimiter: of its cells; by default, the header tells.
+      classes: rows of others are left out; by default none are.
+      output_dir: the folder that holds `spec.TEXTS`.
+    """
+
+    columns: Columns = dataclasses.field(default_factory=Columns)
+    table_encoding: str = "utf-8"
+    delimiter: str | None = None
+    classes: tuple[str, ...] | None = None
+    output_dir: str = ""
+
+    items: ClassVar[str] = "rows"
+
+    @property
+    def times_split(self) -> int:
+        return 1  # by row groups
+
+    def table(self, file: str) -> Table:
+        """Returns a table, by its path below the folder."""
+        return Table(os.path.join(self.input_dir, file), self.table_encoding, self.delimiter)
+
+    def identity(self, review: Unread) -> bytes:
+        """Returns what stands for a row, beside its text: its key, split and class."""
+        of = f"{spec.SPLITS[review.split]}/{review.label}".encode()
+        return b"%d:%b%b" % (len(review.key), review.key, of)
+
+    def review(self, file: str, split: int, row: Row) -> tuple[Unread | str, bytes]:
+        """Returns what is listed of a row, or why it's left out, and its text.
+
+        Args:
+          file: its table.
+          split: of the table.
+          row: the row.
+        """
+        number, cells = row
+        key = os.fsencode(f"{file}#{number}")
+        if isinstance(cells, str):
+            return Unread(key, "", split, BAD + cells.encode()), b""
+        texts, label, split_name, own_key, kept = cells
+        if self.columns.split:
+            found = spec.split_of(split_name or "")
+            if found is None:
+                return f"{split_name}: no split", b""
+            split = spec.SPLITS.index(found)
+        if self.classes and label and label not in self.classes:
+            return f"{label}: not a chosen class", b""
+        text = b" ".join(text for text in texts if text is not None)
+        bad = {
+            NO_KEY: self.columns.key and not own_key,
+            NO_TEXT: all(text is None for text in texts),
+            NO_LABEL: self.columns.label and not label,
+            TOO_LARGE: len(text) > text_source.LARGEST_FILE,
+        }
+        key = own_key.encode() if own_key else key
+        why = next((why for why, holds in bad.items() if holds), None)
+        where = BAD + why.encode() if why else KEPT
+        return Unread(key, label or "", split, where, json.dumps(kept) if kept else ""), text
+
+    def is_bad(self, review: Unread) -> bool:
+        """Tells whether a row was found to hold nothing to learn from."""
+        return review.where.startswith(BAD)
+
+    def _content(self, review: Unread) -> bytes:
+        if self.is_bad(review):
+            raise OSError(errno.EINVAL, review.where[1:].decode())
+        name, begin, size = _PLACE.unpack(review.where[1:])
+        path = os.path.join(self.output_dir, spec.TEXTS, name.hex())
+        if storage.is_remote(path):
+            return storage.read_range(path, begin, size)
+        return os.pread(_open(path).fileno(), size, begin)
+
+
+@functools.lru_cache(OPEN_FILES)
+def _open(path: str) -> IO[bytes]:
+    """Returns a file of texts; it's closed once others took its place."""
+    return open(path, "rb", buffering=0)
+
+
+class KeepTexts:
+    """Keeps texts in a file, which is there once the context ends.
+
+    Args:
+      source: the tables.
+      what: the texts are of; the same gives the same file.
+    """
+
+    def __init__(self, source: TableSource, what: str):
+        self._name = hashlib.blake2b(what.encode(), digest_size=8).digest()
+        folder = os.path.join(source.output_dir, spec.TEXTS)
+        storage.make_folder(folder)
+        self._whole = atomic.write_file(os.path.join(folder, self._name.hex()))
+        self._size = 0
+
+    def __enter__(self) -> "KeepTexts":
+        self._file = open(self._whole.__enter__(), "wb")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        self._whole.__exit__(*error)
+
+    def keep(self, review: Unread, text: bytes) -> Unread:
+        """Keeps the text of a review; returns the review with where that lies."""
+        if review.where != KEPT:
+            return review
+        where = KEPT + _PLACE.pack(self._name, self._size, len(text))
+        self._size += self._file.write(text)
+        return review._replace(where=where)

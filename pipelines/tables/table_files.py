@@ -1,0 +1,124 @@
+"""Which files of an input are tables, and of which split each is, by their names alone."""
+
+import glob
+import os
+import re
+
+from pipelines import patterns
+from textrecords import spec, storage, text_source
+from textrecords.errors import BadInput
+
+# The format of a file, by the end of its name; text may be compressed.
+SUFFIX = re.compile(r"\.(?:(csv|tsv|jsonl|ndjson|json)(\.gz)?|(parquet))$", re.IGNORECASE)
+WORD = re.compile(r"[A-Za-z]+")  # that the name of a file may begin with: its split
+
+
+def find(path: str) -> tuple[str, list[str]]:
+    """Returns a folder and the tables that an input is, by their paths below it; none, if it isn't.
+
+    Args:
+      path: a table, a pattern, or a folder whose tables, or folders of tables, are named by split.
+
+    Raises:
+      BadInput: if these aren't tables of one format, or not all named by split.
+    """
+    path = storage.absolute(path)
+    if storage.is_folder(path):
+        folder, files = path, _in_folder(path)
+    else:
+        folder, files = find_files(path)
+    _check_one_format(folder, files)
+    return folder, files
+
+
+def find_files(path: str) -> tuple[str, list[str]]:
+    """Returns a folder and the tables below it that a path or pattern names; none, if it doesn't.
+
+    Raises:
+      BadInput: if it matches nothing, or other files, too.
+    """
+    if not is_table(path):
+        return path, []
+    if storage.is_file(path) or not glob.has_magic(path):
+        folder, name = os.path.split(path)
+        return folder, [name] if storage.is_file(path) else []
+    folder, pattern = patterns.split(path)
+    files = sorted(patterns.match(folder, pattern))
+    if not files:
+        raise BadInput(f"{path} matches no files: name a folder, a table or another pattern")
+    return folder, files
+
+
+def is_table(path: str) -> bool:
+    """Tells whether a file is a table, by its name."""
+    return bool(SUFFIX.search(path))
+
+
+def format_of(path: str) -> str:
+    """Returns the format of a table: csv, tsv, json or parquet."""
+    text, _, parquet = SUFFIX.search(path).groups()
+    found = (text or parquet).lower()
+    return "json" if found in ("jsonl", "ndjson") else found
+
+
+def splits(folder: str, files: list[str]) -> dict[str, str]:
+    """Returns the split of each table by its name, or its folder's; none, if no name tells."""
+    split_names = {file: split for file in files if (split := _split_of(file))}
+    if not split_names:
+        return {}
+    if other := next((file for file in files if file not in split_names), None):
+        raise BadInput(
+            f"{folder}: {other} isn't named by split, but {next(iter(split_names))} is: rename one"
+        )
+    if spec.TRAIN not in split_names.values():
+        raise BadInput(
+            f"{folder}: {files[0]} is of {split_names[files[0]]}, and no table is of train"
+        )
+    return split_names
+
+
+def _in_folder(folder: str) -> list[str]:
+    """Returns the tables of a folder that are named by split, or lie in folders that are."""
+    at_top, below, folders = [], [], []
+    for entry in text_source.scan(folder):
+        if storage.is_leftover(entry.name):
+            continue
+        if entry.is_dir():
+            folders.append(entry.name)
+        elif is_table(entry.name):
+            at_top.append(entry.name)
+    for name in filter(spec.split_of, folders):
+        entries = list(text_source.scan(os.path.join(folder, name)))
+        inside = [e.name for e in entries if e.is_file() and is_table(e.name)]
+        inside = [name for name in inside if not storage.is_leftover(name)]
+        if inside and any(e.is_dir() and not storage.is_leftover(e.name) for e in entries):
+            raise BadInput(
+                f"{os.path.join(folder, name)} holds folders and tables, {sorted(inside)[0]} for "
+                "one: keep either"
+            )
+        below += [f"{name}/{each}" for each in inside]
+    named = [name for name in at_top if _split_of(name)]
+    if named and (below or any(map(spec.split_of, folders))):
+        raise BadInput(
+            f"{folder} holds {sorted(named)[0]}, and folders named by split: keep either"
+        )
+    if at_top and not folders and not named:
+        raise BadInput(
+            f"{folder} holds no tables named by split, as train.csv is: name a table, "
+            f"{os.path.join(folder, sorted(at_top)[0])}"
+        )
+    return sorted(named + below)
+
+
+def _check_one_format(folder: str, files: list[str]) -> None:
+    by_format = {format_of(file): file for file in files}
+    if len(by_format) > 1:
+        both = " and ".join(sorted(by_format.values())[:2])
+        raise BadInput(f"{folder} has tables of several kinds, {both}: name those of one")
+
+
+def _split_of(file: str) -> str | None:
+    """Returns the split that a table's folder is named by, or that its own name begins with."""
+    folder, _, name = file.rpartition("/")
+    word = WORD.match(name)
+    return spec.split_of(folder.rpartition("/")[2]) or (spec.split_of(word[0]) if word else None)
