@@ -40,7 +40,7 @@ class Unread(NamedTuple):
       label: its class.
       split: the position in `spec.SPLITS` of that which it is listed in.
       where: its text lies, if it's no file of its own.
-      kept: what else is kept of it, as JSON.
+      kept: what else is kept of it: columns, as JSON, or which row it is if its key doesn't tell.
     """
 
     key: bytes

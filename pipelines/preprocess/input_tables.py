@@ -59,6 +59,11 @@ class Tables:
         found = {spec.SPLITS[place.split] for place in self.places}
         return tuple(s for s in spec.SPLITS if s in found or self.source.columns.split)
 
+    @property
+    def key_column(self) -> str | None:
+        """What rows are known by, if that isn't their place: it may not be unique."""
+        return self.source.columns.key
+
     def notes(self) -> Iterator[str]:
         """Yields what to say of the input."""
         columns = self.source.columns

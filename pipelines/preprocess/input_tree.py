@@ -50,6 +50,10 @@ class Tree:
             if folder not in ("", split):
                 yield f"{folder} is taken for the {split} split"
 
+    @property
+    def key_column(self) -> None:
+        """None: a file's key is its path, which no other has."""
+
     def files(self) -> None:
         """Tells nothing: which files there are is known once they are listed."""
 

@@ -31,6 +31,7 @@ from pipelines.preprocess import (
 from pipelines.preprocess.find_input import Input
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.review_batches import Review
+from pipelines.preprocess.unique_keys import CheckUnique
 from textrecords import concurrency, json_files, spec, storage, text_source
 
 # Each column of `review_batches.SCHEMA` is a tensor of one value a review.
@@ -89,6 +90,8 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     listed = counted | "CheckListed" >> beam.Map(plan.tree.check_listed)
     num_shards = listed | "NumShards" >> beam.Map(plan.num_shards)
     classes = AsSingleton(listed | "ClassNames" >> beam.Map(plan.tree.classes_of))
+    if column := plan.tree.key_column:
+        _ = unread | "CheckUnique" >> CheckUnique(AsSingleton(listed), column)
     reviews, found, findings = _audit(unread, listed, num_shards, classes, plan)
     every_shard = num_shards | "EveryShard" >> beam.FlatMap(sharding.every_shard)
     # (ShardId, list of Review) -> (ShardId, lists of Review)

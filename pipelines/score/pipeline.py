@@ -27,7 +27,7 @@ from pipelines.preprocess import review_batches
 from pipelines.score import text_files, text_tables
 from pipelines.score.saved_model_handler import Row, SavedModel
 from pipelines.unfit_files import Limits, UnfitFiles
-from textrecords import atomic, json_files, spec
+from textrecords import atomic, json_files, spec, terminal
 from textrecords.errors import BadInput
 from textrecords.manifest import Shard
 from textrecords.text_source import Unread
@@ -151,6 +151,7 @@ class Plan:
         """Writes one shard, by key."""
         (_, index), lists = shard
         scored = sorted(itertools.chain(*lists), key=operator.itemgetter(0))
+        _check_unique([key for (key, _), _ in scored])
         rows = [self._row(*name, row) for name, row in scored]
         name = f"{SCORES}-{index:05d}-of-{num_shards[SCORES]:05d}.{self.suffix}"
         with atomic.write_file(os.path.join(self.output_dir, name)) as part:
@@ -241,6 +242,14 @@ def by_shard(listed: list[Any], num_shards: dict[str, int]) -> Iterator[Batch]:
         _, index = sharding.shard_of(SCORES, unread[0], num_shards)
         found[index].append(unread)
     yield from found.items()
+
+
+def _check_unique(keys: list[bytes]) -> None:
+    """Raises `BadInput` if two of sorted keys are the same, as those of a column may be."""
+    for one, other in itertools.pairwise(keys):
+        if one == other:  # so they went into the same shard
+            shown = terminal.one_line(os.fsdecode(one))
+            raise BadInput(f"two rows have the key {shown}: name another --key_column")
 
 
 def _by_key(

@@ -65,9 +65,9 @@ class TableSource(text_source.Source):
           row: the row.
         """
         number, cells = row
-        key = os.fsencode(f"{file}#{number}")
+        name = f"{file}#{number}"
         if isinstance(cells, str):
-            return Unread(key, "", split, BAD + cells.encode()), b""
+            return Unread(os.fsencode(name), "", split, BAD + cells.encode()), b""
         texts, label, split_name, own_key, kept = cells
         if self.columns.split:
             found = spec.split_of(split_name or "")
@@ -83,10 +83,11 @@ class TableSource(text_source.Source):
             NO_LABEL: self.columns.label and not label,
             TOO_LARGE: len(text) > text_source.LARGEST_FILE,
         }
-        key = own_key.encode() if own_key else key
+        key = own_key.encode() if own_key else os.fsencode(name)
+        kept = json.dumps(kept) if kept else name * bool(own_key)
         why = next((why for why, holds in bad.items() if holds), None)
         where = BAD + why.encode() if why else KEPT
-        return Unread(key, label or "", split, where, json.dumps(kept) if kept else ""), text
+        return Unread(key, label or "", split, where, kept), text
 
     def is_bad(self, review: Unread) -> bool:
         """Tells whether a row was found to hold nothing to learn from."""
