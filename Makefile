@@ -13,7 +13,10 @@ SPACE := $(subst ,, )
 joined = $(subst $(SPACE),␣,$(1))
 FULL := $(patsubst ~%,$(call joined,$(HOME))%,$(call joined,$(INPUT)))
 FULL := $(if $(filter /%,$(FULL)),,$(call joined,$(CURDIR)/))$(FULL)
-NAME := $(subst ␣,$(SPACE),$(notdir $(abspath $(FULL))))
+# Of a table, or a pattern of tables, without what a folder's name can't have, or needn't.
+without = $(if $(1),$(call without,$(wordlist 2,9,$(1)),$(patsubst %$(firstword $(1)),%,$(2))),$(2))
+NAME := $(call without,.gz .csv .tsv .json .jsonl .ndjson .parquet,$(notdir $(abspath $(FULL))))
+NAME := $(or $(subst ␣,$(SPACE),$(subst *,,$(subst ?,,$(subst [,,$(subst ],,$(NAME)))))),tables)
 RECORDS ?= out/$(NAME)/records
 OUTPUT ?= $(RECORDS)
 MODEL_DIR ?= out/$(NAME)/model
