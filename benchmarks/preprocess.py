@@ -23,7 +23,7 @@ def contenders(
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
     """Returns the contenders, this project first, once both have given the same result."""
     tree = input_tree.find_reviews(text_source.Source(input_dir))
-    ours = ["pipelines.preprocess", "--input", input_dir]
+    ours = ["pipelines.preprocess", "--input", input_dir, "--no-unlabelled"]
     plain = ["benchmarks.plain_tft", "--input", input_dir, "--classes", *tree.classes]
     ours_dir, plain_dir = (tempfile.mkdtemp(dir=work_dir) for _ in range(2))
     run_module(*ours, "--output", ours_dir)

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
 
 def _show(dataset: Dataset, key: bytes, label: int, ids: np.ndarray) -> None:
     terminal.say(f"key     {os.fsdecode(key)}")
-    terminal.say(f"label   {dataset.classes[label]}")
+    terminal.say(f"label   {dataset.class_name(label)}")
     terminal.say(f"tokens  {len(ids):,}, of which {np.sum(ids == spec.OOV_ID):,} OOV")
     terminal.say(dataset.decode(ids))
 

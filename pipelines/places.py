@@ -31,7 +31,7 @@ class Place:
     Attributes:
       folder: its path below the input.
       label: the class of its reviews, or None if they are left out.
-      split: the position of theirs in `spec.SPLITS`.
+      split: the position of theirs in `spec.ALL_SPLITS`.
       why: they are left out, if they are.
       start: the first path below the folder that may be in the range; "" for the first of all.
       end: the first one after it; "" if there is none.
@@ -124,7 +124,7 @@ class Listed:
         """Describes reviews of one split and class, given by key and entry."""
         files = Fingerprint.of(size_and_digest(key, entry) for key, entry in reviews)
         keys = sharding.Keys.of([key for key, _ in reviews])
-        number = collections.Counter({f"{spec.SPLITS[split]}/{label}": len(reviews)})
+        number = collections.Counter({f"{spec.ALL_SPLITS[split]}/{label}": len(reviews)})
         return cls(number, files=files, keys=keys)
 
     def __add__(self, other: "Listed") -> "Listed":

@@ -70,6 +70,7 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
         terminal.say(f"left out {count:,}: {why}")
     for name, split in manifest.splits.items():
         counts = ", ".join(f"{count:,} {c}" for c, count in split.class_examples.items())
+        counts = counts or f"{split.examples:,} reviews"
         terminal.say(f"{name}: {counts}")
         for what, count in _findings(split).items():
             if count:

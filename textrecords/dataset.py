@@ -153,6 +153,10 @@ class Dataset:
         tokens = transform_graph.tokenize(self.transform, encoded)
         return input_pipeline.fit_tokens(tokens, size).numpy()
 
+    def class_name(self, label: int) -> str | None:
+        """Returns the name of a label's class; None for that of a text without one."""
+        return None if label == spec.UNKNOWN_LABEL else self.classes[label]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the tokens of a review's ids, <int>[tokens], without padding."""
         separator = "" if self.manifest.flags.split == "character" else " "
@@ -161,7 +165,8 @@ class Dataset:
     def to_pandas(self, split: str, limit: int | None = None) -> "pd.DataFrame":
         """Returns examples as a table, a row each, in the order of the records.
 
-        Its columns are `key` (a path, as `os.fsdecode` gives it), `label`, `class`, `tokens`
+        Its columns are `key` (a path, as `os.fsdecode` gives it), `label`, `class` (None for texts
+        without a label), `tokens`
         (<int64>[tokens], of the whole review) and `text`, which is what `decode` makes of the
         tokens: the records hold no other.
 
@@ -180,7 +185,7 @@ class Dataset:
         from textrecords import record_io
 
         rows = [
-            (os.fsdecode(key), label, self.classes[label], tokens, self.decode(tokens))
+            (os.fsdecode(key), label, self.class_name(label), tokens, self.decode(tokens))
             for key, label, tokens in itertools.islice(record_io.read_examples(self, split), limit)
         ]
         # As objects, since the strings of pandas are UTF-8, which the name of a file needn't be.

@@ -13,7 +13,7 @@ from annotated_types import Predicate
 from textrecords import checksums, json_files, spec, text_source
 from textrecords.command_line import flag
 from textrecords.errors import BadInput
-from textrecords.field_types import Count, NumShards, Path, Share, Size, VocabularySize
+from textrecords.field_types import Count, NumShards, Path, Share, Size, Switch, VocabularySize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +145,14 @@ class DataFlags:
         metavar="SHARE",
     )
     validation: Share = flag("how much of them becomes the validation split", 0.0, metavar="SHARE")
+    unlabelled: Switch | None = flag(
+        "write texts without a label as a split of their own, unlabelled: those of train/unsup and "
+        "unlabelled/, by itself if there are any, or rows of tables without a label",
+        None,
+    )
+    vocabulary_from: Literal["train", "all"] = flag(
+        "count the words of train, or also those of texts without a label", "train"
+    )
     drop_leaked: bool = flag("keep texts of the same words only in test, else validation", False)
     drop_duplicates: bool = flag("keep texts of the same words only once a split", False)
     min_tokens: Count = flag("report reviews of fewer tokens", 5)
@@ -175,6 +183,11 @@ class DataFlags:
     )
     compression: Literal[tuple(spec.COMPRESSIONS)] = flag("of shards", "none")
 
+    @property
+    def counted_splits(self) -> tuple[str, ...]:
+        """The splits whose words are counted for the vocabulary."""
+        return (spec.TRAIN, spec.UNLABELLED) if self.vocabulary_from == "all" else (spec.TRAIN,)
+
     def source(self, input_dir: str) -> text_source.Source:
         """Returns the folder, read as these flags want it."""
         return text_source.Source(input_dir, self.pattern, self.encoding)
@@ -193,7 +206,7 @@ class Manifest:
     classes: tuple[str, ...]
     vocabulary: Vocabulary
     seen_once: int  # tokens of train that are the only one of their word
-    splits: dict[Literal[spec.SPLITS], Split]
+    splits: dict[Literal[spec.ALL_SPLITS], Split]
     audit: Audit
     schema_sha256: str
     left_out: dict[str, int]  # why: how many files

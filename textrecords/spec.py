@@ -9,10 +9,15 @@ FORMAT_VERSION = 7  # of the manifest
 # Raised when the same input and flags give other bytes: datasets of another version are stale.
 DATA_VERSION = 3
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+# Texts that no label is known of: none is trained or measured on.
+UNLABELLED = "unlabelled"
+ALL_SPLITS = (*SPLITS, UNLABELLED)
+UNKNOWN_LABEL = -1
+UNLABELLED_FOLDERS = ("unsup", "unsupervised", "unlabeled")  # other usual names
 VALIDATION_FOLDERS = ("val", "valid", "dev")  # other usual names of the split's folder
 # The features of a record.
 TOKENS = "tokens"  # <int64>[number of tokens], the ids of the whole review
-LABEL = "label"  # <int64>[], the position of the review's class in `Manifest.classes`
+LABEL = "label"  # <int64>[], the position of the review's class in `Manifest.classes`, or -1
 KEY = "key"  # <string>[], the file's path below the input folder
 # What the transform graph takes in the place of `TOKENS`.
 TEXT = "text"  # <string>[], valid UTF-8
@@ -41,7 +46,7 @@ TRANSFORMED_METADATA = "transformed_metadata"
 ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it
 VOCABULARY = f"{TRANSFORM_FN}/{ASSET}"
 # All that `pipelines.preprocess` puts into a dataset folder.
-SHARD_FILES = rf"({'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
+SHARD_FILES = rf"({'|'.join(ALL_SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
 DATASET_FILES = "|".join(
     (
         *map(re.escape, (MANIFEST, SCHEMA, RUN, TRANSFORM_FN, TRANSFORMED_METADATA)),
@@ -58,7 +63,9 @@ def split_of(folder: str) -> str | None:
     name = folder.lower()
     if name in VALIDATION_FOLDERS:
         return VALIDATION
-    return name if name in SPLITS else None
+    if name in UNLABELLED_FOLDERS:
+        return UNLABELLED
+    return name if name in ALL_SPLITS else None
 
 
 def shard_name(split: str, index: int, num_shards: int, compression: str = "none") -> str:

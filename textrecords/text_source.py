@@ -38,7 +38,7 @@ class Unread(NamedTuple):
     Attributes:
       key: what its record is known by; of a file, its path below the input folder.
       label: its class.
-      split: the position in `spec.SPLITS` of that which it is listed in.
+      split: the position in `spec.ALL_SPLITS` of that which it is listed in.
       where: its text lies, if it's no file of its own.
       kept: what else is kept of it: columns, as JSON, or which row it is if its key doesn't tell.
     """

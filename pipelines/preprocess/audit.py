@@ -28,6 +28,8 @@ from textrecords.text_source import Unread
 REVIEWS_PER_BUCKET = 100_000
 MOST_HELD = 200_000  # reviews, for elements to be large where there are many buckets
 MOST_NAMED = 100  # reviews of a finding: of a text that is there a million times, not all are
+# The last of these that a text is in is what it would be measured by: there it stays.
+_BY_LEAK = (spec.UNLABELLED, *spec.SPLITS)
 DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
 FILES, BAD_FILES, BYTES = (
     Metrics.counter("textrecords", name) for name in ("files_read", "bad_files", "bytes_read")
@@ -118,7 +120,8 @@ class Assign:
 
     Attributes:
       shares: of train, that become other splits.
-      drop_leaked: keep texts of the same words only in the last split: test, else validation.
+      drop_leaked: keep texts of the same words only in the last split: test, else validation, else
+        train.
       drop_duplicates: keep texts of the same words only once a split, by the first of their keys.
     """
 
@@ -138,10 +141,11 @@ class Assign:
         """Yields the items of what `Shares.moves` takes, of the texts of a bucket."""
         texts = collections.defaultdict(list)
         for words_hash, found in self._by_words(bucket, {}) if self.shares.wanted else ():
+            found.pop(spec.UNLABELLED, None)
             labels = {same.label for every in found.values() for same in every}
             is_own = len(labels) == 1 and len(found) == 1 and found.keys() <= {*self.shares.wanted}
             text = split_assignment.Text(not is_own, words_hash)
-            for split in self._kept(found):
+            for split in self._kept(found) if found else ():
                 first = min(found[split], key=_first_key)
                 kept = [first] if self.drop_duplicates else found[split]
                 for label in {same.label for same in kept}:
@@ -189,7 +193,7 @@ class Assign:
 
     def _split(self, review: Review, moved: Mapping[bytes, str]) -> str:
         """Returns the split of a review."""
-        split = spec.SPLITS[review.split]
+        split = spec.ALL_SPLITS[review.split]
         return self.shares.split(review.words_hash, moved) if split == spec.TRAIN else split
 
     def _by_words(
@@ -208,7 +212,7 @@ class Assign:
             words_hash, same_words = copies.popitem()
             found = collections.defaultdict(list)
             for (place, text_hash, label), same in same_words.items():
-                split = spec.SPLITS[place]
+                split = spec.ALL_SPLITS[place]
                 if split == spec.TRAIN:
                     split = self.shares.split(words_hash, moved)
                 found[split].append(Same(text_hash, label, same))
@@ -216,7 +220,7 @@ class Assign:
 
     def _kept(self, found: SameWords) -> set[str]:
         """Returns the splits in which reviews of the same words stay."""
-        return {max(found, key=spec.SPLITS.index)} if self.drop_leaked else {*found}
+        return {max(found, key=_BY_LEAK.index)} if self.drop_leaked else {*found}
 
     def _count(self, found: SameWords, kept: set[str], counted: Audited) -> list[Finding]:
         """Adds to `counted` what is true of reviews of the same words; returns the findings."""
@@ -263,11 +267,11 @@ def _findings(found: SameWords) -> Iterator[Finding]:
                 numbers[same.text_hash] += same.copies.number
             same_texts = sum(number > 1 for number in numbers.values())
             yield _finding("duplicate", every, split=split, same_texts=same_texts)
-    splits = [(same.text_hash, split) for split, every in found.items() for same in every]
-    if len(found) > 1:
-        named = sorted(found, key=spec.SPLITS.index)
+    if len(found) > 1 and found.keys() != {spec.UNLABELLED, spec.TRAIN}:
+        splits = [(same.text_hash, split) for split, every in found.items() for same in every]
+        named = sorted(found, key=_BY_LEAK.index)
         yield _finding("leak", everywhere, splits=named, same_texts=_in_several(splits))
-    labels = [(same.text_hash, same.label) for same in everywhere]
+    labels = [(s.text_hash, s.label) for s in everywhere if s.label != spec.UNKNOWN_LABEL]
     if len({label for _, label in labels}) > 1:
         yield _finding("contrary labels", everywhere, same_texts=_in_several(labels))
 
@@ -300,7 +304,7 @@ def digest(
       (bucket, list of Review) of those that can be read; as `FINDINGS`, a list of those that can't;
       as `DIGESTED`, a `Digested`.
     """
-    labels = {name: label for label, name in enumerate(classes)}
+    labels = {name: label for label, name in enumerate(classes)} | {"": spec.UNKNOWN_LABEL}
     buckets = num_buckets(listed.num_reviews)
     bad: dict[bytes, str] = {}
     misread: dict[bytes, str] = {}

@@ -56,7 +56,7 @@ class Tables:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that tables are of by their names; all of them, if rows name theirs."""
-        found = {spec.SPLITS[place.split] for place in self.places}
+        found = {spec.ALL_SPLITS[place.split] for place in self.places}
         return tuple(s for s in spec.SPLITS if s in found or self.source.columns.split)
 
     @property
@@ -119,7 +119,9 @@ class Tables:
 
     def sizes(self, listed: Listed) -> dict[str, int]:
         """Returns how many rows of each split were found."""
-        return {split: found.total() for split, found in self.examples(listed).items()}
+        sizes = {split: found.total() for split, found in self.examples(listed).items()}
+        unlabelled = listed.reviews[f"{spec.UNLABELLED}/{NO_LABEL}"]
+        return sizes | ({spec.UNLABELLED: unlabelled} if unlabelled else {})
 
     def all_reviews(self) -> Iterator[Unread]:
         """Yields all rows, in no order; their texts are kept."""
@@ -157,7 +159,11 @@ def open_tables(folder: str, files: list[str], flags: DataFlags) -> Tables:
     """
     source = _source(folder, files, flags)
     splits = {} if source.columns.split else table_files.splits(folder, files)
-    places = (TablePlace(file, spec.SPLITS.index(splits.get(file, spec.TRAIN))) for file in files)
+    places = (
+        TablePlace(file, spec.ALL_SPLITS.index(splits.get(file, spec.TRAIN)))
+        for file in files
+        if splits.get(file) != spec.UNLABELLED or flags.unlabelled is not False
+    )
     shares = ((spec.VALIDATION, flags.validation), (spec.TEST, flags.test))
     return Tables(source, tuple(places), tuple(split for split, share in shares if share))
 
@@ -176,4 +182,5 @@ def _source(folder: str, files: list[str], flags: DataFlags) -> TableSource:
         table_encoding=flags.encoding,
         delimiter=flags.delimiter,
         classes=flags.classes,
+        with_unlabelled=bool(flags.unlabelled),
     )

@@ -17,7 +17,7 @@ from textrecords.manifest import DataFlags, Fingerprint
 from textrecords.text_source import Unread
 
 UNFIT_FOR_NAMES = {"Cc", "Cs"}  # of Unicode: control characters, and bytes that aren't UTF-8
-UNLABELLED = "unsup"  # the folder of train that is known to hold no labels
+UNSUP = "unsup"  # the folder of train that is known to hold no labels
 LOOKED_AT = 1_000  # files of a class, before a job starts: a page of them in Cloud Storage
 
 
@@ -85,7 +85,9 @@ class Tree:
 
     def sizes(self, listed: Listed) -> dict[str, int]:
         """Returns how many reviews of each split were found."""
-        return {split: sum(found.values()) for split, found in self.examples(listed).items()}
+        sizes = {split: sum(found.values()) for split, found in self.examples(listed).items()}
+        unlabelled = listed.reviews[f"{spec.UNLABELLED}/"]
+        return sizes | ({spec.UNLABELLED: unlabelled} if unlabelled else {})
 
     def classes_of(self, listed: Listed) -> tuple[str, ...]:
         """Returns the names of the classes; a class's position is its label."""
@@ -119,7 +121,14 @@ def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
       BadInput: if there is nothing to train a classifier on, or a flag is to make a split that has
         a folder.
     """
-    tree = find_reviews(flags.source(input_dir), flags.classes, may_be_flat=bool(flags.test))
+    tree = find_reviews(
+        flags.source(input_dir),
+        flags.classes,
+        may_be_flat=bool(flags.test),
+        with_unlabelled=flags.unlabelled is not False,
+    )
+    if flags.unlabelled and not any(place.label == "" for place in tree.places):
+        raise BadInput(f"{input_dir} has no train/{UNSUP}/ or unlabelled/: leave out --unlabelled")
     for split, share in ((spec.VALIDATION, flags.validation), (spec.TEST, flags.test)):
         if share and split in tree.folders:
             raise BadInput(f"{input_dir} has a folder {tree.folders[split]}: leave out --{split}")
@@ -127,7 +136,11 @@ def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
 
 
 def find_reviews(
-    source: text_source.Source, classes: Sequence[str] | None = None, *, may_be_flat: bool = False
+    source: text_source.Source,
+    classes: Sequence[str] | None = None,
+    *,
+    may_be_flat: bool = False,
+    with_unlabelled: bool = False,
 ) -> Tree:
     """Looks at the top of `<input_dir>/<split>/<class>/`, and at the first files of each class.
 
@@ -137,6 +150,7 @@ def find_reviews(
       classes: the class folders to read; by default all of train, sorted by name.
       may_be_flat: whether a folder with none of these splits may hold the class folders themselves.
         They are all train then, for flags to split.
+      with_unlabelled: whether files without labels are a split of their own.
 
     Raises:
       BadInput: if there is nothing to train a classifier on.
@@ -152,13 +166,26 @@ def find_reviews(
     chosen = tuple(classes or found)
     _check_classes(train_dir, chosen, found)
     beside: collections.Counter[str] = collections.Counter()
-    found_places = list(_beside_splits(source, folders, beside)) if folders[spec.TRAIN] else []
+    in_folders = folders[spec.TRAIN] != ""
+    found_places = list(_beside_splits(source, folders, beside)) if in_folders else []
     for split, folder in folders.items():
         _check_same_classes(_path(source, folder), chosen, chosen_by_user=bool(classes))
         in_split = list(_places(source, (split, folder), chosen, beside))
         _check_begun(source, folder, chosen, in_split)
         found_places += in_split
+    if with_unlabelled:
+        found_places = [_as_unlabelled(place, folders[spec.TRAIN]) for place in found_places]
     return Tree(source, chosen, folders, tuple(found_places), beside)
+
+
+def _as_unlabelled(place: Place, train: str) -> Place:
+    """Returns a place of the unlabelled split, if it's left out only since it holds no labels."""
+    is_one = place.folder == os.path.join(train, UNSUP) or spec.split_of(place.folder) == (
+        spec.UNLABELLED
+    )
+    if place.label is not None or not is_one:
+        return place
+    return Place(place.folder, "", spec.ALL_SPLITS.index(spec.UNLABELLED))
 
 
 def _path(source: text_source.Source, folder: str) -> str:
@@ -222,7 +249,7 @@ def _beside_splits(
 
 def _class_folders(split_dir: str) -> list[str]:
     names = [entry.name for entry in text_source.scan(split_dir) if entry.is_dir()]
-    return sorted(name for name in names if name != UNLABELLED and not storage.is_leftover(name))
+    return sorted(name for name in names if name != UNSUP and not storage.is_leftover(name))
 
 
 def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) -> None:
@@ -241,7 +268,7 @@ def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) ->
                 f"{train_dir}: the name of the class {name} has a control character or isn't "
                 "UTF-8: rename it"
             )
-        if name not in (*found, UNLABELLED) or not storage.is_folder(os.path.join(train_dir, name)):
+        if name not in (*found, UNSUP) or not storage.is_folder(os.path.join(train_dir, name)):
             raise BadInput(f"{train_dir} has no folder {name}: its classes are {', '.join(found)}")
 
 
@@ -288,7 +315,7 @@ def _places(
         elif entry.name in classes:
             yield Place(path, entry.name, spec.SPLITS.index(split))
         else:
-            why = "no labels" if entry.name == UNLABELLED else "not a chosen class"
+            why = "no labels" if entry.name == UNSUP else "not a chosen class"
             why = f"{terminal.one_line(path)}: {why}"
             yield from _left_out(entry, path, why, beside)
 

@@ -42,11 +42,12 @@ def write(
     check_keys(splits, found)
     vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
     if plan.options.max_len is None:  # else the records don't hold all tokens that were counted
-        check_order(vocabulary, splits[spec.TRAIN].id_counts)
+        counted = (splits[name].id_counts for name in plan.flags.counted_splits if name in splits)
+        check_order(vocabulary, sum(counted))
     size = len(vocabulary) + spec.NUM_RESERVED
     classes = plan.tree.classes_of(listed)
     schema_file = os.path.join(plan.output_dir, spec.SCHEMA)
-    storage.write_text(schema_file, schema(size, len(classes)))
+    storage.write_text(schema_file, schema(size, len(classes), spec.UNLABELLED in splits))
     manifest = Manifest(
         format_version=spec.FORMAT_VERSION,
         data_version=spec.DATA_VERSION,
@@ -59,7 +60,7 @@ def write(
         seen_once=statistics.seen_once(splits[spec.TRAIN].id_counts),
         splits={
             name: _split(name, splits[name], classes, audited)
-            for name in spec.SPLITS
+            for name in spec.ALL_SPLITS
             if name in splits
         },
         audit=Audit(
@@ -79,6 +80,8 @@ def write(
 def check_not_empty(manifest: Manifest) -> None:
     """Raises `BadInput` for a split, or a class of train, of which nothing is left."""
     for name, split in manifest.splits.items():
+        if name == spec.UNLABELLED:
+            continue
         empty = [c for c, examples in split.class_examples.items() if not examples]
         if not split.examples or (name == spec.TRAIN and empty):
             what = f"the class {empty[0]}" if split.examples else "reviews"
@@ -126,7 +129,7 @@ def check_keys(splits: dict[str, Written], found: Found) -> None:
 
 
 def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
-    """Raises `Failure` unless tokens come by falling count in train, ties by falling token.
+    """Raises `Failure` unless tokens come by falling count, ties by falling token.
 
     tf.Transform writes the file in this order only as long as the runner keeps it. Ids out of
     order would make a smaller `max_tokens` keep the wrong words.
@@ -137,12 +140,13 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
         raise Failure("the runner wrote the vocabulary out of order: use another runner")
 
 
-def schema(vocabulary_size: int, num_classes: int) -> str:
+def schema(vocabulary_size: int, num_classes: int, with_unlabelled: bool) -> str:
     """Returns the schema of a record as TensorFlow Metadata writes it, for tools that read it."""
     one = schema_pb2.FixedShape()
     required = schema_pb2.FeaturePresence(min_fraction=1.0, min_count=1)
     ids = schema_pb2.IntDomain(min=spec.OOV_ID, max=vocabulary_size - 1, is_categorical=True)
-    labels = schema_pb2.IntDomain(min=0, max=num_classes - 1, is_categorical=True)
+    least = spec.UNKNOWN_LABEL if with_unlabelled else 0
+    labels = schema_pb2.IntDomain(min=least, max=num_classes - 1, is_categorical=True)
     features = [
         schema_pb2.Feature(
             name=spec.TOKENS,
@@ -177,8 +181,10 @@ def _split(name: str, written: Written, classes: Sequence[str], audited: audit.A
         distinct_by_words=audited.distinct_by_words[name],
         dropped_leaked=audited.dropped_leaked[name],
         dropped_duplicates=audited.dropped_duplicates[name],
-        examples=int(written.label_counts.sum()),
-        class_examples=dict(zip(classes, written.label_counts.tolist(), strict=True)),
+        examples=sum(shard.examples for shard in written.shards),
+        class_examples=dict(zip(classes, written.label_counts.tolist(), strict=True))
+        if name != spec.UNLABELLED
+        else {},
         tokens=int(written.id_counts.sum()),
         oov_tokens=int(written.id_counts[spec.OOV_ID]),
         coverage=statistics.coverage(written.id_counts),

@@ -32,7 +32,7 @@ from pipelines.preprocess.find_input import Input
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.review_batches import Review
 from pipelines.preprocess.unique_keys import CheckUnique
-from textrecords import concurrency, json_files, spec, storage, text_source
+from textrecords import concurrency, json_files, storage, text_source
 
 # Each column of `review_batches.SCHEMA` is a tensor of one value a review.
 _ADAPTER = tfxio.TensorAdapterConfig(
@@ -97,13 +97,15 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     # (ShardId, list of Review) -> (ShardId, lists of Review)
     grouped = reviews | "GroupByShard" >> grouping.GroupByShard(every_shard)
     # (ShardId, lists of Review) -> RecordBatch -> the transform graph
-    train = (
+    counted_texts = (
         grouped
-        | "KeepTrain" >> beam.Filter(_is_train)
+        | "KeepCounted" >> beam.Filter(_is_of, plan.flags.counted_splits)
         | "ReadToCount" >> beam.FlatMap(_read_shard, plan.tree.source)
     )
     preprocessing_fn = functools.partial(transform.preprocessing_fn, options=plan.options)
-    transform_fn = (train, _ADAPTER) | "CountWords" >> tft_beam.AnalyzeDataset(preprocessing_fn)
+    transform_fn = (counted_texts, _ADAPTER) | "CountWords" >> tft_beam.AnalyzeDataset(
+        preprocessing_fn
+    )
     _ = transform_fn | "WriteTransformFn" >> tft_beam.WriteTransformFn(plan.output_dir)
     transform_fn_dir = AsSingleton(transform_fn[0])
     # (ShardId, lists of Review) -> (split, Written) -> {split: Written}
@@ -162,8 +164,8 @@ def _audit(
     return assigned.reviews, AsSingleton(found), (digested[FINDINGS], assigned[FINDINGS])
 
 
-def _is_train(shard: tuple[sharding.ShardId, Iterable[list[Review]]]) -> bool:
-    return shard[0][0] == spec.TRAIN
+def _is_of(shard: tuple[sharding.ShardId, Iterable[list[Review]]], splits: tuple[str, ...]) -> bool:
+    return shard[0][0] in splits
 
 
 def _read_shard(

@@ -73,6 +73,6 @@ def num_shards(flags: DataFlags, found: dict[str, int]) -> dict[str, int]:
     sizes = found | shares.sizes(found[spec.TRAIN])
     return {
         split: flags.num_shards or sharding.default_num_shards(sizes[split])
-        for split in spec.SPLITS
+        for split in spec.ALL_SPLITS
         if split in sizes
     }

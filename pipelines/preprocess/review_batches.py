@@ -37,7 +37,7 @@ class Review(NamedTuple):
       label: position of its class.
       size: bytes of the text.
       text_hash: by which the very same texts are known.
-      split: the position in `spec.SPLITS` of that which it is listed in.
+      split: the position in `spec.ALL_SPLITS` of that which it is listed in.
       where: as in `text_source.Unread`.
     """
 

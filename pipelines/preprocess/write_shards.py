@@ -32,7 +32,7 @@ class Written:
 
     Attributes:
       shards: the files.
-      label_counts: <int64>[num_classes], reviews of each label.
+      label_counts: <int64>[num_classes], reviews of each label, if they have one.
       length_counts: how many reviews have so many tokens, by the number of tokens.
       id_counts: <int64>[vocabulary size], how often each id was written.
       notes: how many reviews have what is worth a note.
@@ -197,9 +197,10 @@ def _nothing(num_classes: int, vocabulary_size: int) -> Written:
 
 def _count(encoded: Encoded, noted: list[Finding], so_far: Written) -> Written:
     """Returns what is true of a batch, counted for as many labels and ids as so far."""
+    labels = encoded.labels.to_numpy()
     return Written(
         shards=(),
-        label_counts=np.bincount(encoded.labels, minlength=so_far.label_counts.size),
+        label_counts=np.bincount(labels[labels >= 0], minlength=so_far.label_counts.size),
         length_counts=collections.Counter(encoded.lengths.tolist()),
         id_counts=np.bincount(encoded.ids, minlength=so_far.id_counts.size),
         notes=collections.Counter(each["finding"] for each in noted),

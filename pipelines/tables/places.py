@@ -21,7 +21,7 @@ class TablePlace:
 
     Attributes:
       file: its path below the input.
-      split: the position of its split in `spec.SPLITS`, if rows don't name theirs.
+      split: the position of its split in `spec.ALL_SPLITS`, if rows don't name theirs.
       groups: one of `Table.row_groups`, or None for all rows.
     """
 
@@ -70,7 +70,7 @@ def _list(items: list[Item], texts: KeepTexts) -> Iterator[list[Unread] | Listed
     left_out = collections.Counter(terminal.one_line(it) for it in items if isinstance(it, str))
     listed = [texts.keep(*item) for item in items if not isinstance(item, str)]
     text_source.SEEN["listed"] += len(listed)
-    number = collections.Counter(f"{spec.SPLITS[each.split]}/{each.label}" for each in listed)
+    number = collections.Counter(f"{spec.ALL_SPLITS[each.split]}/{each.label}" for each in listed)
     yield Listed(number, left_out, keys=sharding.Keys.of([each.key for each in listed]))
     if listed:
         yield [each[:] for each in listed]

@@ -32,6 +32,7 @@ class TableSource(text_source.Source):
       table_encoding: of CSV.
       delimiter: of its cells; by default, the header tells.
       classes: rows of others are left out; by default none are.
+      with_unlabelled: whether rows without a label are a split of their own.
       output_dir: the folder that holds `spec.TEXTS`.
     """
 
@@ -39,6 +40,7 @@ class TableSource(text_source.Source):
     table_encoding: str = "utf-8"
     delimiter: str | None = None
     classes: tuple[str, ...] | None = None
+    with_unlabelled: bool = False
     output_dir: str = ""
 
     items: ClassVar[str] = "rows"
@@ -53,7 +55,7 @@ class TableSource(text_source.Source):
 
     def identity(self, review: Unread) -> bytes:
         """Returns what stands for a row, beside its text: its key, split and class."""
-        of = f"{spec.SPLITS[review.split]}/{review.label}".encode()
+        of = f"{spec.ALL_SPLITS[review.split]}/{review.label}".encode()
         return b"%d:%b%b" % (len(review.key), review.key, of)
 
     def review(self, file: str, split: int, row: Row) -> tuple[Unread | str, bytes]:
@@ -73,14 +75,19 @@ class TableSource(text_source.Source):
             found = spec.split_of(split_name or "")
             if found is None:
                 return f"{split_name}: no split", b""
-            split = spec.SPLITS.index(found)
+            split = spec.ALL_SPLITS.index(found)
+        unlabelled = spec.ALL_SPLITS.index(spec.UNLABELLED)
+        if self.with_unlabelled and not label:
+            split = unlabelled
+        if split == unlabelled:
+            label = ""
         if self.classes and label and label not in self.classes:
             return f"{label}: not a chosen class", b""
         text = b" ".join(text for text in texts if text is not None)
         bad = {
             NO_KEY: self.columns.key and not own_key,
             NO_TEXT: all(text is None for text in texts),
-            NO_LABEL: self.columns.label and not label,
+            NO_LABEL: self.columns.label and not label and split != unlabelled,
             TOO_LARGE: len(text) > text_source.LARGEST_FILE,
         }
         key = own_key.encode() if own_key else os.fsencode(name)

@@ -8,6 +8,7 @@ TensorFlow is imported where it is first needed, so that `--help` is immediate.
 
 import argparse
 import dataclasses
+import itertools
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -86,10 +87,15 @@ def _adapt(
     reference: "keras_reference.Reference",
     sizes: list[spec.InputSize],
 ) -> None:
-    """Adapts the reference at each vocabulary size on the texts of train."""
-    total = reviews.num_batches(spec.TRAIN)
+    """Adapts the reference at each vocabulary size on the texts whose words were counted."""
+    counted = [
+        split
+        for split in reviews.dataset.manifest.flags.counted_splits
+        if split in reviews.dataset.splits
+    ]
+    total = sum(map(reviews.num_batches, counted))
     for max_tokens in dict.fromkeys(size.max_tokens for size in sizes):
-        batches = reviews.batches(spec.TRAIN)
+        batches = itertools.chain.from_iterable(map(reviews.batches, counted))
         with terminal.tracked(batches, f"adapting Keras {max_tokens}", total) as shown:
             keys = (batch[spec.KEY].numpy() for batch in shown)
             reference.adapt(max_tokens, (reviews.read(each)[1] for each in keys))

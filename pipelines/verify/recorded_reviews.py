@@ -90,4 +90,5 @@ class RecordedReviews:
 
     def class_label(self, key: bytes) -> int:
         """Returns the label that a review has in the input."""
-        return self.dataset.classes.index(self.listed[key].label)
+        name = self.listed[key].label
+        return self.dataset.classes.index(name) if name else spec.UNKNOWN_LABEL

@@ -238,8 +238,9 @@ def move_texts(stages):
     return Case(lambda items: shares.moves(dict(items)), (texts,), (texts[::-1],))
 
 
-def keep_train(stages):
-    return Case(lambda shard: [pipeline._is_train(shard)], (stages.shard,))
+def keep_counted(stages):
+    stage = functools.partial(pipeline._is_of, splits=("train",))
+    return Case(lambda shard: [stage(shard)], (stages.shard,))
 
 
 def read_to_count(stages):
@@ -380,7 +381,7 @@ PREPROCESS = {
     ),
     "MoveTexts": move_texts,
     "Assign": assign,
-    "KeepTrain": keep_train,
+    "KeepCounted": keep_counted,
     "ReadToCount": read_to_count,
     "WriteShards": write_shard,
     "Check": check,
