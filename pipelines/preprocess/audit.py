@@ -301,7 +301,7 @@ def digest(
     def good() -> Iterator[tuple[bytes, bytes]]:
         for key, content in source.read_good(labels, bad):
             text = source.to_text(key, content, misread)
-            review = Review.of(key, labels[key], text)
+            review = Review.of(key, labels[key], text, misread.get(key))
             bucket = int.from_bytes(review.words_hash[:6], "big") % buckets
             by_bucket[bucket].append(tuple(review))
             yield key, content

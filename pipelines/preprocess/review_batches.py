@@ -36,6 +36,8 @@ class Review(NamedTuple):
       label: position of its class.
       size: bytes of the text.
       text_hash: by which the very same texts are known.
+      seems_in: the encoding that its file seems to be in instead of ours, if it does: the text
+        doesn't tell what had to be replaced.
     """
 
     words_hash: bytes
@@ -43,12 +45,13 @@ class Review(NamedTuple):
     label: int
     size: int
     text_hash: bytes
+    seems_in: str | None = None
 
     @classmethod
-    def of(cls, key: bytes, label: int, text: bytes) -> "Review":
+    def of(cls, key: bytes, label: int, text: bytes, seems_in: str | None = None) -> "Review":
         """Returns the review of a text."""
         words_hash = text_source.text_hash(words(text) or text)
-        return cls(words_hash, key, label, len(text), text_source.text_hash(text))
+        return cls(words_hash, key, label, len(text), text_source.text_hash(text), seems_in)
 
 
 def words(text: bytes) -> bytes:
