@@ -134,7 +134,7 @@ app.run(preprocess.main)
 """
 
 
-def end_by(number, folder, *flags, env=None, after=3):
+def end_by(number, *flags, env=None, after=3):
     """Runs preprocess until it has written so many shards and gets a signal; returns its errors."""
     program = PROGRAM.format(signal=int(number), after=after)
     done = subprocess.run(
@@ -148,7 +148,7 @@ def end_by(number, folder, *flags, env=None, after=3):
 def test_what_a_signal_stops_the_next_run_goes_on_with(tmp_path, whole, capsys, number):
     write(tmp_path / "in", TREE)
     paths = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
-    errors = end_by(number, tmp_path, *paths, *FLAGS)
+    errors = end_by(number, *paths, *FLAGS)
     if number == signal.SIGKILL:
         assert sorted(os.listdir(tmp_path)) == [LOCK, NEW, "in"]
     else:
