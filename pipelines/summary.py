@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from textrecords import spec, storage, terminal, text_source
+from textrecords import atomic, spec, storage, terminal, text_source
 from textrecords.manifest import DataFlags, Manifest, Shard, Split
 
 if TYPE_CHECKING:
@@ -43,6 +43,13 @@ def show_progress(output_dir: str) -> AbstractContextManager[None]:
         return "counting words" if read_all else "reading files", seen["read"], seen["listed"]
 
     return terminal.progress(look, seconds=2.0 if storage.is_remote(output_dir) else 0.1)
+
+
+def show_taken_up(manifest: Manifest, output_dir: str) -> None:
+    """Prints how many shards of a dataset, in the folder that it's made in, were taken up."""
+    if number := len(atomic.noted(output_dir, atomic.TAKEN_UP)):
+        total = sum(len(split.shards) for split in manifest.splits.values())
+        terminal.say(f"took up {number:,} of {total:,} shards of a run that was stopped")
 
 
 def show_input(found: "find_input.Input", flags: DataFlags) -> None:

@@ -17,9 +17,16 @@ def test_damage_is_refused_by_name_or_harmless(tmp_path, fault):
         assert outcome in (damage.REFUSED, damage.HARMLESS)
 
 
-@pytest.mark.parametrize("fault", ["SIGKILL while preprocess runs", "SIGTERM while train runs"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("SIGKILL while preprocess runs", "SIGKILL while preprocess writes"),
+        "SIGTERM while train runs",
+    ],
+)
 def test_a_stop_leaves_the_old_one_or_the_new_one(tmp_path, fault):
-    assert stops.FAULTS[fault](random.Random(0), tmp_path) in (stops.OLD, stops.NEW)
+    outcome = stops.FAULTS[fault](random.Random(0), tmp_path)
+    assert outcome in (stops.OLD, stops.NEW, stops.TAKEN_UP)
 
 
 def test_trouble_is_told_in_one_line_or_too_late(tmp_path):

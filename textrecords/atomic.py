@@ -22,12 +22,43 @@ DISK_ERRORS = tuple(
 
 NOTHING = "(?!)"  # matches no name
 PART = re.compile(r"\.[0-9a-f]{32}-.*")  # a file that isn't whole yet
+FINISHED, TAKEN_UP = "finished", "taken_up"  # what may be noted of a file
+KEPT = "kept"  # beside a folder: what stopped runs have finished of it
+NOTE = re.compile(rf"\..+\.({FINISHED}|{TAKEN_UP})")
 
 
 def beside(path: str, what: str) -> str:
     """Returns where that lies which is kept for a folder while it's being made."""
     parent, name = os.path.split(storage.real(path))
     return os.path.join(parent, f".{name}.textrecords-{what}")
+
+
+def note(path: str, what: str) -> str:
+    """Returns where that stands which is noted of a file while its folder is being made.
+
+    What is noted as `FINISHED` is left to the next run if this one is stopped (`left_to`).
+    """
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{what}")
+
+
+def noted(folder: str, what: str) -> list[str]:
+    """Returns the names of the files in a folder of which this is noted."""
+    names = storage.names(folder)
+    found = {*names}
+    return [name for name in names if note(name, what) in found]
+
+
+def left_to(path: str) -> tuple[str, ...]:
+    """Returns the folders that hold what runs of `path` have finished before they were stopped.
+
+    In Cloud Storage some may be of runs that are under way: read them, and leave them as they are.
+    """
+    folders = [beside(path, KEPT)]
+    if storage.is_remote(path):
+        waiting = beside(path, "new")
+        folders += [f"{waiting}/{name}" for name in storage.names(waiting)]
+    return tuple(folder for folder in folders if noted(folder, FINISHED))
 
 
 @contextlib.contextmanager
@@ -67,6 +98,9 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
     What was at `path` stays untouched until then. A folder without `marker`, or with anything but
     what `holds` matches, is somebody's own and is refused, since it would be lost.
 
+    If the block is stopped or fails, but for bad input, the files that are noted as `FINISHED` are
+    kept beside `path` until a later run succeeds.
+
     Args:
       path: the folder to make or to replace.
       holds: a regular expression that matches the name of each file or folder to go into it.
@@ -90,13 +124,15 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
             stack.enter_context(_swept(path))
             _check_replaceable(path, holds, marker)
             os.makedirs(new)
-        with _disk_errors_as_failures(path), _temporary_files(new):
+        with _bad_input_keeps_nothing(new), _disk_errors_as_failures(path), _temporary_files(new):
             yield new
         with _os_errors_as_bad_input(path):
-            for name in filter(PART.fullmatch, os.listdir(new)):  # of a worker that was killed
-                os.remove(os.path.join(new, name))
+            for name in os.listdir(new):
+                if NOTE.fullmatch(name) or PART.fullmatch(name):  # of a worker that was killed
+                    os.remove(os.path.join(new, name))
             _put_in_place(new, path)
             storage.flush(os.path.dirname(path))
+        storage.remove_tree(beside(path, KEPT))
 
 
 @contextlib.contextmanager
@@ -117,7 +153,8 @@ def _write_remote_folder(path: str, holds: str, marker: str) -> Iterator[str]:
             terminal.say(f"{waiting} is of another run: if none is under way, remove it")
     new = f"{waiting}/{uuid.uuid4().hex}"
     try:
-        yield new
+        with _bad_input_keeps_nothing(new):
+            yield new
         old_names, new_names = (
             sorted(_all_files(folder), key=lambda name: name == marker) for folder in (path, new)
         )
@@ -127,6 +164,10 @@ def _write_remote_folder(path: str, holds: str, marker: str) -> Iterator[str]:
         move = functools.partial(_move, new, path)
         list(storage.map_concurrently(move, others))
         move(last)
+        storage.remove_tree(beside(path, KEPT))
+    except BaseException:
+        _keep(new, beside(path, KEPT))
+        raise
     finally:
         storage.remove_tree(new)
         if not storage.names(waiting):
@@ -134,16 +175,40 @@ def _write_remote_folder(path: str, holds: str, marker: str) -> Iterator[str]:
 
 
 def _all_files(folder: str) -> list[str]:
-    """Returns the paths below a folder of all its files; none, if it isn't there."""
+    """Returns the paths below a folder of all its files but notes; none, if it isn't there."""
     if not storage.is_folder(folder):
         return []
     found = []
     for entry in storage.scan(folder):
         if entry.is_dir(follow_symlinks=False):
             found += [f"{entry.name}/{name}" for name in _all_files(entry.path)]
-        else:
+        elif not NOTE.fullmatch(entry.name):
             found.append(entry.name)
     return found
+
+
+@contextlib.contextmanager
+def _bad_input_keeps_nothing(new: str) -> Iterator[None]:
+    """Removes a folder if the block refuses its input: what is to come is made of another."""
+    try:
+        yield
+    except BadInput:
+        storage.remove_tree(new)
+        raise
+
+
+def _keep(folder: str, kept: str) -> None:
+    """Moves what is finished in a folder into another, in the place of the same of older runs.
+
+    What can't be moved is lost, and made again.
+    """
+    move = functools.partial(_move, folder, kept)
+    with contextlib.suppress(OSError):
+        names = noted(folder, FINISHED)
+        both = [each for name in names for each in (note(name, FINISHED), name)]
+        if names:
+            storage.make_folder(kept)
+        list(storage.map_concurrently(move, both) if storage.is_remote(folder) else map(move, both))
 
 
 def _move(new: str, path: str, name: str) -> None:
@@ -158,9 +223,20 @@ def recover(path: str) -> None:
             pass
 
 
+def forget(path: str) -> None:
+    """Removes what stopped runs of `path` have finished, unless another run is at it."""
+    path = storage.real(path)
+    kept = beside(path, KEPT)
+    if storage.is_remote(path):
+        storage.remove_tree(kept)  # a run that is at it makes that again
+    elif os.path.exists(kept):
+        with contextlib.suppress(BadInput, OSError), _locked(path):
+            storage.remove_tree(kept)
+
+
 @contextlib.contextmanager
 def _swept(path: str) -> Iterator[None]:
-    """Holds the lock on `path`; before and after, nothing of any run lies beside it."""
+    """Holds the lock on `path`; before and after, nothing of any run but `KEPT` lies beside it."""
     with _locked(path):
         try:
             _sweep(path)
@@ -173,6 +249,8 @@ def _sweep(path: str) -> None:
     new, old = (beside(path, which) for which in ("new", "old"))
     if os.path.exists(old) and not os.path.exists(path):
         os.rename(old, path)  # a run ended between two renames
+    for name in os.listdir(new) if os.path.isdir(new) else ():
+        _keep(os.path.join(new, name), beside(path, KEPT))
     for folder in (new, old):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -34,6 +34,11 @@ def say_at_end(message: str | None) -> None:
     _Stop.message = message
 
 
+def say_at_end_too(message: str) -> None:
+    """Adds to what a stopped command says last."""
+    _Stop.message = message if _Stop.message is None else f"{_Stop.message}; {message}"
+
+
 def extend(seconds: float) -> None:
     """Gives a process that is being stopped so many seconds more, from now on."""
     if _Stop.timer is not None:

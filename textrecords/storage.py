@@ -319,6 +319,17 @@ def copy(source: str, target: str) -> None:
         _gfile().copy(source, target, overwrite=True)
 
 
+def link(source: str, target: str) -> None:
+    """Has a file lie at a path on this machine, too: copied only if need be; raises `OSError`."""
+    if is_remote(source):
+        copy(source, target)
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # of a file system that knows no links, or another one
+        shutil.copyfile(source, target)
+
+
 @contextlib.contextmanager
 def at_hand(path: str) -> Iterator[str]:
     """Yields the path of a file on this machine with what stands in that one."""

@@ -4,12 +4,14 @@ TensorFlow and Beam are imported once there is something to do, so that a refusa
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import os
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipelines import run_info, summary
@@ -23,13 +25,14 @@ from textrecords import (
     checksums,
     command_line,
     imports,
+    signals,
     spec,
     storage,
     terminal,
     text_source,
 )
 from textrecords.dataset import open_dataset
-from textrecords.errors import BadInput
+from textrecords.errors import BadInput, Failure
 from textrecords.manifest import DataFlags
 
 if TYPE_CHECKING:
@@ -51,6 +54,8 @@ def main(argv: list[str]) -> None:
     atomic.recover(options.output)
     if not options.force and staleness.is_up_to_date(options, flags, limits, list_elsewhere):
         terminal.say(f"{options.output} is up to date with {options.input}")
+        if not options.if_needed:  # else a stopped run with other flags may go on
+            atomic.forget(options.output)
         return
     tree = find_input(options.input, flags)
     if not options.force:
@@ -58,19 +63,50 @@ def main(argv: list[str]) -> None:
     terminal.say(f"preprocessing {options.input}")
     summary.show_input(tree, flags)
     holds, marker = spec.DATASET_FILES, spec.MANIFEST
-    with atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir:
+    with (
+        _say_what_is_kept(options.output),
+        atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir,
+    ):
         beam_options = beam_options or _beam_options(options, beam_flags)
         from pipelines.preprocess import metadata, pipeline, plan
 
-        planned = plan.Plan.make(limits, flags, tree, output_dir)
+        left = _left(options)
+        planned = plan.Plan.make(limits, flags, tree, output_dir, left)
         with summary.show_progress(output_dir):
             pipeline.run(planned, beam_options)
         storage.remove_tree(os.path.join(output_dir, spec.TEXTS))
         manifest = open_dataset(output_dir, verify=False).manifest
+        if left:
+            summary.show_taken_up(manifest, output_dir)
         metadata.check_not_empty(manifest)
         run_info.write(options.input, output_dir, started)
         checksums.write(output_dir, manifest.shard_sums())
     summary.show(manifest, options.output, time.time() - started)
+
+
+def _left(options: Options) -> tuple[str, ...]:
+    """Returns the folders with shards that runs which were stopped have finished."""
+    if options.no_resume:
+        storage.remove_tree(atomic.beside(options.output, atomic.KEPT))
+        return ()
+    return atomic.left_to(options.output)
+
+
+@contextlib.contextmanager
+def _say_what_is_kept(output: str) -> Iterator[None]:
+    """Has a run that is stopped, or fails, say at its end how many shards the next one takes up."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        number = len(atomic.noted(atomic.beside(output, atomic.KEPT), atomic.FINISHED))
+        kept = f"finished shards kept for the next run: {number:,} (--no_resume starts anew)"
+        if number and signals.received():
+            signals.say_at_end_too(kept)
+        elif number and isinstance(error, Failure):
+            raise Failure(f"{error}; {kept}") from None
+        raise
 
 
 def _beam_options(options: Options, beam_flags: list[str]) -> "PipelineOptions":

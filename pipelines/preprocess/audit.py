@@ -313,7 +313,8 @@ def digest(
     def good() -> Iterator[tuple[Unread, bytes]]:
         for unread, content in source.read_good(map(Unread._make, found), bad):
             text = source.to_text(unread.key, content, misread)
-            review = Review.of(unread, labels[unread.label], text)
+            seems_in = misread.get(unread.key)
+            review = Review.of(unread, labels[unread.label], text, seems_in)
             bucket = int.from_bytes(review.words_hash[:6], "big") % buckets
             by_bucket[bucket].append(tuple(review))
             yield unread, content

@@ -24,4 +24,5 @@ class Options:
     check_contents: bool = flag(
         "read all files to see if they have changed, even if no path, size or time has", False
     )
+    no_resume: bool = flag("write all shards anew, whatever was stopped", False)
     runner: str = flag("of Beam; DirectRunner is the local engine", "DirectRunner")

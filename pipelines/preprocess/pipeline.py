@@ -110,7 +110,7 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     transform_fn_dir = AsSingleton(transform_fn[0])
     # (ShardId, lists of Review) -> (split, Written) -> {split: Written}
     written = grouped | "WriteShards" >> beam.FlatMap(
-        plan.write_shard().write, transform_fn_dir, AsSingleton(num_shards), classes
+        plan.finish_shard().finish, transform_fn_dir, AsSingleton(num_shards), classes
     ).with_outputs(FINDINGS, main="written")
     audit_shards = (
         (*findings, written[FINDINGS])

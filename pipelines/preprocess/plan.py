@@ -6,6 +6,7 @@ from pipelines import sharding
 from pipelines.places import Listed
 from pipelines.preprocess import (
     audit,
+    finished_shards,
     split_assignment,
     transform,
     word_lists,
@@ -28,6 +29,7 @@ class Plan:
       flags: all flags that shape the data, as they were given.
       limits: how many files may be bad, or in another encoding.
       output_dir: the folder to write in, empty.
+      left: the folders with shards that runs which were stopped have finished.
     """
 
     tree: Input
@@ -36,9 +38,17 @@ class Plan:
     flags: DataFlags
     limits: Limits
     output_dir: str
+    left: tuple[str, ...] = ()
 
     @classmethod
-    def make(cls, limits: Limits, given: DataFlags, tree: Input, output_dir: str) -> "Plan":
+    def make(
+        cls,
+        limits: Limits,
+        given: DataFlags,
+        tree: Input,
+        output_dir: str,
+        left: tuple[str, ...] = (),
+    ) -> "Plan":
         """Returns the plan for an input; raises `BadInput` for lists of words.
 
         Args:
@@ -46,25 +56,28 @@ class Plan:
           given: those that do, as they were typed.
           tree: the input.
           output_dir: the folder to write in, empty.
+          left: the folders with shards that runs which were stopped have finished.
         """
         flags = word_lists.with_fingerprints(given)
         text_options = word_lists.text_options(given)
         assign = audit.Assign.from_flags(flags)
-        return cls(tree.stored_in(output_dir), text_options, assign, flags, limits, output_dir)
+        tree = tree.stored_in(output_dir)
+        return cls(tree, text_options, assign, flags, limits, output_dir, left)
 
     def num_shards(self, listed: Listed) -> dict[str, int]:
         """Returns the number of shards of each split."""
         return num_shards(self.flags, self.tree.sizes(listed))
 
-    def write_shard(self) -> write_shards.WriteShard:
-        """Returns what writes the shards."""
-        return write_shards.WriteShard(
+    def finish_shard(self) -> finished_shards.FinishShard:
+        """Returns what writes the shards, or takes them up."""
+        write_shard = write_shards.WriteShard(
             source=self.tree.source,
             output_dir=self.output_dir,
             compression=self.flags.compression,
             options=self.options,
             min_tokens=self.flags.min_tokens,
         )
+        return finished_shards.FinishShard(write_shard, self.left)
 
 
 def num_shards(flags: DataFlags, found: dict[str, int]) -> dict[str, int]:

@@ -37,6 +37,8 @@ class Review(NamedTuple):
       label: position of its class.
       size: bytes of the text.
       text_hash: by which the very same texts are known.
+      seems_in: the encoding that its file seems to be in instead of ours, if it does: the text
+        doesn't tell what had to be replaced.
       split: the position in `spec.ALL_SPLITS` of that which it is listed in.
       where: as in `text_source.Unread`.
     """
@@ -46,15 +48,17 @@ class Review(NamedTuple):
     label: int
     size: int
     text_hash: bytes
+    seems_in: str | None
     split: int
     where: bytes
 
     @classmethod
-    def of(cls, listed: Unread, label: int, text: bytes) -> "Review":
+    def of(cls, listed: Unread, label: int, text: bytes, seems_in: str | None = None) -> "Review":
         """Returns the review of a text, of which this was listed."""
         words_hash = text_source.text_hash(words(text) or text)
         text_hash = text_source.text_hash(text)
-        return cls(words_hash, listed.key, label, len(text), text_hash, listed.split, listed.where)
+        more = seems_in, listed.split, listed.where
+        return cls(words_hash, listed.key, label, len(text), text_hash, *more)
 
     @property
     def unread(self) -> Unread:
@@ -89,25 +93,22 @@ def read_batch(
     Raises:
       Failure: if a text isn't the one that was hashed.
     """
-    misread: dict[bytes, str] = {}
     contents = source.read(review.unread for review in reviews)
     texts = [
-        _text(source, review, content, misread)
-        for review, content in zip(reviews, contents, strict=True)
+        _text(source, review, content) for review, content in zip(reviews, contents, strict=True)
     ]
     columns = [
         pa.array(texts, pa.large_binary()),
         pa.array([review.label for review in reviews], pa.int64()),
         pa.array([review.key for review in reviews], pa.large_binary()),
     ]
+    misread = {review.key: review.seems_in for review in reviews if review.seems_in}
     wrapped = [_one_each(column) for column in columns]
     return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), misread
 
 
-def _text(
-    source: text_source.Source, review: Review, content: bytes, misread: dict[bytes, str]
-) -> bytes:
-    text = source.to_text(review.key, content, misread)
+def _text(source: text_source.Source, review: Review, content: bytes) -> bytes:
+    text, _ = source.decode(content)
     if text_source.text_hash(text) != review.text_hash:
         path = os.fsdecode(source.path(review.key))
         raise Failure(f"{path} changed while it was being read: run again")

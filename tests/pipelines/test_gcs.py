@@ -1,9 +1,11 @@
 """Every command with every path in Cloud Storage, as an emulator serves it."""
 
+import functools
 import hashlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import dataflow
 import gcs
 import pytest
 import test_dataflow
+import test_finished_shards
 import test_reproducible
 import test_score
 from tiny_tree import write
@@ -166,6 +169,29 @@ def test_a_dataset_is_replaced_and_stays_if_the_next_fails(store, made):
     assert failed.startswith("error: ")
     assert {name: store.read(name) for name in store.names("again/")} == before
     assert store.names(".again") == []
+
+
+def test_a_run_goes_on_with_what_others_have_finished(store, made):
+    """What was killed may as well be under way: it's read, and left as it is."""
+    flags = ["--input", INPUT, "--output", f"gs://{BUCKET}/finished", "--num_shards=2"]
+    stop = functools.partial(test_finished_shards.end_by, env=store.env)
+    stop(signal.SIGKILL, *flags, after=1)
+    left = store.names(".finished")
+    assert len([name for name in left if name.endswith(".tfrecord.finished")]) == 1
+    errors = stop(signal.SIGTERM, *flags, after=1)
+    kept = "finished shards kept for the next run: 2 (--no_resume starts anew)"
+    assert errors == f"stopped: {kept}\n"
+    assert len(store.names(".finished.textrecords-kept/")) == 4
+    printed = store.run("pipelines.preprocess", *flags)
+    assert "gs://bucket/.finished.textrecords-new is of another run: if none is under" in printed
+    assert "took up 2 of 4 shards of a run that was stopped\n" in printed
+    assert store.names(".finished") == left
+    whole = f"gs://{BUCKET}/whole"
+    store.run("pipelines.preprocess", "--input", INPUT, "--output", whole, "--num_shards=2")
+    names = [name.removeprefix("whole/") for name in store.names("whole/")]
+    assert [name.removeprefix("finished/") for name in store.names("finished/")] == names
+    for name in (n for n in names if "-of-" in n or n == "manifest.json"):
+        assert store.read(f"finished/{name}") == store.read(f"whole/{name}")
 
 
 def test_a_training_that_was_stopped_goes_on(store, made):

@@ -38,7 +38,7 @@ from pipelines.score import pipeline as scoring
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import SavedModel
 from pipelines.unfit_files import Limits, UnfitFiles
-from textrecords import command_line, spec
+from textrecords import atomic, command_line, spec
 from textrecords.manifest import DataFlags
 
 pytestmark = pytest.mark.slow
@@ -121,7 +121,7 @@ class Preprocess:
         every_shard = {shard: [] for shard in sharding.every_shard(self.num_shards)}
         for shard, kept in (every_shard | dict(self.shards)).items():
             output = list(
-                self.plan.write_shard().write(
+                self.plan.finish_shard().finish(
                     (shard, [kept]), self.transform_fn_dir, self.num_shards, self.classes
                 )
             )
@@ -257,7 +257,7 @@ def read_to_count(stages):
 def write_shard(stages):
     more = (stages.transform_fn_dir, stages.num_shards, stages.classes)
     return Case(
-        stages.plan.write_shard().write,
+        stages.plan.finish_shard().finish,
         (stages.shard, *more),
         (stages.shuffled(stages.shard), *more),
         folder=stages.folder / "out",
@@ -313,9 +313,9 @@ def add_up_audited(stages):
 def add_up_written(stages):
     def written(kept):
         shard = ((spec.TRAIN, 0), [kept])
-        write = stages.plan.write_shard().write
+        finish = stages.plan.finish_shard().finish
         more = (stages.transform_fn_dir, stages.num_shards, stages.classes)
-        [(_, part)] = reviews(write(shard, *more))
+        [(_, part)] = reviews(finish(shard, *more))
         return dataclasses.replace(part, shards=())
 
     [kept] = stages.shard[1]
@@ -617,6 +617,8 @@ def test_the_stages_by_themselves_give_what_the_pipeline_gives(tmp_path, made):
         for index, lines in findings.split_lines(stages.findings, stages.listed)
     ]
     metadata.write(splits, stages.plan, stages.transform_fn_dir, stages.found, shards)
+    for path in (tmp_path / "out").glob(f".*.{atomic.FINISHED}"):
+        path.unlink()
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert {
         "manifest.json",

@@ -1,8 +1,9 @@
 """Stops at random moments: is what was there left whole, and does the next run make it good?
 
 A run is to replace an old dataset or model by another one. After the stop one of the two has to be
-there, whole; the next run has to give the very bytes of a run never stopped; and nothing else may
-be left, neither beside the folder nor among the system's temporary files.
+there, whole; the next run has to take up all shards that were finished, to give the very bytes of a
+run never stopped, and to leave nothing else, neither beside the folder nor among the system's
+temporary files.
 """
 
 import functools
@@ -10,6 +11,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,13 +20,16 @@ import time
 from collections.abc import Callable
 
 from pipelines import sample
-from textrecords import model_folder, spec
+from textrecords import atomic, model_folder, spec
 from textrecords.dataset import open_dataset
 from textrecords.errors import Failure
 
 OLD, NEW = "old one whole", "new one whole"
+TAKEN_UP = f"{OLD}, shards taken up"
 NUM_REVIEWS = 60
+NUM_SHARDS = 50  # of train, and of test: most of them empty
 ENDS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}  # or 0 if it came too late
+ERRORS = r"(stopped(: finished shards kept for the next run: .*)?\n)?"
 SMALL = ("--max_len=20", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4", "--epochs=3")
 
 # What makes a folder.
@@ -34,7 +39,10 @@ COMMANDS = {
 }
 # How the old one and the new one differ.
 OLD_FLAGS = {"preprocess": ["--num_shards=1"], "train": ["--seed=1"]}
-NEW_FLAGS = {"preprocess": ["--num_shards=2"], "train": ["--seed=2", "--checkpoint_every=1"]}
+NEW_FLAGS = {
+    "preprocess": [f"--num_shards={NUM_SHARDS}"],
+    "train": ["--seed=2", "--checkpoint_every=1"],
+}
 
 
 def start(root: pathlib.Path, command: str, *flags: str) -> subprocess.Popen:
@@ -51,11 +59,24 @@ def start(root: pathlib.Path, command: str, *flags: str) -> subprocess.Popen:
 
 def run(root: pathlib.Path, command: str, *flags: str) -> str:
     """Runs a command; returns what tells apart what it made."""
+    printed(root, command, *flags)
+    return made(root, command)
+
+
+def printed(root: pathlib.Path, command: str, *flags: str) -> str:
+    """Runs a command; returns what it printed."""
     process = start(root, command, *flags)
-    _, errors = process.communicate()
+    said, errors = process.communicate()
     if process.returncode:
         raise Failure(f"{command} failed: {errors.strip()}")
-    return made(root, command)
+    return said
+
+
+def finished(root: pathlib.Path) -> int:
+    """Returns how many shards a run that was stopped has finished."""
+    out = str(root / "out")
+    folders = [atomic.beside(out, atomic.KEPT), *map(str, root.glob(".out.textrecords-new/*"))]
+    return len({name for each in folders for name in atomic.noted(each, atomic.FINISHED)})
 
 
 def made(root: pathlib.Path, command: str) -> str:
@@ -81,34 +102,53 @@ def ready(command: str) -> tuple[tempfile.TemporaryDirectory, str, str, float]:
     if command == "train":
         run(root, "preprocess")
         os.rename(root / "out", root / "records")
-    new = run(root, command, *NEW_FLAGS[command])
     started = time.monotonic()
+    new = run(root, command, *NEW_FLAGS[command])
+    seconds = time.monotonic() - started
     old = run(root, command, *OLD_FLAGS[command])
-    return folder, old, new, time.monotonic() - started
+    return folder, old, new, seconds
 
 
-def _trial(rng: random.Random, work_dir: str, *, command: str, number: signal.Signals) -> str:
+def _wait(rng: random.Random, root: pathlib.Path, process: subprocess.Popen) -> None:
+    """Waits for a random moment of a run that writes its shards."""
+    number = rng.randrange(2 * NUM_SHARDS)
+    while process.poll() is None and finished(root) <= number:
+        time.sleep(0.01)
+
+
+def _trial(
+    rng: random.Random, work_dir: str, *, command: str, number: signal.Signals, writes: bool = False
+) -> str:
     folder, old, new, seconds = ready(command)
     root = pathlib.Path(work_dir)
     subprocess.run(["cp", "-a", f"{folder.name}/.", str(root)], check=True)
     process = start(root, command, *NEW_FLAGS[command])
-    time.sleep(rng.uniform(0, seconds))
+    if writes:
+        _wait(rng, root, process)
+    else:
+        time.sleep(rng.uniform(0, seconds))
     process.send_signal(number)
     _, errors = process.communicate()
     # Python's own start, before the command has hold of signals, takes a quarter of a second.
     begun = process.returncode in (0, ENDS[number])
     if not begun and process.returncode != -number:
         return f"WRONG: exit code {process.returncode}: {errors.strip()[-300:]}"
-    if begun and number != signal.SIGKILL and errors not in ("", "stopped\n"):
+    if begun and number != signal.SIGKILL and not re.fullmatch(ERRORS, errors):
         return f"WRONG: it printed {errors.strip()[-300:]}"
     found = made(root, command)
     if found not in (old, new):
         return "WRONG: neither the old one nor the new one is there"
-    if run(root, command, *NEW_FLAGS[command]) != new:
+    number_left = finished(root)
+    said = printed(root, command, *NEW_FLAGS[command])
+    if made(root, command) != new:
         return "WRONG: the next run gave other bytes"
+    if number_left and f"took up {number_left} of " not in said:
+        return f"WRONG: of {number_left} finished shards not all were taken up"
     left = {*os.listdir(root), *os.listdir(root / "temp")} - {*os.listdir(folder.name)}
     if left:
         return f"WRONG: {', '.join(sorted(left))} was left behind"
+    if number_left:
+        return TAKEN_UP
     return NEW if found == new else OLD
 
 
@@ -135,4 +175,12 @@ FAULTS: dict[str, Callable[[random.Random, str], str]] = {
     f"{number.name} while {command} runs": functools.partial(_trial, command=command, number=number)
     for command in COMMANDS
     for number in ENDS
-} | {"two preprocess at once": _two_at_once}
+} | {
+    **{
+        f"{number.name} while preprocess writes": functools.partial(
+            _trial, command="preprocess", number=number, writes=True
+        )
+        for number in ENDS
+    },
+    "two preprocess at once": _two_at_once,
+}

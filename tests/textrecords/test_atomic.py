@@ -13,7 +13,7 @@ import pytest
 from tiny_tree import write
 
 from textrecords import atomic, checksums
-from textrecords.errors import BadInput
+from textrecords.errors import BadInput, Failure
 
 OURS = {"holds": "a|b", "marker": "a"}
 
@@ -114,6 +114,48 @@ def test_what_a_killed_run_left_is_swept(tmp_path):
         assert [name for name in os.listdir(new) if not name.startswith(".temp-")] == []
     assert os.listdir(tmp_path) == ["out"]
     assert os.listdir(tmp_path / "out") == []
+
+
+def finish(folder, name, text):
+    """Writes a file and notes that it's finished."""
+    write(folder, {name: text, os.path.basename(atomic.note(name, atomic.FINISHED)): "whole"})
+
+
+def test_what_is_finished_is_kept_until_a_run_succeeds(tmp_path):
+    path, kept = str(tmp_path / "out"), tmp_path / ".out.textrecords-kept"
+    for error in (KeyboardInterrupt, Failure):
+        with pytest.raises(error), atomic.write_folder(path, **OURS) as new:
+            finish(new, "a", error.__name__)
+            write(new, {"b": "not noted", f".{'0f' * 16}-c": "half", ".c.finished": "no such file"})
+            raise error
+        assert sorted(os.listdir(tmp_path)) == [kept.name]
+        assert sorted(os.listdir(kept)) == [".a.finished", "a"]
+        assert (kept / "a").read_text() == error.__name__  # the last run's
+        assert atomic.left_to(path) == (str(kept),)
+    with pytest.raises(KeyError), atomic.write_folder(path, **OURS):
+        raise KeyError  # before it has finished any
+    assert atomic.noted(str(kept), atomic.FINISHED) == ["a"]
+    with atomic.write_folder(path, **OURS) as new:
+        finish(new, "a", "new")
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == ["a"]
+    assert atomic.left_to(path) == ()
+
+
+def test_what_a_killed_run_has_finished_is_kept(tmp_path):
+    killed(tmp_path, "open(f'{new}/.a.finished', 'w').close(); kill()")
+    atomic.recover(str(tmp_path / "out"))
+    assert os.listdir(tmp_path) == [".out.textrecords-kept"]
+    assert sorted(os.listdir(tmp_path / ".out.textrecords-kept")) == [".a.finished", "a"]
+    atomic.forget(str(tmp_path / "out"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_finished_goes_if_the_input_is_bad(tmp_path):
+    with pytest.raises(BadInput), atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        finish(new, "a", "new")
+        raise BadInput
+    assert os.listdir(tmp_path) == []
 
 
 def test_temporary_files_lie_in_the_folder_and_go_with_the_block(tmp_path):

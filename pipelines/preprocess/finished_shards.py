@@ -1,0 +1,177 @@
+"""Takes up the shards that runs which were stopped have finished, so that a stop costs little.
+
+Beside each shard that is whole stands a completion marker (`atomic.note`): the digest of all that
+the shard hangs on, and what else was found while it was written. A shard is taken up only if that
+digest is the same, and the shard and its marker are as they were written; else it's written anew.
+"""
+
+import base64
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from pipelines import run_info, sharding
+from pipelines.findings import tag_findings
+from pipelines.preprocess.review_batches import Review
+from pipelines.preprocess.write_shards import WriteShard, Written, in_order
+from textrecords import atomic, checksums, json_files, spec, storage
+from textrecords.manifest import Shard
+
+SHARDS_TAKEN_UP = Metrics.counter("textrecords", "shards_taken_up")
+PACKAGES = ("textrecords", *run_info.PACKAGES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What the completion marker of a shard holds.
+
+    Attributes:
+      made_of: the SHA-256 of all that the shard hangs on.
+      shard: the file.
+      label_counts, length_counts, keys: as in `Written`.
+      id_counts: the same, compressed, in base 64.
+      findings: on its reviews, as JSON.
+    """
+
+    made_of: str
+    shard: Shard
+    label_counts: list[int]
+    length_counts: dict[int, int]
+    id_counts: str
+    keys: sharding.Keys
+    findings: list[str]
+
+    @classmethod
+    def of(cls, made_of: str, written: Written, findings: list[str]) -> "Finished":
+        """Returns what is to be said of a shard once it's written."""
+        (shard,) = written.shards
+        return cls(
+            made_of=made_of,
+            shard=shard,
+            label_counts=written.label_counts.tolist(),
+            length_counts=dict(written.length_counts),
+            id_counts=base64.b64encode(zlib.compress(written.id_counts.tobytes())).decode(),
+            keys=written.keys,
+            findings=findings,
+        )
+
+    def output(self, split: str) -> Iterator[Any]:
+        """Yields what `WriteShard.write` has yielded."""
+        findings = [*map(json.loads, self.findings)]
+        written = Written(
+            shards=(self.shard,),
+            label_counts=np.array(self.label_counts, np.int64),
+            length_counts=collections.Counter(self.length_counts),
+            id_counts=np.frombuffer(zlib.decompress(base64.b64decode(self.id_counts)), np.int64),
+            notes=collections.Counter(each["finding"] for each in findings),
+            keys=self.keys,
+        )
+        yield split, written
+        yield tag_findings(findings)
+
+    def write(self, path: str) -> None:
+        """Writes a completion marker: the SHA-256 of its content, and the content."""
+        content = json_files.to_json(self)
+        atomic.write_text(path, f"{_sha256(content)}\n{content}")
+
+    @classmethod
+    def read(cls, path: str) -> "Finished":
+        """Reads a completion marker; raises `OSError`, or `ValueError` if it's damaged."""
+        sha256, _, content = storage.read_text(path).partition("\n")
+        if _sha256(content) != sha256:
+            raise ValueError(f"{path} isn't what was written")
+        return json_files.parse(cls, content)
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishShard:
+    """Takes up a shard, or writes it.
+
+    Attributes:
+      write_shard: writes it.
+      left: the folders with shards that runs which were stopped have finished.
+    """
+
+    write_shard: WriteShard
+    left: tuple[str, ...] = ()
+
+    def finish(
+        self,
+        shard: tuple[sharding.ShardId, Iterable[list[Review]]],
+        transform_fn_dir: str,
+        num_shards: dict[str, int],
+        classes: tuple[str, ...],
+    ) -> Iterator[Any]:
+        """Yields what `WriteShard.write` does."""
+        (split, index), lists = shard
+        reviews = in_order(lists)
+        name = spec.shard_name(split, index, num_shards[split], self.write_shard.compression)
+        made_of = self._made_of(name, reviews, transform_fn_dir, classes)
+        path = os.path.join(self.write_shard.output_dir, name)
+        finished = self._take_up(path, made_of)
+        if finished is None:
+            written = self.write_shard.write(
+                ((split, index), [reviews]), transform_fn_dir, num_shards, classes
+            )
+            finished = _finished(made_of, written)
+        finished.write(atomic.note(path, atomic.FINISHED))
+        yield from finished.output(split)
+
+    def _made_of(
+        self, name: str, reviews: list[Review], transform_fn_dir: str, classes: tuple[str, ...]
+    ) -> str:
+        """Returns the SHA-256 of all that a shard hangs on."""
+        write = self.write_shard
+        digest = hashlib.sha256()
+        for part in (
+            (spec.FORMAT_VERSION, spec.DATA_VERSION, name),
+            [importlib.metadata.version(package) for package in PACKAGES],
+            (classes, write.compression, write.min_tokens, write.source.encoding),
+            dataclasses.astuple(write.options),
+            checksums.sha256(os.path.join(transform_fn_dir, spec.ASSET)),
+            # Wherever its text lies: the hash tells what it is.
+            *(tuple(review._replace(where=b"")) for review in reviews),
+        ):
+            digest.update(f"{part!r}\n".encode())
+        return digest.hexdigest()
+
+    def _take_up(self, path: str, made_of: str) -> Finished | None:
+        """Returns what is said of a shard that was finished, once it lies at `path`."""
+        for folder in self.left:
+            with contextlib.suppress(OSError, ValueError):
+                finished = _take(os.path.join(folder, os.path.basename(path)), path, made_of)
+                storage.write_text(atomic.note(path, atomic.TAKEN_UP), "")
+                SHARDS_TAKEN_UP.inc()
+                return finished
+        return None
+
+
+def _take(left: str, path: str, made_of: str) -> Finished:
+    """Brings a shard to `path`; raises `OSError` or `ValueError` if it isn't the one wanted."""
+    finished = Finished.read(atomic.note(left, atomic.FINISHED))
+    if finished.made_of != made_of:
+        raise ValueError(f"{left} is made of something else")
+    with atomic.write_file(path) as part:
+        storage.link(left, part)
+        if Shard.of(part, os.path.basename(path), finished.shard.examples) != finished.shard:
+            raise ValueError(f"{left} isn't what was written")
+    return finished
+
+
+def _finished(made_of: str, written: Iterator[Any]) -> Finished:
+    (_, of_shard), lines = written
+    return Finished.of(made_of, of_shard, [line for _, line in lines.value])
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
