@@ -1,12 +1,19 @@
-"""Preprocessing of ever more made-up reviews: does time grow with them, and memory not?"""
+"""Preprocessing of ever larger tables of made-up reviews: is memory flat, and time straight?"""
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet
+
 from benchmarks import preprocess
 from pipelines import sample
+
+BLOCK = 50_000  # reviews made up by `sample`, and a row group
 
 
 def contenders(
@@ -14,16 +21,36 @@ def contenders(
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
     """Returns one contender for each number of reviews, the first being what others compare to."""
 
-    def timed(input_dir: str, count: int) -> dict[str, Any]:
+    def timed(table: str, count: int) -> dict[str, Any]:
+        flags = ["--input", table, "--split_column", "split"]
         with tempfile.TemporaryDirectory(dir=work_dir) as output_dir:
-            peak = preprocess.run_module(
-                "pipelines.preprocess", "--input", input_dir, "--output", output_dir
-            )
+            peak = preprocess.run_module("pipelines.preprocess", *flags, "--output", output_dir)
         return {"reviews": count, "peak_mib": peak}
 
     runs = {}
     for count in counts:
-        folder = os.path.join(work_dir, f"sample-{count}")
-        sample.write(folder, count=count, seed=0)
-        runs[f"{count:,}"] = lambda folder=folder, count=count: timed(folder, count)
+        table = os.path.join(work_dir, f"{count}.parquet")
+        write_table(table, count)
+        runs[f"{count:,}"] = functools.partial(timed, table, count)
     return runs, {}
+
+
+def write_table(path: str, count: int) -> None:
+    """Writes so many different reviews: those of a block, each followed by numbers of its own."""
+    made_up = [sample.review(0, number) for number in range(min(count, BLOCK))]
+    folders = [key.split("/") for key, _ in made_up]
+    columns = {
+        "text": [text for _, text in made_up],
+        "label": [label for _, label, _ in folders],
+        "split": [split for split, *_ in folders],
+    }
+    block = pa.table(columns)
+    with pyarrow.parquet.ParquetWriter(path, block.schema) as writer:
+        for start in range(0, count, BLOCK):
+            rows = block.slice(0, min(BLOCK, count - start))
+            numbers = [
+                f"{n // 1_000_000} {n // 1000 % 1000} {n % 1000}"
+                for n in range(start, start + len(rows))
+            ]
+            texts = pa.compute.binary_join_element_wise(rows["text"], pa.array(numbers), " ")
+            writer.write_table(rows.set_column(0, "text", texts))

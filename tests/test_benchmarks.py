@@ -147,7 +147,7 @@ def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--only=speed"], "--only speed: the parts are scale, preprocess, score, feed"),
+        (["--only=speed"], "--only speed: the parts are scale, preprocess, tables, score"),
         (["--input=nowhere"], "no input folder nowhere"),
     ],
 )
