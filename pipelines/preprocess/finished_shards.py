@@ -52,8 +52,9 @@ class Finished:
     findings: list[str]
 
     @classmethod
-    def of(cls, made_of: str, written: Written, findings: list[str]) -> "Finished":
-        """Returns what is to be said of a shard once it's written."""
+    def of(cls, made_of: str, output: Iterable[Any]) -> "Finished":
+        """Returns what is to be said of a shard by what `WriteShard.write` yields."""
+        (_, written), lines = output
         (shard,) = written.shards
         return cls(
             made_of=made_of,
@@ -62,7 +63,7 @@ class Finished:
             length_counts=dict(written.length_counts),
             id_counts=base64.b64encode(zlib.compress(written.id_counts.tobytes())).decode(),
             keys=written.keys,
-            findings=findings,
+            findings=[line for _, line in lines.value],
         )
 
     def output(self, split: str) -> Iterator[Any]:
@@ -119,10 +120,8 @@ class FinishShard:
         path = os.path.join(self.write_shard.output_dir, name)
         finished = self._take_up(path, made_of)
         if finished is None:
-            written = self.write_shard.write(
-                ((split, index), [reviews]), transform_fn_dir, num_shards
-            )
-            finished = _finished(made_of, written)
+            output = self.write_shard.write((shard[0], [reviews]), transform_fn_dir, num_shards)
+            finished = Finished.of(made_of, output)
         finished.write(atomic.note(path, atomic.FINISHED))
         yield from finished.output(split)
 
@@ -136,7 +135,7 @@ class FinishShard:
             (write.num_classes, write.compression, write.min_tokens, write.source.encoding),
             dataclasses.astuple(write.options),
             checksums.sha256(os.path.join(transform_fn_dir, spec.ASSET)),
-            *map(tuple, reviews),
+            *((each.key, each.label, each.size, each.text_hash, each.seems_in) for each in reviews),
         ):
             digest.update(f"{part!r}\n".encode())
         return digest.hexdigest()
@@ -162,11 +161,6 @@ def _take(left: str, path: str, made_of: str) -> Finished:
         if Shard.of(part, os.path.basename(path), finished.shard.examples) != finished.shard:
             raise ValueError(f"{left} isn't what was written")
     return finished
-
-
-def _finished(made_of: str, written: Iterator[Any]) -> Finished:
-    (_, of_shard), lines = written
-    return Finished.of(made_of, of_shard, [line for _, line in lines.value])
 
 
 def _sha256(text: str) -> str:
