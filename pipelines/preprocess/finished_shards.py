@@ -22,8 +22,9 @@ from apache_beam.metrics import Metrics
 
 from pipelines import run_info, sharding
 from pipelines.findings import tag_findings
+from pipelines.preprocess import write_shards
 from pipelines.preprocess.review_batches import Review
-from pipelines.preprocess.write_shards import WriteShard, Written, in_order
+from pipelines.preprocess.write_shards import WriteShard, Written
 from textrecords import atomic, checksums, json_files, spec, storage
 from textrecords.manifest import Shard
 
@@ -114,7 +115,7 @@ class FinishShard:
     ) -> Iterator[Any]:
         """Yields what `WriteShard.write` does."""
         (split, index), lists = shard
-        reviews = in_order(lists)
+        reviews = write_shards.in_order(lists)
         name = spec.shard_name(split, index, num_shards[split], self.write_shard.compression)
         made_of = self._made_of(name, reviews, transform_fn_dir)
         path = os.path.join(self.write_shard.output_dir, name)
