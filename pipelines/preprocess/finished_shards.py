@@ -22,8 +22,9 @@ from apache_beam.metrics import Metrics
 
 from pipelines import run_info, sharding
 from pipelines.findings import tag_findings
+from pipelines.preprocess import write_shards
 from pipelines.preprocess.review_batches import Review
-from pipelines.preprocess.write_shards import WriteShard, Written, in_order
+from pipelines.preprocess.write_shards import WriteShard, Written
 from textrecords import atomic, checksums, json_files, spec, storage
 from textrecords.manifest import Shard
 
@@ -52,8 +53,9 @@ class Finished:
     findings: list[str]
 
     @classmethod
-    def of(cls, made_of: str, written: Written, findings: list[str]) -> "Finished":
-        """Returns what is to be said of a shard once it's written."""
+    def of(cls, made_of: str, output: Iterable[Any]) -> "Finished":
+        """Returns what is to be said of a shard by what `WriteShard.write` yields."""
+        (_, written), lines = output
         (shard,) = written.shards
         return cls(
             made_of=made_of,
@@ -62,7 +64,7 @@ class Finished:
             length_counts=dict(written.length_counts),
             id_counts=base64.b64encode(zlib.compress(written.id_counts.tobytes())).decode(),
             keys=written.keys,
-            findings=findings,
+            findings=[line for _, line in lines.value],
         )
 
     def output(self, split: str) -> Iterator[Any]:
@@ -114,16 +116,15 @@ class FinishShard:
     ) -> Iterator[Any]:
         """Yields what `WriteShard.write` does."""
         (split, index), lists = shard
-        reviews = in_order(lists)
+        reviews = write_shards.in_order(lists)
         name = spec.shard_name(split, index, num_shards[split], self.write_shard.compression)
         made_of = self._made_of(name, reviews, transform_fn_dir, classes)
         path = os.path.join(self.write_shard.output_dir, name)
         finished = self._take_up(path, made_of)
         if finished is None:
-            written = self.write_shard.write(
-                ((split, index), [reviews]), transform_fn_dir, num_shards, classes
-            )
-            finished = _finished(made_of, written)
+            shard = shard[0], [reviews]
+            output = self.write_shard.write(shard, transform_fn_dir, num_shards, classes)
+            finished = Finished.of(made_of, output)
         finished.write(atomic.note(path, atomic.FINISHED))
         yield from finished.output(split)
 
@@ -139,8 +140,7 @@ class FinishShard:
             (classes, write.compression, write.min_tokens, write.source.encoding),
             dataclasses.astuple(write.options),
             checksums.sha256(os.path.join(transform_fn_dir, spec.ASSET)),
-            # Wherever its text lies: the hash tells what it is.
-            *(tuple(review._replace(where=b"")) for review in reviews),
+            *((each.key, each.label, each.size, each.text_hash, each.seems_in) for each in reviews),
         ):
             digest.update(f"{part!r}\n".encode())
         return digest.hexdigest()
@@ -166,11 +166,6 @@ def _take(left: str, path: str, made_of: str) -> Finished:
         if Shard.of(part, os.path.basename(path), finished.shard.examples) != finished.shard:
             raise ValueError(f"{left} isn't what was written")
     return finished
-
-
-def _finished(made_of: str, written: Iterator[Any]) -> Finished:
-    (_, of_shard), lines = written
-    return Finished.of(made_of, of_shard, [line for _, line in lines.value])
 
 
 def _sha256(text: str) -> str:

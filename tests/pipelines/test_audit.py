@@ -520,7 +520,7 @@ def test_a_text_that_is_there_100_000_times_is_not_held_in_memory(drop_duplicate
     assert duplicates["keys"][:2] == ["test/0/000000", "test/0/000004"]
 
 
-def test_reviews_that_an_engine_loses_or_doubles_end_the_run(tmp_path, monkeypatch):
+def test_reviews_that_an_engine_loses_or_doubles_end_the_run(tmp_path, monkeypatch, capsys):
     """As many as there should be, but one twice and one never, is what a lost worker left once."""
     write(tmp_path / "in", TREE)
 
@@ -534,4 +534,8 @@ def test_reviews_that_an_engine_loses_or_doubles_end_the_run(tmp_path, monkeypat
         Failure, match=r"^not each of 11 reviews was written or left out once: the run"
     ):
         run(tmp_path / "in", tmp_path / "out", "--num_shards=1")
-    assert os.listdir(tmp_path) == ["in"]
+    assert sorted(os.listdir(tmp_path)) == [".out.textrecords-kept", "in"]
+    monkeypatch.undo()
+    run(tmp_path / "in", tmp_path / "out", "--num_shards=1")
+    assert "took up" not in capsys.readouterr().out  # for those hold other reviews
+    assert sorted(os.listdir(tmp_path)) == ["in", "out"]
