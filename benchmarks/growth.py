@@ -1,0 +1,70 @@
+"""How much of a vocabulary stays when reviews are added: what of a dataset could be kept?
+
+A token's id is its rank by frequency. So a record can stay as it is only if no token in it has
+changed places with another.
+"""
+
+import collections
+import random
+
+import rich
+from rich import box, table
+
+from pipelines.preprocess import find_input, review_batches
+from textrecords import app, command_line, spec
+from textrecords.manifest import DataFlags
+
+KEPT = DataFlags.max_tokens - spec.NUM_RESERVED
+
+
+def main(argv: list[str]) -> None:
+    parser = command_line.ArgumentParser(prog="benchmarks.growth", description=__doc__)
+    parser.add_argument("--input", type=command_line.path, required=True, help="the reviews")
+    parser.add_argument("--share", type=float, default=0.01, help="of train, that is added")
+    parser.add_argument("--trials", type=command_line.number(least=1), default=5)
+    args = parser.parse_args(argv)
+    reviews = read(args.input)
+    after = rank(reviews)
+    shown = table.Table("added", box=box.MARKDOWN)
+    for name in ("ids that change", "of", "records that change", "of"):
+        shown.add_column(name, justify="right")
+    for seed in range(args.trials):
+        before = random.Random(seed).sample(reviews, round(len(reviews) * (1 - args.share)))
+        ids = rank(before)
+        changed = {
+            token for token in ids.keys() | after.keys() if ids.get(token) != after.get(token)
+        }
+        records = sum(not changed.isdisjoint(tokens) for tokens in before)
+        row = (
+            len(reviews) - len(before),
+            len(changed & after.keys()),
+            len(after),
+            records,
+            len(before),
+        )
+        shown.add_row(*(f"{number:,}" for number in row))
+    rich.print(shown)
+
+
+def read(input_dir: str) -> list[list[bytes]]:
+    """Returns the tokens of each review of train."""
+    tree = find_input.find_input(input_dir, DataFlags(unlabelled=False))
+    train = spec.ALL_SPLITS.index(spec.TRAIN)
+    unread = (each for each in tree.all_reviews() if each.split == train)
+    return [
+        review_batches.words(tree.source.decode(content)[0]).split()
+        for _, content in tree.source.read_good(unread, {})
+    ]
+
+
+def rank(reviews: list[list[bytes]]) -> dict[bytes, int]:
+    """Returns the ids of the tokens that a vocabulary keeps."""
+    counts = collections.Counter()
+    for tokens in reviews:
+        counts.update(tokens)
+    ranked = sorted(((count, token) for token, count in counts.items()), reverse=True)
+    return {token: n for n, (_, token) in enumerate(ranked[:KEPT], spec.NUM_RESERVED)}
+
+
+if __name__ == "__main__":
+    app.run(main)
