@@ -30,20 +30,17 @@ def main(argv: list[str]) -> None:
         shown.add_column(name, justify="right")
     for seed in range(args.trials):
         before = random.Random(seed).sample(reviews, round(len(reviews) * (1 - args.share)))
-        ids = rank(before)
-        changed = {
-            token for token in ids.keys() | after.keys() if ids.get(token) != after.get(token)
-        }
-        records = sum(not changed.isdisjoint(tokens) for tokens in before)
-        row = (
-            len(reviews) - len(before),
-            len(changed & after.keys()),
-            len(after),
-            records,
-            len(before),
-        )
+        ids, records = changes(before, after)
+        row = len(reviews) - len(before), ids, len(after), records, len(before)
         shown.add_row(*(f"{number:,}" for number in row))
     rich.print(shown)
+
+
+def changes(before: list[list[bytes]], after: dict[bytes, int]) -> tuple[int, int]:
+    """Returns how many ids of a later vocabulary weren't these before, and records with any."""
+    ids = rank(before)
+    changed = {token for token in ids.keys() | after.keys() if ids.get(token) != after.get(token)}
+    return len(changed & after.keys()), sum(not changed.isdisjoint(tokens) for tokens in before)
 
 
 def read(input_dir: str) -> list[list[bytes]]:

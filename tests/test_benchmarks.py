@@ -5,7 +5,7 @@ import pickle
 import pytest
 from tiny_tree import write
 
-from benchmarks import changes, cost, feed, plain_tft, preprocess, run, score, step, worker
+from benchmarks import changes, cost, feed, growth, plain_tft, preprocess, run, score, step, worker
 from model import train
 from model.training import flags
 from pipelines.preprocess import __main__ as main_of_preprocess
@@ -249,3 +249,15 @@ def test_a_worker_of_many_does_its_share_of_each_stage(tmp_path):
     hashed = [review for reviews in share.hashed(3_000) for review in reviews]
     assert len({review[0] for review in hashed}) == 3_000, "each text is another"
     assert worker.audit_buckets(share) == 3_000
+
+
+def test_growth_counts_the_ids_and_records_that_change(tmp_path):
+    write(
+        tmp_path, {"train/x/0.txt": "a a b<br />B", "train/y/1.txt": "c", "train/unsup/2.txt": "d"}
+    )
+    reviews = sorted(growth.read(str(tmp_path)))
+    assert reviews == [[b"a", b"a", b"b", b"b"], [b"c"]]
+    assert growth.rank(reviews) == {b"b": 2, b"a": 3, b"c": 4}
+    after = growth.rank([*reviews, [b"a"]])
+    assert growth.changes(reviews, after) == (2, 1)
+    assert growth.changes([*reviews, [b"c"]], growth.rank(reviews)) == (0, 0)
