@@ -51,7 +51,7 @@ def read_header(path: str, stream: pa.NativeFile, delimiter: str | None) -> Head
     found = (_parse(text, each) for each in (delimiter or DELIMITERS))
     header, rest = max(found, key=lambda each: len(each[0].names))
     if not header.names:
-        what = "begins with an empty line" if text else "is empty"
+        what = "has no header" if text else "is empty"
         raise BadInput(f"{path} {what}: its first line has to name the columns")
     if not rest and len(begin) == HEADER_BYTES:
         raise BadInput(f"{path} begins with {HEADER_BYTES:,} bytes in a row: that's no header")
@@ -71,7 +71,10 @@ def _other_encoding(header: Header, begin: bytes) -> str | None:
 def _parse(text: str, delimiter: str) -> tuple[Header, bool]:
     """Returns the header that a text begins with, and whether anything follows it."""
     lines = io.StringIO(text, newline="")  # CRs, too, end lines, and may stand in names
-    names = next(csv.reader(lines, delimiter=delimiter), [])
+    try:
+        names = next(csv.reader(lines, delimiter=delimiter), [])
+    except csv.Error:  # a name of more than `csv.field_size_limit`
+        names = []
     return Header(names, delimiter), bool(lines.read(1))
 
 
@@ -111,7 +114,7 @@ def rows(path: str, stream: pa.NativeFile, columns: Columns, header: Header) -> 
       BadInput: if it ends within quotes.
     """
     ragged = _Ragged(header)
-    ended = io.BufferedReader(_Chained(stream, io.BytesIO(f"\n{ragged.end}".encode())))
+    file = pa.PythonFile(_Blocks(stream, f"\n{ragged.end}".encode()), "r")
     # As bytes: what isn't UTF-8 is replaced and noted, as in files.
     types = dict.fromkeys(columns.names, pa.large_binary())
     options = {
@@ -123,7 +126,7 @@ def rows(path: str, stream: pa.NativeFile, columns: Columns, header: Header) -> 
             include_columns=columns.names, column_types=types
         ),
     }
-    batches = _batches(pa.PythonFile(ended, "r"), options)
+    batches = _batches(file, options)
     good = (row for batch in batches for row in cells.of_batch(batch, columns))
     number = 0
     for row in _number(good, ragged.rows):
@@ -133,18 +136,33 @@ def rows(path: str, stream: pa.NativeFile, columns: Columns, header: Header) -> 
         raise BadInput(f"{path} ends within quotes, which row {number} opens: mend it")
 
 
-class _Chained(io.RawIOBase):
-    """Two streams, one after the other."""
+class _Blocks(io.RawIOBase):
+    """Gives Arrow a table to read, and what is to follow it.
 
-    def __init__(self, first: Any, second: Any):
-        self._first = first
-        self._second = second
+    No block ends with a CR: Arrow would take a LF that the next one begins with for the rest of an
+    end of a line, and leave it out even within quotes.
+    """
+
+    def __init__(self, stream: pa.NativeFile, end: bytes):
+        self._stream = stream
+        self._end = end
+        self._held = b""
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
-        return self._first.readinto(buffer) or self._second.readinto(buffer)
+    def read(self, size: int = -1) -> bytes:
+        block = self._held
+        while len(block) < size and (more := self._more(size - len(block))):
+            block += more
+        self._held = block[-1:] if block.endswith(b"\r") else b""
+        return block.removesuffix(b"\r")
+
+    def _more(self, size: int) -> bytes:
+        more = self._stream.read(size)
+        if not more:
+            more, self._end = self._end[:size], self._end[size:]
+        return more
 
 
 def _batches(file: pa.NativeFile, options: dict[str, Any]) -> Iterator[pa.RecordBatch]:

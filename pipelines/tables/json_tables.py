@@ -6,6 +6,7 @@ that is now a number and then a text, even if nobody asked for it.
 """
 
 import codecs
+import collections
 import io
 import json
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pipelines.tables.columns import Columns
 from textrecords.errors import BadInput
 
 LARGEST_ROW = 1 << 25  # bytes
-LOOKED_AT = 1 << 25  # bytes, for the names of fields
+LOOKED_AT = 1 << 23  # bytes, for the names of fields
 NO_OBJECT = "no JSON object"
 # The types of columns, by those of their values; of another, no more can be said.
 TYPES = {
@@ -33,11 +34,11 @@ TYPES = {
 
 def schema(path: str, stream: pa.NativeFile) -> pa.Schema:
     """Returns the fields that the first rows have; raises `BadInput` if these have none."""
-    found: dict[str, set[type]] = {}
+    found = collections.defaultdict(set)
     looked_at = 0
     for _, line in _lines(path, stream):
         for name, value in (_parse(line) or {}).items():
-            found.setdefault(name, set()).add(type(value))
+            found[name].add(type(value))
         looked_at += len(line)
         if looked_at >= LOOKED_AT:
             break

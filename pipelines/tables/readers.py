@@ -15,8 +15,12 @@ from pipelines.tables.columns import Columns
 from textrecords import storage, terminal
 from textrecords.errors import BadInput
 
-BATCH_ROWS = 2_000  # at most, that are handed out together
-BATCH_BYTES = 1 << 25  # of Parquet, decoded at once
+# At most, that are handed out together.
+BATCH_ROWS = 2_000
+BATCH_BYTES = 1 << 25
+# Of Parquet, decoded at once if all rows were as long as a row group, as a hostile one may be.
+DECODED_BYTES = 1 << 28
+DECODED_ROWS = 10  # at least: fewer take longer
 ROWS_TOGETHER = 50_000  # at least, of Parquet, that one worker reads
 NO_TEXT, NO_LABEL, NO_KEY = "no text", "no label", "no key"
 NOT_UTF8 = "a label that isn't UTF-8"
@@ -75,8 +79,8 @@ class Table:
                 begin, first_row, rows = group, first_row + rows, 0
         return parts
 
-    def rows(self, columns: Columns, groups: Groups | None = None) -> Iterator[list[Row]]:
-        """Yields lists of rows, in order.
+    def rows(self, columns: Columns, groups: Groups | None = None) -> Iterator[tuple[Row, ...]]:
+        """Yields tuples of rows, in order.
 
         Args:
           columns: to read.
@@ -88,7 +92,9 @@ class Table:
         before = groups[2] - 1 if groups else 0
         rows = more_itertools.countable(self._rows(columns, groups))
         with self._errors(lambda: before + rows.items_seen):
-            yield from more_itertools.chunked(rows, BATCH_ROWS)
+            yield from more_itertools.constrained_batches(
+                rows, BATCH_BYTES, BATCH_ROWS, get_len=_num_bytes, strict=False
+            )
 
     def _rows(self, columns: Columns, groups: Groups | None) -> Iterator[Row]:
         if self.format == "parquet":
@@ -163,8 +169,14 @@ class Table:
             ) from None
 
 
+def _num_bytes(row: Row) -> int:
+    """Returns about how much memory a row takes."""
+    cells = row[1]
+    return 0 if isinstance(cells, str) else sum(map(len, filter(None, cells[0])))
+
+
 def _batch_rows(metadata: pyarrow.parquet.FileMetaData) -> int:
-    """Returns how many rows to decode at once: as many as fit, or 1."""
+    """Returns how many rows of a Parquet file to decode at once."""
     groups = map(metadata.row_group, range(metadata.num_row_groups))
-    largest = max((g.total_byte_size / max(1, g.num_rows) for g in groups), default=1)
-    return max(1, min(BATCH_ROWS, int(BATCH_BYTES // max(1, largest))))
+    largest = max((group.total_byte_size for group in groups), default=0)
+    return max(DECODED_ROWS, min(BATCH_ROWS, DECODED_BYTES // max(1, largest)))

@@ -109,6 +109,14 @@ def test_rows_keep_their_numbers_over_blocks(tmp_path, monkeypatch, block_bytes)
     assert cells(path) == expected
 
 
+@pytest.mark.parametrize("block_bytes", range(20, 40))
+def test_ends_of_lines_in_quotes_may_lie_between_blocks(tmp_path, monkeypatch, block_bytes):
+    monkeypatch.setattr(csv_tables, "BLOCK_BYTES", block_bytes)
+    content = 'text,label\r\n"a\r\nb",x\r\n"c\rd",y\r\n'
+    found = cells(written(tmp_path / "a.csv", content))
+    assert found == {1: ((b"a\r\nb",), "x"), 2: ((b"c\rd",), "y")}
+
+
 def test_bytes_that_are_not_utf8_are_left_to_be_replaced(tmp_path):
     content = b"text,label\n" + b"b,2\n" * 200 + b"caf\xe9,\xff\n"
     found = cells(written(tmp_path / "a.csv", content))
@@ -233,15 +241,15 @@ def test_a_parquet_table_may_hold_no_rows(tmp_path, texts):
     assert cells(tmp_path / "a.parquet") == {}
 
 
-def test_large_rows_of_parquet_are_decoded_a_few_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "BATCH_BYTES", 100_000)
-    texts = [f"{n}{'x' * 60_000}" for n in range(5)]
-    pyarrow.parquet.write_table(
-        pa.table({"text": texts, "label": texts}), tmp_path / "a.parquet", use_dictionary=False
-    )
+def test_rows_that_grow_large_are_decoded_and_handed_out_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "DECODED_BYTES", 1_500_000)
+    monkeypatch.setattr(readers, "BATCH_BYTES", 150_000)
+    column = pa.array(["x" * 60_000, "y"]).take(pa.array([0] * 50 + [1] * 50)).dictionary_encode()
+    in_parquet(tmp_path / "a.parquet", text=column, label=column)
     with pyarrow.parquet.ParquetFile(tmp_path / "a.parquet") as file:
-        assert readers._batch_rows(file.metadata) == 1
-    assert len(cells(tmp_path / "a.parquet")) == 5
+        assert readers._batch_rows(file.metadata) == 12  # of no more than 121 kB each
+    lists = list(readers.Table(str(tmp_path / "a.parquet")).rows(TEXT_AND_LABEL))
+    assert [len(each) for each in lists] == [2] * 24 + [52]
 
 
 FRAGMENTS = [
