@@ -71,8 +71,8 @@ def show_files(folder: str) -> None:
     terminal.show(("split", "class", "files"), rows, words=2)
 
 
-def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
-    """Prints what a dataset holds."""
+def show(manifest: Manifest, items: str, output_dir: str, seconds: float) -> None:
+    """Prints what a dataset holds, which was made of files, or of rows."""
     for why, count in manifest.left_out.items():
         terminal.say(f"left out {count:,}: {why}")
     for name, split in manifest.splits.items():
@@ -83,7 +83,7 @@ def show(manifest: Manifest, output_dir: str, seconds: float) -> None:
             if count:
                 terminal.say(f"{name}, {what}: {count:,}")
     if manifest.bad_files:
-        terminal.say(f"left out {manifest.bad_files:,}: files that can't be read")
+        terminal.say(f"left out {manifest.bad_files:,}: {items} that can't be read")
     show_misread(manifest.misread_files, manifest.flags.encoding)
     audit = manifest.audit
     terminal.say(

@@ -30,18 +30,6 @@ from textrecords.errors import BadInput
 
 pytestmark = pytest.mark.slow
 
-# Always the same examples, so that a run doesn't depend on luck.
-hypothesis.settings.register_profile(
-    "steady",
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
-hypothesis.settings.register_profile(
-    "long", hypothesis.settings.get_profile("steady"), max_examples=10_000
-)
-hypothesis.settings.load_profile("steady")
-
 JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
         metadata.check_not_empty(manifest)
         run_info.write(options.input, output_dir, started)
         checksums.write(output_dir, manifest.shard_sums())
-    summary.show(manifest, options.output, time.time() - started)
+    summary.show(manifest, tree.source.items, options.output, time.time() - started)
 
 
 def _left(options: Options) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipelines.places import Listed
-from pipelines.preprocess import fingerprint
+from pipelines.preprocess import fingerprint, input_tree
 from pipelines.tables import readers, table_files
-from pipelines.tables.columns import Columns
+from pipelines.tables.columns import Columns, named
 from pipelines.tables.places import TablePlace
 from pipelines.tables.source import TableSource
 from textrecords import spec, text_source
@@ -18,7 +18,7 @@ from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Fingerprint
 from textrecords.text_source import Unread
 
-WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,100}")  # Python reads no number of any length
 NO_LABEL = ""
 
 
@@ -88,17 +88,20 @@ class Tables:
             where = f"whose column {column} says train" if column else "of train"
             raise BadInput(f"{name} holds no rows {where} with a label: add some")
         if len(classes) == 1:
-            raise BadInput(f"{name} has one class only, {classes[0]}: a classifier needs two")
+            raise BadInput(f"{name} has one class only, {named(classes)}: a classifier needs two")
+        input_tree.check_names(name, classes)
         for split, examples in self.examples(found).items():
             if other := next((label for label in examples if label not in classes), None):
                 raise BadInput(
-                    f"{name}: {split} has the class {other}, but train has {', '.join(classes)}: "
-                    "name --classes, or mend it"
+                    f"{name}: {split} has the class {named([other])}, but train has "
+                    f"{named(classes)}: name --classes, or mend it"
                 )
             if split in self.made:
                 raise BadInput(f"{name} has rows of {split}: leave out --{split}")
         if missing := next((c for c in classes if not self.examples(found)["train"][c]), None):
-            raise BadInput(f"{name}: train has no rows of the class {missing}: name others")
+            raise BadInput(
+                f"{name}: train has no rows of the class {named([missing])}: name others"
+            )
         return found
 
     def classes_of(self, listed: Listed) -> tuple[str, ...]:
@@ -173,12 +176,14 @@ def _source(folder: str, files: list[str], flags: DataFlags) -> TableSource:
     first.check_encoding()
     if flags.pattern != DataFlags.pattern:
         raise BadInput(f"--pattern {flags.pattern}: {first.path} is a table: leave it out")
-    named = Columns(
+    if flags.classes:
+        input_tree.check_once(flags.classes)
+    given = Columns(
         flags.text_column or (), flags.label_column, flags.split_column, flags.key_column
     )
     return TableSource(
         input_dir=folder,
-        columns=named.find(first.path, first.schema().names, labelled=True),
+        columns=given.find(first.path, first.schema().names, labelled=True),
         table_encoding=flags.encoding,
         delimiter=flags.delimiter,
         classes=flags.classes,

@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipelines import places
 from pipelines.places import Listed, Place
@@ -255,21 +255,32 @@ def _class_folders(split_dir: str) -> list[str]:
 def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) -> None:
     if not chosen:
         raise BadInput(f"{train_dir} has no class folders: it must hold a folder for each class")
-    if len(set(chosen)) < len(chosen):
-        raise BadInput(f"--classes names a class twice: {' '.join(chosen)}")
+    check_once(chosen)
     if len(chosen) == 1:
         raise BadInput(
             f"{train_dir} has one class only, {chosen[0]}: a classifier needs at least two"
         )
     _check_normalization(train_dir, chosen, found)
+    check_names(train_dir, chosen)
     for name in chosen:
-        if any(unicodedata.category(c) in UNFIT_FOR_NAMES for c in name):
-            raise BadInput(
-                f"{train_dir}: the name of the class {name} has a control character or isn't "
-                "UTF-8: rename it"
-            )
         if name not in (*found, UNSUP) or not storage.is_folder(os.path.join(train_dir, name)):
             raise BadInput(f"{train_dir} has no folder {name}: its classes are {', '.join(found)}")
+
+
+def check_once(classes: Sequence[str]) -> None:
+    """Raises `BadInput` for a class that is chosen twice."""
+    if len(set(classes)) < len(classes):
+        raise BadInput(f"--classes names a class twice: {' '.join(classes)}")
+
+
+def check_names(path: str, classes: Iterable[str]) -> None:
+    """Raises `BadInput` for a name of a class that can't be written into a line; says where."""
+    for name in classes:
+        if any(unicodedata.category(c) in UNFIT_FOR_NAMES for c in name):
+            raise BadInput(
+                f"{path}: the name of the class {name} has a control character or isn't UTF-8: "
+                "rename it"
+            )
 
 
 def _check_same_classes(split_dir: str, chosen: tuple[str, ...], *, chosen_by_user: bool) -> None:

@@ -104,7 +104,7 @@ def _takes_from(name: str, manifest: Manifest) -> list[str]:
         "--validation": flags.validation and name in (spec.TRAIN, spec.VALIDATION),
         "--drop_leaked": split.dropped_leaked,
         "--drop_duplicates": split.dropped_duplicates,
-        f"files that can't be read ({manifest.bad_files:,})": manifest.bad_files,
+        f"what can't be read ({manifest.bad_files:,})": manifest.bad_files,
     }
     return [cause for cause, holds in causes.items() if holds]
 

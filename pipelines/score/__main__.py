@@ -85,8 +85,7 @@ def main(argv: list[str]) -> None:
     storage.check_path(storage.real(args.output))
     storage.check_apart(model_dir=model_dir, output=args.output)
     texts = _find_texts(args)
-    if storage.is_folder(args.input):
-        storage.check_apart(input=args.input, output=args.output)
+    storage.check_apart(input=args.input, output=args.output)
     if not args.force:
         run_info.check_same_input(args.input, args.output, "scores")
     with imports.quiet():

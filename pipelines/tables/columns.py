@@ -1,14 +1,15 @@
 """Which columns of a table hold what."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 
 from textrecords import terminal
 from textrecords.errors import BadInput
 
 USUAL_TEXT = ("text", "review", "content", "sentence")
 USUAL_LABEL = ("label", "class", "sentiment", "category")
-NAMED = 10  # of a table's columns, in messages
+NAMED, NAME = 10, 60  # names in a message at most, and characters of each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,24 +59,31 @@ class Columns:
         """Raises `BadInput` unless a table with this header has each of the columns, once."""
         for name in self.names:
             if name not in header:
-                raise BadInput(f"{path} has no column {name}: {_listed(header)}")
+                raise BadInput(f"{path} has no column {named([name])}: {_listed(header)}")
             if header.count(name) > 1:
-                raise BadInput(f"{path} has two columns {name}: rename one")
+                raise BadInput(f"{path} has two columns {named([name])}: rename one")
 
 
 def _usual(path: str, header: Sequence[str], usual: Sequence[str], what: str) -> str:
-    found = [name for name in header if name.strip().lower() in usual]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        both = " and ".join(map(terminal.one_line, found))
-        raise BadInput(f"{path} has the columns {both}: say by --{what}_column which to take")
-    raise BadInput(
-        f"{path} has no column {', '.join(usual[:-1])} or {usual[-1]}: name one by "
-        f"--{what}_column; {_listed(header)}"
-    )
+    found = dict.fromkeys(name for name in header if name.strip().lower() in usual)
+    if len(found) > 1:
+        raise BadInput(
+            f"{path} has the columns {named(found)}: say by --{what}_column which to take"
+        )
+    if not found:
+        raise BadInput(
+            f"{path} has no column {', '.join(usual[:-1])} or {usual[-1]}: name one by "
+            f"--{what}_column; {_listed(header)}"
+        )
+    return next(iter(found))
 
 
 def _listed(header: Sequence[str]) -> str:
-    more = ", ..." if len(header) > NAMED else ""
-    return f"its columns are {', '.join(map(terminal.one_line, header[:NAMED]))}{more}"
+    return f"its columns are {named(header)}" if header else "it has none"
+
+
+def named(names: Collection[str]) -> str:
+    """Returns names for a message, whatever stands in them, and however many there are."""
+    first = map(terminal.one_line, itertools.islice(names, NAMED))
+    shown = [name if len(name) <= NAME else f"{name[:NAME]}..." for name in first]
+    return ", ".join(shown + ["..."] * (len(names) > NAMED))

@@ -1,30 +1,31 @@
-"""Reads tables by Arrow: their headers, and their rows."""
+"""Reads tables of any format: their columns, and their rows."""
 
 import contextlib
 import csv
 import dataclasses
-import io
-import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
+import more_itertools
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet
 
-from pipelines.tables import table_files
+from pipelines.tables import cells, csv_tables, json_tables, table_files
+from pipelines.tables.cells import Row
 from pipelines.tables.columns import Columns
-from textrecords import storage, terminal, text_source
+from textrecords import storage, terminal
 from textrecords.errors import BadInput
 
-BLOCK_BYTES = 1 << 25  # of text that Arrow parses at once: a row has to fit in
-BATCH_ROWS = 2_000  # of Parquet, decoded at once
+# At most, that are handed out together.
+BATCH_ROWS = 2_000
+BATCH_BYTES = 1 << 25
+# Of Parquet, decoded at once if all rows were as long as a row group, as a hostile one may be.
+DECODED_BYTES = 1 << 28
+DECODED_ROWS = 10  # at least: fewer take longer
 ROWS_TOGETHER = 50_000  # at least, of Parquet, that one worker reads
 NO_TEXT, NO_LABEL, NO_KEY = "no text", "no label", "no key"
-# The texts of a row, its label, split and key, and what is kept of it, if it's asked for.
-Cells = tuple[tuple[bytes | None, ...], str | None, str | None, str | None, tuple[Any, ...]]
-Row = tuple[int, Cells | str]  # its number in the file, from 1, and what it holds or why it's bad
+NOT_UTF8 = "a label that isn't UTF-8"
+FORMATS = {"json": "JSON lines", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
+Groups = tuple[int, int, int]  # the first row group, the one after the last, and the first row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Table:
 
     def check_encoding(self) -> None:
         """Raises `BadInput` for another encoding than the only one that its format knows."""
-        if self.encoding != "utf-8" and self.format != "csv" and self.format != "tsv":
+        if self.encoding != "utf-8" and self.format not in ("csv", "tsv"):
             raise BadInput(f"--encoding {self.encoding}: {self.path} is UTF-8: leave it out")
 
     def schema(self) -> pa.Schema:
@@ -59,11 +60,11 @@ class Table:
                     return file.schema_arrow
             if self.format == "json":
                 with self._open_text() as stream:
-                    return pyarrow.json.open_json(stream, **_json_options()).schema
-            return pa.schema([(name, pa.string()) for name in self._csv_header()[0]])
+                    return json_tables.schema(self.path, stream)
+            return pa.schema([(name, pa.string()) for name in self._header().names])
 
-    def row_groups(self) -> list[tuple[int, int, int]]:
-        """Returns the parts of a Parquet file: first row group, the one after the last, first row.
+    def row_groups(self) -> list[Groups]:
+        """Returns the parts of a Parquet file that workers may read, each on its own.
 
         Other tables can't be parted, since only who has read what comes before knows where a row
         begins. Raises `BadInput`.
@@ -78,10 +79,8 @@ class Table:
                 begin, first_row, rows = group, first_row + rows, 0
         return parts
 
-    def rows(
-        self, columns: Columns, groups: tuple[int, int, int] | None = None
-    ) -> Iterator[list[Row]]:
-        """Yields lists of rows, in order.
+    def rows(self, columns: Columns, groups: Groups | None = None) -> Iterator[tuple[Row, ...]]:
+        """Yields tuples of rows, in order.
 
         Args:
           columns: to read.
@@ -90,109 +89,61 @@ class Table:
         Raises:
           BadInput: if the file can't be read, or hasn't these columns.
         """
-        with self._errors():
-            if self.format == "parquet":
-                yield from self._parquet_rows(columns, groups)
-            elif self.format == "json":
-                yield from self._json_rows(columns)
-            else:
-                yield from self._csv_rows(columns)
+        before = groups[2] - 1 if groups else 0
+        rows = more_itertools.countable(self._rows(columns, groups))
+        with self._errors(lambda: before + rows.items_seen):
+            yield from more_itertools.constrained_batches(
+                rows, BATCH_BYTES, BATCH_ROWS, get_len=_num_bytes, strict=False
+            )
 
-    def _parquet_rows(
-        self, columns: Columns, groups: tuple[int, int, int] | None
-    ) -> Iterator[list[Row]]:
+    def _rows(self, columns: Columns, groups: Groups | None) -> Iterator[Row]:
+        if self.format == "parquet":
+            yield from self._parquet_rows(columns, groups)
+            return
+        if self.format == "json":
+            columns.check(self.path, self.schema().names)
+            with self._open_text() as stream:
+                yield from json_tables.rows(self.path, stream, columns)
+            return
+        header = self._header()
+        columns.check(self.path, header.names)
+        with self._open_text() as stream:
+            yield from csv_tables.rows(self.path, stream, columns, header)
+
+    def _parquet_rows(self, columns: Columns, groups: Groups | None) -> Iterator[Row]:
         with self._open_parquet() as file:
             columns.check(self.path, file.schema_arrow.names)
+            self._check_types(columns, file.schema_arrow)
             first, last, row = groups or (0, file.num_row_groups, 1)
             batches = file.iter_batches(
-                BATCH_ROWS, range(first, last), columns.names, use_threads=False
+                _batch_rows(file.metadata), range(first, last), columns.names, use_threads=False
             )
-            for batch in batches:
-                yield list(enumerate(self._cells(batch, columns), row))
-                row += batch.num_rows
+            found = (each for batch in batches for each in cells.of_batch(batch, columns))
+            yield from enumerate(found, row)
 
-    def _csv_rows(self, columns: Columns) -> Iterator[list[Row]]:
-        header, delimiter = self._csv_header()
-        columns.check(self.path, header)
-        ragged: list[Row] = []
+    def _check_types(self, columns: Columns, schema: pa.Schema) -> None:
+        for name in columns.text:
+            if not cells.is_text(of := schema.field(name).type):
+                raise BadInput(f"{self.path}: the column {name} holds {of}, not text")
+        for name in filter(None, (columns.label, columns.split, columns.key)):
+            of = schema.field(name).type
+            if not (cells.is_text(of) or cells.is_whole(of)):
+                raise BadInput(f"{self.path}: the column {name} holds {of}, not text or integers")
 
-        def skip(row: pyarrow.csv.InvalidRow) -> str:
-            why = f"{row.actual_columns} cells, not {row.expected_columns}"
-            ragged.append((row.number - 1, why))  # the header is the first
-            return "skip"
-
-        # Texts as bytes: what isn't UTF-8 is replaced and noted, as in files.
-        types = {name: pa.string() for name in columns.names}
-        types |= {name: pa.large_binary() for name in columns.text}
+    def _header(self) -> csv_tables.Header:
+        delimiter = self.delimiter or ("\t" if self.format == "tsv" else None)
         with self._open_text() as stream:
-            reader = pyarrow.csv.open_csv(
-                stream,
-                pyarrow.csv.ReadOptions(
-                    use_threads=False, block_size=BLOCK_BYTES, encoding=self.encoding
-                ),
-                pyarrow.csv.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
-                ),
-                pyarrow.csv.ConvertOptions(include_columns=columns.names, column_types=types),
-            )
-            good = itertools.chain.from_iterable(self._cells(b, columns) for b in reader)
-            yield from _chunks(_number(good, ragged))
-
-    def _json_rows(self, columns: Columns) -> Iterator[list[Row]]:
-        schema = self.schema()
-        columns.check(self.path, schema.names)
-        texts = {name: pa.string() for name in columns.text}
-        wanted = pa.schema([(n, texts.get(n, schema.field(n).type)) for n in columns.names])
-        with self._open_text() as stream:
-            reader = pyarrow.json.open_json(stream, **_json_options(wanted))
-            cells = itertools.chain.from_iterable(self._cells(b, columns) for b in reader)
-            yield from _chunks(enumerate(cells, 1))
-
-    def _cells(self, batch: pa.RecordBatch, columns: Columns) -> Iterator[Cells]:
-        texts = [self._column(batch, name, pa.large_binary()) for name in columns.text]
-        others = [
-            self._column(batch, name, pa.string()) if name else itertools.repeat(None)
-            for name in (columns.label, columns.split, columns.key)
-        ]
-        kept = [batch.column(name).cast(of).to_pylist() for name, of in columns.kept]
-        of_rows = zip(*kept, strict=True) if kept else itertools.repeat(())
-        return zip(zip(*texts, strict=True), *others, of_rows, strict=False)
-
-    def _column(self, batch: pa.RecordBatch, name: str, wanted: pa.DataType) -> list[Any]:
-        column = batch.column(name)
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        of, is_text = column.type, wanted == pa.large_binary()
-        fits = _is_text(of) or pa.types.is_null(of)
-        if not fits and (is_text or not (pa.types.is_integer(of) or pa.types.is_boolean(of))):
-            kind = "text" if is_text else "text or whole numbers"
-            raise BadInput(f"{self.path}: the column {name} holds {of}, not {kind}")
-        if is_text and of in (pa.string(), pa.string_view()):
-            column = column.cast(pa.large_string())
-        return column.cast(wanted).to_pylist()
-
-    def _csv_header(self) -> tuple[list[str], str]:
-        """Returns the names of the columns, and what is between them."""
-        with self._open_text() as stream:
-            encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
-            text = io.TextIOWrapper(stream, encoding, newline="")
-            line = text.readline(text_source.LARGEST_FILE)
-            rest = itertools.islice(text, 100)  # names may be of several lines
-            lines = [line, *rest]
-        if not line.strip():
-            raise BadInput(f"{self.path} is empty, or begins with an empty line: begin with names")
-        if self.delimiter or self.format == "tsv":
-            delimiter = self.delimiter or "\t"
-        else:
-            delimiter = max(",;\t|", key=lambda each: len(next(csv.reader([line], delimiter=each))))
-        return next(csv.reader(lines, delimiter=delimiter)), delimiter
+            return csv_tables.read_header(self.path, stream, delimiter)
 
     @contextlib.contextmanager
     def _open_text(self) -> Iterator[pa.NativeFile]:
+        """Opens a file for its text, as UTF-8."""
         with storage.reading_anywhere(self.path) as file:
             stream = pa.PythonFile(file, "r")
             if self.path.lower().endswith(".gz"):
                 stream = pa.CompressedInputStream(stream, "gzip")
+            if self.encoding != "utf-8":
+                stream = pa.transcoding_input_stream(stream, self.encoding, "utf-8")
             yield stream
 
     @contextlib.contextmanager
@@ -201,53 +152,31 @@ class Table:
             yield pyarrow.parquet.ParquetFile(file)
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raises `BadInput` for what Arrow, or the disk, can't read."""
+    def _errors(self, rows_read: Callable[[], int] = lambda: 0) -> Iterator[None]:
+        """Raises `BadInput` for what Arrow, or the disk, can't read.
+
+        Args:
+          rows_read: tells how many rows could be read before.
+        """
         try:
             yield
         except (pa.ArrowException, csv.Error, OSError, UnicodeError, OverflowError) as error:
             why = terminal.one_line(str(error).partition("\n")[0])
-            of = {"json": "JSON lines", "parquet": "Parquet"}.get(self.format, "CSV")
+            after = f"after row {rows_read():,}: " if rows_read() else ""
             raise BadInput(
-                f"{self.path} can't be read as {of} ({why}): mend or remove it"
+                f"{self.path} can't be read as {FORMATS[self.format]} ({after}{why}): mend or "
+                "remove it"
             ) from None
 
 
-def _is_text(of: pa.DataType) -> bool:
-    return any(
-        check(of)
-        for check in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-        )
-    )
+def _num_bytes(row: Row) -> int:
+    """Returns about how much memory a row takes."""
+    cells = row[1]
+    return 0 if isinstance(cells, str) else sum(map(len, filter(None, cells[0])))
 
 
-def _json_options(schema: pa.Schema | None = None) -> dict[str, Any]:
-    """Returns how to read JSON lines: these fields alone, or all that the first block has."""
-    parse = {"explicit_schema": schema, "unexpected_field_behavior": "ignore"} if schema else {}
-    return {
-        "read_options": pyarrow.json.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-        "parse_options": pyarrow.json.ParseOptions(newlines_in_values=False, **parse),
-    }
-
-
-def _number(good: Iterable[Cells], ragged: list[Row]) -> Iterator[Row]:
-    """Yields rows by their numbers, of which those that are ragged have theirs already."""
-    row = 1
-    for cells in good:
-        while ragged and ragged[0][0] == row:
-            yield ragged.pop(0)
-            row += 1
-        yield row, cells
-        row += 1
-    yield from ragged
-
-
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    rows = iter(rows)
-    while chunk := list(itertools.islice(rows, BATCH_ROWS)):
-        yield chunk
+def _batch_rows(metadata: pyarrow.parquet.FileMetaData) -> int:
+    """Returns how many rows of a Parquet file to decode at once."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    largest = max((group.total_byte_size for group in groups), default=0)
+    return max(DECODED_ROWS, min(BATCH_ROWS, DECODED_BYTES // max(1, largest)))

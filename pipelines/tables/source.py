@@ -13,9 +13,10 @@ import os
 import struct
 from typing import IO, ClassVar
 
-from pipelines.tables.columns import Columns
-from pipelines.tables.readers import NO_KEY, NO_LABEL, NO_TEXT, Row, Table
-from textrecords import atomic, spec, storage, text_source
+from pipelines.tables.cells import Row
+from pipelines.tables.columns import Columns, named
+from pipelines.tables.readers import NO_KEY, NO_LABEL, NO_TEXT, NOT_UTF8, Table
+from textrecords import atomic, spec, storage, terminal, text_source
 from textrecords.text_source import TOO_LARGE, Unread
 
 OPEN_FILES = 256
@@ -69,29 +70,33 @@ class TableSource(text_source.Source):
         number, cells = row
         name = f"{file}#{number}"
         if isinstance(cells, str):
-            return Unread(os.fsencode(name), "", split, BAD + cells.encode()), b""
+            why = terminal.one_line(cells)
+            return Unread(os.fsencode(name), "", split, BAD + why.encode()), b""
         texts, label, split_name, own_key, kept = cells
         if self.columns.split:
             found = spec.split_of(split_name or "")
             if found is None:
-                return f"{split_name}: no split", b""
+                return f"{named([split_name])}: no split" if split_name else "no split", b""
             split = spec.ALL_SPLITS.index(found)
+        is_misread = not _is_utf8(label or "")
+        label = "" if is_misread else label
         unlabelled = spec.ALL_SPLITS.index(spec.UNLABELLED)
-        if self.with_unlabelled and not label:
+        if self.with_unlabelled and not label and not is_misread:
             split = unlabelled
         if split == unlabelled:
             label = ""
         if self.classes and label and label not in self.classes:
-            return f"{label}: not a chosen class", b""
+            return f"{named([label])}: not a chosen class", b""
         text = b" ".join(text for text in texts if text is not None)
         bad = {
             NO_KEY: self.columns.key and not own_key,
             NO_TEXT: all(text is None for text in texts),
+            NOT_UTF8: is_misread,
             NO_LABEL: self.columns.label and not label and split != unlabelled,
             TOO_LARGE: len(text) > text_source.LARGEST_FILE,
         }
-        key = own_key.encode() if own_key else os.fsencode(name)
-        kept = json.dumps(kept) if kept else name * bool(own_key)
+        key = os.fsencode(own_key or name)
+        kept = json.dumps(kept) if kept else terminal.one_line(name) * bool(own_key)
         why = next((why for why, holds in bad.items() if holds), None)
         where = BAD + why.encode() if why else KEPT
         return Unread(key, label or "", split, where, kept), text
@@ -108,6 +113,15 @@ class TableSource(text_source.Source):
         if storage.is_remote(path):
             return storage.read_range(path, begin, size)
         return os.pread(_open(path).fileno(), size, begin)
+
+
+def _is_utf8(label: str) -> bool:
+    """Tells whether a label holds no bytes that had to be escaped."""
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @functools.lru_cache(OPEN_FILES)

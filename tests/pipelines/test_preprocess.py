@@ -756,7 +756,7 @@ def test_a_split_of_bad_files_alone_is_refused(tmp_path):
     with pytest.raises(BadInput) as error:
         run(tmp_path / "in", tmp_path / "out")
     assert str(error.value) == (
-        "nothing is left of reviews in test because of files that can't be read (2): change that, "
+        "nothing is left of reviews in test because of what can't be read (2): change that, "
         "or add reviews of other words"
     )
     assert os.listdir(tmp_path) == ["in"]

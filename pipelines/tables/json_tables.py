@@ -1,0 +1,118 @@
+"""JSON lines, by Python's own parser.
+
+Arrow's is no faster once its columns are rows, crashes at a line `null`
+(https://github.com/apache/arrow/issues/47409) or at deep nesting, and refuses a table for a field
+that is now a number and then a text, even if nobody asked for it.
+"""
+
+import codecs
+import collections
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.tables.cells import Cells, Row, to_name
+from pipelines.tables.columns import Columns
+from textrecords.errors import BadInput
+
+LARGEST_ROW = 1 << 25  # bytes
+LOOKED_AT = 1 << 23  # bytes, for the names of fields
+NO_OBJECT = "no JSON object"
+# The types of columns, by those of their values; of another, no more can be said.
+TYPES = {
+    frozenset(): pa.null(),
+    frozenset([bool]): pa.bool_(),
+    frozenset([int]): pa.int64(),
+    frozenset([float]): pa.float64(),
+    frozenset([int, float]): pa.float64(),
+    frozenset([str]): pa.string(),
+}
+
+
+def schema(path: str, stream: pa.NativeFile) -> pa.Schema:
+    """Returns the fields that the first rows have; raises `BadInput` if these have none."""
+    found = collections.defaultdict(set)
+    looked_at = 0
+    for _, line in _lines(path, stream):
+        for name, value in (_parse(line) or {}).items():
+            found[name].add(type(value))
+        looked_at += len(line)
+        if looked_at >= LOOKED_AT:
+            break
+    if not looked_at:
+        raise BadInput(f"{path} is empty: it has to hold a JSON object a line")
+    if not found:
+        raise BadInput(f"{path} isn't JSON lines: it has to hold a JSON object a line")
+    types = (TYPES.get(frozenset(of - {type(None)}), pa.struct([])) for of in found.values())
+    return pa.schema(zip(found, types, strict=True))
+
+
+def rows(path: str, stream: pa.NativeFile, columns: Columns) -> Iterator[Row]:
+    """Yields the rows of a table, in order; raises `BadInput` for one that is too large."""
+    for number, line in _lines(path, stream):
+        row = _parse(line)
+        yield number, NO_OBJECT if row is None else _cells(row, columns)
+
+
+def _lines(path: str, stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
+    """Yields the lines that aren't empty, by their numbers."""
+    file = io.BufferedReader(stream)
+    number, line = 0, file.readline(LARGEST_ROW + 1).removeprefix(codecs.BOM_UTF8)
+    while line:
+        if not line.isspace():
+            number += 1
+            if len(line) > LARGEST_ROW:
+                raise BadInput(f"{path}: row {number} is of more than {LARGEST_ROW:,} bytes")
+            yield number, line
+        line = file.readline(LARGEST_ROW + 1)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Returns the object that a line holds, if it holds one."""
+    try:
+        text = line.decode("utf-8", "surrogateescape")
+        found = json.loads(text, parse_constant=lambda _: None)  # NaN, as Python writes it
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _cells(row: dict[str, Any], columns: Columns) -> Cells | str:
+    """Returns what a row holds, or why it's bad."""
+    for name in columns.text:
+        if not isinstance(row.get(name), str | None):
+            return f"{name}: not text"
+    for name in filter(None, (columns.label, columns.split, columns.key)):
+        if not isinstance(row.get(name), str | int | None):
+            return f"{name}: neither text nor a whole number"
+    for name, of in columns.kept:
+        if not _fits(row.get(name), of):
+            return f"{name}: not {of}"
+    names = (columns.label, columns.split, columns.key)
+    return (
+        tuple(_bytes(row.get(name)) for name in columns.text),
+        *(to_name(_bytes(row.get(name))) for name in names),
+        tuple(row.get(name) for name in dict(columns.kept)),
+    )
+
+
+def _bytes(value: str | int | None) -> bytes | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _fits(value: Any, of: str) -> bool:
+    """Tells whether a column of a type, as Arrow calls it, can hold a value."""
+    try:
+        pa.scalar(value, pa.type_for_alias(of))
+    except (pa.ArrowException, UnicodeError, OverflowError):
+        return False
+    return True
