@@ -1,7 +1,6 @@
 """Reads tables of any format: their columns, and their rows."""
 
 import contextlib
-import csv
 import dataclasses
 from collections.abc import Callable, Iterator
 
@@ -160,7 +159,12 @@ class Table:
         """
         try:
             yield
-        except (pa.ArrowException, csv.Error, OSError, UnicodeError, OverflowError) as error:
+        except UnicodeError as error:
+            why = terminal.one_line(error)
+            raise BadInput(
+                f"{self.path} isn't in {self.encoding} ({why}): give another --encoding"
+            ) from None
+        except (pa.ArrowException, OSError, OverflowError) as error:
             why = terminal.one_line(str(error).partition("\n")[0])
             after = f"after row {rows_read():,}: " if rows_read() else ""
             raise BadInput(
