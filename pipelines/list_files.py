@@ -17,7 +17,7 @@ LISTED, REST = "listed", "rest"  # outputs beside the files
 
 
 class ListFiles(beam.PTransform):
-    """Lists places of an input: lists of (key, label), and the sum of what was `Listed`.
+    """Lists places of an input: lists of Unread, and the sum of what was `Listed`.
 
     Args:
       source: the input.

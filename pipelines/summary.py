@@ -157,7 +157,7 @@ def _row(name: str, split: Split) -> tuple[str | int, ...]:
         split.found,
         split.examples,
         split.tokens,
-        f"{split.oov_tokens / split.tokens:.2%}",
+        f"{split.oov_tokens / max(1, split.tokens):.2%}",
         split.token_lengths["50%"],
         len(split.shards),
     )

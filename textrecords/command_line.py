@@ -95,8 +95,11 @@ def flag(help: str, default: Any = dataclasses.MISSING, *, metavar: str | None =
 
 def check_delimiter(given: str | None) -> None:
     """Raises `BadInput` unless `--delimiter`, if it's given, is what CSV can have."""
-    if given is not None and len(given.encode()) != 1:
-        raise BadInput(f"--delimiter {given} isn't one ASCII character")
+    if given is None:
+        return
+    fits = given.isascii() and (given.isprintable() or given == "\t") and given != '"'
+    if len(given) != 1 or not fits:
+        raise BadInput(f"--delimiter {given} isn't a character that can be between cells")
 
 
 def add_flags(parser: argparse._ActionsContainer, of: type) -> None:

@@ -51,7 +51,7 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return tuple(self.manifest.splits)
+        return tuple(name for name, split in self.manifest.splits.items() if split.examples)
 
     @property
     def classes(self) -> tuple[str, ...]:

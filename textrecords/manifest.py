@@ -153,7 +153,9 @@ class DataFlags:
     vocabulary_from: Literal["train", "all"] = flag(
         "count the words of train, or also those of texts without a label", "train"
     )
-    drop_leaked: bool = flag("keep texts of the same words only in test, else validation", False)
+    drop_leaked: bool = flag(
+        "keep texts of the same words only in test, else validation, else train", False
+    )
     drop_duplicates: bool = flag("keep texts of the same words only once a split", False)
     min_tokens: Count = flag("report reviews of fewer tokens", 5)
     max_tokens: VocabularySize = flag("size of the vocabulary, counting padding and OOV", 20_000)

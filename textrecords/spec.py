@@ -18,7 +18,7 @@ VALIDATION_FOLDERS = ("val", "valid", "dev")  # other usual names of the split's
 # The features of a record.
 TOKENS = "tokens"  # <int64>[number of tokens], the ids of the whole review
 LABEL = "label"  # <int64>[], the position of the review's class in `Manifest.classes`, or -1
-KEY = "key"  # <string>[], the file's path below the input folder
+KEY = "key"  # <string>[], the file's path below the input folder, or what a row is known by
 # What the transform graph takes in the place of `TOKENS`.
 TEXT = "text"  # <string>[], valid UTF-8
 # Ids as `keras.layers.TextVectorization` gives them. The most frequent token has `NUM_RESERVED`.

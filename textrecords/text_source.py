@@ -69,7 +69,12 @@ class Source:
     @property
     def times_split(self) -> int:
         """How often what is to be listed can be split; a folder on a disk can't."""
-        return TIMES_SPLIT if storage.is_remote(self.input_dir) else 0
+        return TIMES_SPLIT if self.is_remote else 0
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether texts are read from Cloud Storage."""
+        return storage.is_remote(self.input_dir)
 
     @property
     def is_utf8(self) -> bool:
@@ -130,14 +135,14 @@ class Source:
             except OSError as error:
                 return review, error
 
-        if storage.is_remote(self.input_dir):
+        if self.is_remote:
             return storage.map_concurrently(content, reviews)
         return map(content, reviews)
 
     def _content(self, review: Unread) -> bytes:
         """Returns the bytes of a review; raises `OSError`, also if it's no file or too large."""
         path = self.path(review.key)
-        return _read_remote(path) if storage.is_remote(self.input_dir) else _read_file(path)
+        return _read_remote(path) if self.is_remote else _read_file(path)
 
     def identity(self, review: Unread) -> bytes:
         """Returns what stands for a review, beside its bytes, in the fingerprint of the input."""

@@ -67,9 +67,7 @@ def describe(manifest: Manifest, counts: dict[str, Counts], network: Network) ->
         "max_tokens": network.max_tokens,
         "max_len": network.max_len,
         "classes": [terminal.one_line(name) for name in manifest.classes],
-        "splits": [
-            _describe_split(name, manifest, counts[name], network) for name in manifest.splits
-        ],
+        "splits": [_describe_split(name, manifest, counts[name], network) for name in counts],
         "leaked_texts": manifest.audit.leaked_texts,
         "contrary_texts": manifest.audit.contrary_texts,
         "bad_files": manifest.bad_files,

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import operator
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -13,9 +14,9 @@ from pipelines.tables import readers, table_files
 from pipelines.tables.columns import Columns, named
 from pipelines.tables.places import TablePlace
 from pipelines.tables.source import TableSource
-from textrecords import spec, text_source
+from textrecords import spec, storage, text_source
 from textrecords.errors import BadInput
-from textrecords.manifest import DataFlags, Fingerprint
+from textrecords.manifest import DataFlags, Fingerprint, Manifest
 from textrecords.text_source import Unread
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,100}")  # Python reads no number of any length
@@ -76,7 +77,9 @@ class Tables:
 
     def files(self) -> Fingerprint:
         """Returns the fingerprint of the tables by path, size and version."""
-        parts = (place.fingerprint(self.source) for place in self.places)
+        remote = storage.is_remote(self.source.input_dir)
+        map_places = storage.map_concurrently if remote else map
+        parts = map_places(operator.methodcaller("fingerprint", self.source), self.places)
         return functools.reduce(lambda one, other: one + other, parts)
 
     def check_listed(self, found: Listed) -> Listed:
@@ -132,15 +135,28 @@ class Tables:
 
     def fingerprint(self) -> Fingerprint:
         """Reads all rows and returns the fingerprint of those that aren't bad."""
-        return fingerprint.fingerprint(self.source, self._good())
+        return self._read()[0]
 
-    def _good(self) -> Iterator[tuple[Unread, bytes]]:
-        for place in self.places:
-            for items in place.read(self.source):
-                for unread, text in (item for item in items if not isinstance(item, str)):
-                    text_source.SEEN["listed"] += 1
-                    if not self.source.is_bad(unread):
-                        yield unread, text
+    def is_made_of(self, made: Manifest) -> bool:
+        """Reads all rows and tells whether a dataset was made of them."""
+        return self._read() == (made.input, made.bad_files)
+
+    def _read(self) -> tuple[Fingerprint, int]:
+        """Returns the fingerprint of the good rows, and the number of bad ones."""
+        bad = 0
+
+        def good() -> Iterator[tuple[Unread, bytes]]:
+            nonlocal bad
+            for place in self.places:
+                for items in place.read(self.source):
+                    for unread, text in (item for item in items if not isinstance(item, str)):
+                        text_source.SEEN["listed"] += 1
+                        if self.source.is_bad(unread):
+                            bad += 1
+                        else:
+                            yield unread, text
+
+        return fingerprint.fingerprint(self.source, good()), bad
 
 
 def sorted_labels(labels: Iterable[str]) -> list[str]:
@@ -160,7 +176,9 @@ def open_tables(folder: str, files: list[str], flags: DataFlags) -> Tables:
     Raises:
       BadInput: if a flag doesn't go with them, or there are no such columns.
     """
-    source = _source(folder, files, flags)
+    # Tables of texts without labels needn't have all columns.
+    labelled = [f for f in files if table_files.split_of(f) != spec.UNLABELLED]
+    source = _source(folder, labelled or files, flags)
     splits = {} if source.columns.split else table_files.splits(folder, files)
     places = (
         TablePlace(file, spec.ALL_SPLITS.index(splits.get(file, spec.TRAIN)))
@@ -187,5 +205,5 @@ def _source(folder: str, files: list[str], flags: DataFlags) -> TableSource:
         table_encoding=flags.encoding,
         delimiter=flags.delimiter,
         classes=flags.classes,
-        with_unlabelled=bool(flags.unlabelled),
+        with_unlabelled=flags.unlabelled,
     )

@@ -17,7 +17,6 @@ from textrecords.manifest import DataFlags, Fingerprint
 from textrecords.text_source import Unread
 
 UNFIT_FOR_NAMES = {"Cc", "Cs"}  # of Unicode: control characters, and bytes that aren't UTF-8
-UNSUP = "unsup"  # the folder of train that is known to hold no labels
 LOOKED_AT = 1_000  # files of a class, before a job starts: a page of them in Cloud Storage
 
 
@@ -128,7 +127,7 @@ def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
         with_unlabelled=flags.unlabelled is not False,
     )
     if flags.unlabelled and not any(place.label == "" for place in tree.places):
-        raise BadInput(f"{input_dir} has no train/{UNSUP}/ or unlabelled/: leave out --unlabelled")
+        raise BadInput(f"{input_dir} has no train/unsup/ or unlabelled/: leave out --unlabelled")
     for split, share in ((spec.VALIDATION, flags.validation), (spec.TEST, flags.test)):
         if share and split in tree.folders:
             raise BadInput(f"{input_dir} has a folder {tree.folders[split]}: leave out --{split}")
@@ -180,10 +179,8 @@ def find_reviews(
 
 def _as_unlabelled(place: Place, train: str) -> Place:
     """Returns a place of the unlabelled split, if it's left out only since it holds no labels."""
-    is_one = place.folder == os.path.join(train, UNSUP) or spec.split_of(place.folder) == (
-        spec.UNLABELLED
-    )
-    if place.label is not None or not is_one:
+    above, name = os.path.split(place.folder)
+    if place.label is not None or above not in ("", train) or not _is_unlabelled(name):
         return place
     return Place(place.folder, "", spec.ALL_SPLITS.index(spec.UNLABELLED))
 
@@ -249,7 +246,12 @@ def _beside_splits(
 
 def _class_folders(split_dir: str) -> list[str]:
     names = [entry.name for entry in text_source.scan(split_dir) if entry.is_dir()]
-    return sorted(name for name in names if name != UNSUP and not storage.is_leftover(name))
+    return sorted(name for name in names if not (_is_unlabelled(name) or storage.is_leftover(name)))
+
+
+def _is_unlabelled(name: str) -> bool:
+    """Tells whether a folder is known by its name to hold texts without labels."""
+    return spec.split_of(name) == spec.UNLABELLED
 
 
 def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) -> None:
@@ -263,7 +265,8 @@ def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) ->
     _check_normalization(train_dir, chosen, found)
     check_names(train_dir, chosen)
     for name in chosen:
-        if name not in (*found, UNSUP) or not storage.is_folder(os.path.join(train_dir, name)):
+        may_be = name in found or _is_unlabelled(name)
+        if not may_be or not storage.is_folder(os.path.join(train_dir, name)):
             raise BadInput(f"{train_dir} has no folder {name}: its classes are {', '.join(found)}")
 
 
@@ -326,7 +329,7 @@ def _places(
         elif entry.name in classes:
             yield Place(path, entry.name, spec.SPLITS.index(split))
         else:
-            why = "no labels" if entry.name == UNSUP else "not a chosen class"
+            why = "no labels" if _is_unlabelled(entry.name) else "not a chosen class"
             why = f"{terminal.one_line(path)}: {why}"
             yield from _left_out(entry, path, why, beside)
 

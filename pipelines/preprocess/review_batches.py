@@ -33,7 +33,7 @@ class Review(NamedTuple):
 
     Attributes:
       words_hash: by which texts of the same words are known; so reviews sort by these, then by key.
-      key: path of its file below the input folder.
+      key: path of its file below the input folder, or what its row is known by.
       label: position of its class.
       size: bytes of the text.
       text_hash: by which the very same texts are known.

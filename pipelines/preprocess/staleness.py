@@ -12,6 +12,7 @@ from pipelines.preprocess import input_tree, word_lists
 from pipelines.preprocess.find_input import Input, find_input
 from pipelines.preprocess.kept_listing import KeptListing
 from pipelines.preprocess.options import Options
+from pipelines.tables import table_files
 from pipelines.unfit_files import Limits
 from textrecords import spec, storage, terminal, text_source
 from textrecords.dataset import open_dataset
@@ -55,7 +56,8 @@ def is_up_to_date(
     ):
         return True
     if made.flags != flags:
-        input_tree.check_is_folder(options.input)
+        if not table_files.is_table(options.input):
+            input_tree.check_is_folder(options.input)
         raise BadInput(
             f"{options.output} is out of date, and was made with "
             f"{_differing(made.flags, flags)}: run `make preprocess` with the flags you want"
@@ -92,10 +94,10 @@ def _is_made_of(
     num_files = number + sum(made.left_out.values())
     elsewhere = list_elsewhere if num_files > LISTED_HERE else None
     try:
+        tree = find_input(options.input, made.flags)
+        if tree.files():
+            return _are_tables_the_same(tree, made, options, limits, here=not list_elsewhere)
         with summary.show_listing():
-            tree = find_input(options.input, made.flags)
-            if tree.files():
-                return _are_tables_the_same(tree, made, options, limits)
             # Once there are more than there were, there is no need to know how many.
             found = (
                 elsewhere(tree)
@@ -125,8 +127,13 @@ def _is_made_of(
     return unchanged
 
 
-def _are_tables_the_same(tables: Input, made: Manifest, options: Options, limits: Limits) -> bool:
-    """As `_is_made_of`; tables are read only if one has another size or time."""
+def _are_tables_the_same(
+    tables: Input, made: Manifest, options: Options, limits: Limits, *, here: bool
+) -> bool:
+    """As `_is_made_of`.
+
+    Tables are read only if one has another size or time, and then only `here`, not on workers.
+    """
     number = made.input.files + made.bad_files
     few_bad = made.bad_files <= limits.max_bad(number)
     few_misread = sum(made.misread_files.values()) <= limits.max_bad_texts(number)
@@ -136,8 +143,10 @@ def _are_tables_the_same(tables: Input, made: Manifest, options: Options, limits
     known = listed.is_kept_in(options.output)
     if known and not options.check_contents:
         return True
+    if not here and not options.check_contents:
+        return False  # it may be too much to be read here
     with summary.show_listing("reading rows", number):
-        unchanged = tables.fingerprint() == made.input
+        unchanged = tables.is_made_of(made)
     if unchanged and not known:
         _keep(listed, options.output)
     return unchanged
@@ -175,7 +184,9 @@ def _differing(made: DataFlags, flags: DataFlags) -> str:
         if name in ("stop_words", "replacements") and value not in (None, word_lists.BUILT_IN):
             value = "FILE"
         value = " ".join(value) if isinstance(value, tuple) else value
-        if value is None or value is False:
+        if value is False and getattr(DataFlags, name) is None:
+            named.append(f"--no-{name}")
+        elif value is None or value is False:
             named.append(f"no --{name}")
         else:
             named.append(f"--{name}" if value is True else f"--{name} {value}")

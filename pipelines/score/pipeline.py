@@ -165,7 +165,9 @@ class Plan:
             return Written(Shard.of(part, name, len(rows)), dict(labels), keys)
 
     def _row(self, key: bytes, kept: str, scores: Row) -> Row:
-        beside = dict(zip(self.texts.kept, json.loads(kept), strict=True)) if kept else {}
+        beside = (
+            dict(zip(self.texts.kept, json.loads(kept), strict=True)) if self.texts.kept else {}
+        )
         return {spec.KEY: key.decode("utf-8", "backslashreplace"), **beside, **scores}
 
     def _schema(self) -> pa.Schema:

@@ -21,7 +21,7 @@ def of_batch(batch: pa.RecordBatch, columns: Columns) -> Iterator[Cells]:
         map(to_name, _bytes(batch.column(name))) if name else [None] * batch.num_rows
         for name in (columns.label, columns.split, columns.key)
     ]
-    kept = [map(_finite, batch.column(name).cast(of).to_pylist()) for name, of in columns.kept]
+    kept = [_kept(batch.column(name), of) for name, of in columns.kept]
     of_rows = zip(*kept, strict=True) if kept else [()] * batch.num_rows
     return zip(zip(*texts, strict=True), *others, of_rows, strict=True)
 
@@ -59,6 +59,14 @@ def _bytes(column: pa.Array) -> list[bytes | None]:
     if is_whole(column.type):
         column = column.cast(pa.string())
     return column.cast(pa.large_binary()).to_pylist()
+
+
+def _kept(column: pa.Array, of: str) -> list[Any]:
+    """Returns the values of a column as they are written beside scores, of a type of Arrow's."""
+    if of == "string":
+        values = _bytes(column)
+        return [None if value is None else value.decode("utf-8", "replace") for value in values]
+    return [_finite(value) for value in column.cast(of).to_pylist()]
 
 
 def _finite(value: Any) -> Any:

@@ -9,9 +9,11 @@ from pipelines import sharding
 from pipelines.places import Listed, size_and_digest
 from pipelines.tables.source import KeepTexts, TableSource
 from textrecords import spec, storage, terminal, text_source
+from textrecords.errors import BadInput
 from textrecords.manifest import Fingerprint
 from textrecords.text_source import Unread
 
+MOST_CLASSES = 10_000  # of a table: nobody learns as many, and they are listed one by one
 Item = tuple[Unread, bytes] | str  # a review and its text, or why a row is left out
 
 
@@ -47,9 +49,19 @@ class TablePlace:
                 for groups in source.table(self.file).row_groups():
                     yield dataclasses.replace(self, groups=groups)
                 return
+        found: set[str] = set()
         with KeepTexts(source, repr(self)) as texts:
             for items in self.read(source):
-                yield from _list(items, texts)
+                for each in _list(items, texts):
+                    if isinstance(each, Listed):
+                        found |= each.reviews.keys()
+                    yield each
+                if len(found) > MOST_CLASSES:
+                    raise BadInput(
+                        f"{os.path.join(source.input_dir, self.file)} has more than "
+                        f"{MOST_CLASSES:,} labels in {source.columns.label}: name another "
+                        "--label_column"
+                    )
 
     def fingerprint(self, source: TableSource) -> Fingerprint:
         """Returns the fingerprint of the file by path, size and version."""
@@ -58,7 +70,10 @@ class TablePlace:
 
     def read(self, source: TableSource) -> Iterator[list[Item]]:
         """Yields what rows hold."""
-        for rows in source.table(self.file).rows(source.columns, self.groups):
+        columns = source.columns
+        if spec.ALL_SPLITS[self.split] == spec.UNLABELLED:
+            columns = dataclasses.replace(columns, label=None)
+        for rows in source.table(self.file).rows(columns, self.groups):
             items = []
             for row in rows:
                 unread, text = source.review(self.file, self.split, row)

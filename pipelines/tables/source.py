@@ -6,21 +6,22 @@ that all workers can read, and what is listed says where in it a text lies.
 
 import dataclasses
 import errno
-import functools
 import hashlib
 import json
 import os
 import struct
-from typing import IO, ClassVar
+from typing import ClassVar
 
 from pipelines.tables.cells import Row
-from pipelines.tables.columns import Columns, named
+from pipelines.tables.columns import Columns
 from pipelines.tables.readers import NO_KEY, NO_LABEL, NO_TEXT, NOT_UTF8, Table
 from textrecords import atomic, spec, storage, terminal, text_source
+from textrecords.errors import Failure
 from textrecords.text_source import TOO_LARGE, Unread
 
-OPEN_FILES = 256
 _PLACE = struct.Struct(">8sQI")  # name of a file of texts, where in it one begins, its bytes
+# Why rows are left out; what they hold instead could be as many things as there are rows.
+NO_SPLIT, NOT_CHOSEN = "rows of no split", "rows of no chosen class"
 KEPT, BAD = b"\0", b"\1"  # what `Unread.where` begins with, before a place or why there is none
 
 
@@ -33,7 +34,8 @@ class TableSource(text_source.Source):
       table_encoding: of CSV.
       delimiter: of its cells; by default, the header tells.
       classes: rows of others are left out; by default none are.
-      with_unlabelled: whether rows without a label are a split of their own.
+      with_unlabelled: whether rows without a label are a split of their own; if it's False, those
+        of that split are left out.
       output_dir: the folder that holds `spec.TEXTS`.
     """
 
@@ -41,10 +43,14 @@ class TableSource(text_source.Source):
     table_encoding: str = "utf-8"
     delimiter: str | None = None
     classes: tuple[str, ...] | None = None
-    with_unlabelled: bool = False
+    with_unlabelled: bool | None = None
     output_dir: str = ""
 
     items: ClassVar[str] = "rows"
+
+    @property
+    def is_remote(self) -> bool:
+        return storage.is_remote(self.output_dir)  # where the texts are
 
     @property
     def times_split(self) -> int:
@@ -76,17 +82,19 @@ class TableSource(text_source.Source):
         if self.columns.split:
             found = spec.split_of(split_name or "")
             if found is None:
-                return f"{named([split_name])}: no split" if split_name else "no split", b""
+                return NO_SPLIT, b""
             split = spec.ALL_SPLITS.index(found)
         is_misread = not _is_utf8(label or "")
         label = "" if is_misread else label
         unlabelled = spec.ALL_SPLITS.index(spec.UNLABELLED)
         if self.with_unlabelled and not label and not is_misread:
             split = unlabelled
+        if split == unlabelled and self.with_unlabelled is False:
+            return NO_LABEL, b""
         if split == unlabelled:
             label = ""
         if self.classes and label and label not in self.classes:
-            return f"{named([label])}: not a chosen class", b""
+            return NOT_CHOSEN, b""
         text = b" ".join(text for text in texts if text is not None)
         bad = {
             NO_KEY: self.columns.key and not own_key,
@@ -110,9 +118,13 @@ class TableSource(text_source.Source):
             raise OSError(errno.EINVAL, review.where[1:].decode())
         name, begin, size = _PLACE.unpack(review.where[1:])
         path = os.path.join(self.output_dir, spec.TEXTS, name.hex())
-        if storage.is_remote(path):
-            return storage.read_range(path, begin, size)
-        return os.pread(_open(path).fileno(), size, begin)
+        try:
+            text = storage.read_range(path, begin, size)
+        except OSError as error:  # the row was read whole once, so it isn't bad
+            raise Failure(f"can't read {path} ({error.strerror}): run again") from None
+        if len(text) != size:
+            raise Failure(f"{path} isn't as it was written: run again")
+        return text
 
 
 def _is_utf8(label: str) -> bool:
@@ -122,12 +134,6 @@ def _is_utf8(label: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-@functools.lru_cache(OPEN_FILES)
-def _open(path: str) -> IO[bytes]:
-    """Returns a file of texts; it's closed once others took its place."""
-    return open(path, "rb", buffering=0)
 
 
 class KeepTexts:

@@ -1,6 +1,7 @@
 """Which files of an input are tables, and of which split each is, by their names alone."""
 
 import glob
+import itertools
 import os
 import re
 
@@ -10,6 +11,7 @@ from textrecords.errors import BadInput
 
 # The format of a file, by the end of its name; text may be compressed.
 SUFFIX = re.compile(r"\.(?:(csv|tsv|jsonl|ndjson|json)(\.gz)?|(parquet))$", re.IGNORECASE)
+LOOKED_AT = 1_000  # files of a folder, to see if there are tables
 WORD = re.compile(r"[A-Za-z]+")  # that the name of a file may begin with: its split
 
 
@@ -40,8 +42,10 @@ def find_files(path: str) -> tuple[str, list[str]]:
     if not is_table(path):
         return path, []
     if storage.is_file(path) or not glob.has_magic(path):
+        if not storage.is_file(path):
+            raise BadInput(f"no table {path}: name one, or a folder")
         folder, name = os.path.split(path)
-        return folder, [name] if storage.is_file(path) else []
+        return folder, [name]
     folder, pattern = patterns.split(path)
     files = sorted(patterns.match(folder, pattern))
     if not files:
@@ -63,7 +67,7 @@ def format_of(path: str) -> str:
 
 def splits(folder: str, files: list[str]) -> dict[str, str]:
     """Returns the split of each table by its name, or its folder's; none, if no name tells."""
-    split_names = {file: split for file in files if (split := _split_of(file))}
+    split_names = {file: split for file in files if (split := split_of(file))}
     if not split_names:
         return {}
     if other := next((file for file in files if file not in split_names), None):
@@ -78,7 +82,10 @@ def splits(folder: str, files: list[str]) -> dict[str, str]:
 
 
 def _in_folder(folder: str) -> list[str]:
-    """Returns the tables of a folder that are named by split, or lie in folders that are."""
+    """Returns the tables of a folder that are named by split, or lie in folders that are.
+
+    They are its input only if one is of train; others lie beside class folders, say.
+    """
     at_top, below, folders = [], [], []
     for entry in text_source.scan(folder):
         if storage.is_leftover(entry.name):
@@ -88,26 +95,32 @@ def _in_folder(folder: str) -> list[str]:
         elif is_table(entry.name):
             at_top.append(entry.name)
     for name in filter(spec.split_of, folders):
-        entries = list(text_source.scan(os.path.join(folder, name)))
-        inside = [e.name for e in entries if e.is_file() and is_table(e.name)]
-        inside = [name for name in inside if not storage.is_leftover(name)]
-        if inside and any(e.is_dir() and not storage.is_leftover(e.name) for e in entries):
-            raise BadInput(
-                f"{os.path.join(folder, name)} holds folders and tables, {sorted(inside)[0]} for "
-                "one: keep either"
-            )
-        below += [f"{name}/{each}" for each in inside]
-    named = [name for name in at_top if _split_of(name)]
-    if named and (below or any(map(spec.split_of, folders))):
+        below += [f"{name}/{each}" for each in _in_split(os.path.join(folder, name))]
+    of_train = _of_train(at_top)
+    if of_train and (below or spec.TRAIN in map(spec.split_of, folders)):
+        raise BadInput(f"{folder} holds {of_train[0]}, and folders named by split: keep either")
+    if at_top and not folders and not of_train:
+        first = os.path.join(folder, min(at_top))
+        end = SUFFIX.search(first)[0]
         raise BadInput(
-            f"{folder} holds {sorted(named)[0]}, and folders named by split: keep either"
+            f"{folder} holds no table of train, as train{end} is: name a table, {first}, or all of "
+            f"them, '{folder}/*{end}'"
         )
-    if at_top and not folders and not named:
-        raise BadInput(
-            f"{folder} holds no tables named by split, as train.csv is: name a table, "
-            f"{os.path.join(folder, sorted(at_top)[0])}"
-        )
-    return sorted(named + below)
+    return sorted(at_top if of_train else below if _of_train(below) else [])
+
+
+def _of_train(files: list[str]) -> list[str]:
+    return sorted(file for file in files if split_of(file) == spec.TRAIN)
+
+
+def _in_split(folder: str) -> list[str]:
+    """Returns the tables in a folder that is named by split; none, if it has class folders."""
+    entries = (e for e in text_source.scan(folder) if not storage.is_leftover(e.name))
+    # A folder may hold as many texts as one likes.
+    first = list(itertools.islice(entries, LOOKED_AT))
+    if any(entry.is_dir() for entry in first) or not any(is_table(e.name) for e in first):
+        return []
+    return [e.name for e in (*first, *entries) if is_table(e.name) and e.is_file()]
 
 
 def _check_one_format(folder: str, files: list[str]) -> None:
@@ -117,7 +130,7 @@ def _check_one_format(folder: str, files: list[str]) -> None:
         raise BadInput(f"{folder} has tables of several kinds, {both}: name those of one")
 
 
-def _split_of(file: str) -> str | None:
+def split_of(file: str) -> str | None:
     """Returns the split that a table's folder is named by, or that its own name begins with."""
     folder, _, name = file.rpartition("/")
     word = WORD.match(name)

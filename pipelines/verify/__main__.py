@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Options:
     """The flags."""
 
-    input: Path = flag("the folder that preprocess read", metavar="DIR")
+    input: Path = flag("what preprocess read", metavar="DIR|TABLE")
     records: Path = flag(command_line.RECORDS, metavar="DIR")
     model_dir: Path | None = flag(
         f"{command_line.MODEL_DIR}, to compare the SavedModel too", None, metavar="DIR"

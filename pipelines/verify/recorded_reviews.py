@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import apache_beam as beam
 import tensorflow as tf
 
-from pipelines.preprocess import audit, input_tree, plan, review_batches, write_shards
+from pipelines.preprocess import audit, plan, review_batches, write_shards
+from pipelines.preprocess.find_input import Input
 from textrecords import input_pipeline, record_io, spec
 from textrecords.dataset import Dataset
 from textrecords.text_source import Unread
@@ -21,7 +22,7 @@ BATCH_SIZE = 1024  # reviews in memory at once
 class RecordedReviews:
     """Records, and the input that they are said to be of."""
 
-    tree: input_tree.Tree
+    tree: Input
     dataset: Dataset
 
     @functools.cached_property

@@ -357,11 +357,11 @@ def test_the_fingerprint_follows_paths_and_contents_alone(tmp_path):
 def reviews_of(folder, keys):
     """Returns a `Review` of each key, all with the label 1."""
     source = text_source.Source(str(folder))
-    texts = [source.decode(content)[0] for content in source.read(map(unread, keys))]
-    return [
-        review_batches.Review.of(unread(key), 1, text)
-        for text, key in zip(texts, keys, strict=True)
-    ]
+    found, misread = [], {}
+    for listed, content in zip(map(unread, keys), source.read(map(unread, keys)), strict=True):
+        text = source.to_text(listed.key, content, misread)
+        found.append(review_batches.Review.of(listed, 1, text, misread.get(listed.key)))
+    return found
 
 
 def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):

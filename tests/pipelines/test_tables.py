@@ -15,10 +15,10 @@ import tiny_table
 from hypothesis import strategies as st
 
 from pipelines.preprocess.input_tables import sorted_labels
-from pipelines.tables import csv_tables, json_tables, readers, table_files
+from pipelines.tables import csv_tables, json_tables, places, readers, table_files
 from pipelines.tables.columns import Columns
-from pipelines.tables.source import BAD, KEPT, TableSource
-from textrecords.errors import BadInput
+from pipelines.tables.source import BAD, KEPT, KeepTexts, TableSource
+from textrecords.errors import BadInput, Failure
 
 TEXT_AND_LABEL = Columns(text=("text",), label="label")
 
@@ -443,17 +443,10 @@ def test_one_text_of_several_is_enough_and_may_be_empty():
         assert (text, review.where) == (joined, KEPT)
 
 
-@pytest.mark.parametrize(
-    ("split", "why"),
-    [
-        ("unsplit", "unsplit: no split"),
-        (None, "no split"),
-        ("", "no split"),
-        ("x\ny", r"x\ny: no split"),
-    ],
-)
-def test_rows_of_no_split_are_left_out(split, why):
-    assert TABLES.review("t.csv", 0, (1, ((b"a", b"b"), "x", split, "k", ()))) == (why, b"")
+@pytest.mark.parametrize("split", ["unsplit", None, "", "x\ny"])
+def test_rows_of_no_split_are_left_out_for_one_reason(split):
+    found = TABLES.review("t.csv", 0, (1, ((b"a", b"b"), "x", split, "k", ())))
+    assert found == ("rows of no split", b"")
 
 
 def test_keys_and_files_may_hold_any_bytes():
@@ -497,7 +490,6 @@ def make(folder, names):
         ("x/*.csv", ["a.csv"]),
         ("?.jsonl", ["c.jsonl"]),
         ("x", []),
-        ("none.csv", []),
         ("note.txt", []),
     ],
 )
@@ -517,6 +509,9 @@ def test_a_path_or_a_pattern_names_tables(tmp_path, path, files):
         (["train/pos/a.txt", "train/neg/b.txt", "labels.csv"], []),
         (["pos/a.txt", "neg/b.txt", "labels.csv"], []),
         ([".train.csv", "train/pos/a.txt"], []),
+        (["train/pos/a.txt", "train/meta.json", "unlabelled/meta.json"], []),
+        (["pos/a.txt", "neg/b.txt", "test-report.json"], []),
+        (["train-1.csv", "trian-2.csv"], ["train-1.csv", "trian-2.csv"]),
     ],
 )
 def test_the_tables_of_a_folder_are_named_by_split(tmp_path, names, files):
@@ -528,14 +523,14 @@ def test_the_tables_of_a_folder_are_named_by_split(tmp_path, names, files):
     ("path", "names", "message"),
     [
         ("*.csv", ["a.tsv"], "{root}/*.csv matches no files: name a folder, a table or another"),
-        (".", ["a.csv", "b.csv"], "{root} holds no tables named by split, as train.csv is: name a"),
-        (".", ["train.csv", "test/a.csv"], "{root} holds train.csv, and folders named by split: k"),
-        (".", ["train.csv", "train/pos/a.txt"], "{root} holds train.csv, and folders named by spl"),
+        ("none.csv", [], "no table {root}/none.csv: name one, or a folder"),
         (
             ".",
-            ["train/a.csv", "train/pos/a.txt"],
-            "{root}/train holds folders and tables, a.csv for one: keep either",
+            ["a.csv", "b.csv"],
+            "{root} holds no table of train, as train.csv is: name a table, ",
         ),
+        (".", ["train.csv", "test/a.csv"], "{root} holds train.csv, and folders named by split: k"),
+        (".", ["train.csv", "train/pos/a.txt"], "{root} holds train.csv, and folders named by spl"),
         (
             ".",
             ["train.csv", "test.jsonl"],
@@ -576,3 +571,27 @@ def test_names_that_tell_of_no_train_split_are_refused(files, message):
     with pytest.raises(BadInput) as error:
         table_files.splits("in", files)
     assert str(error.value).startswith(message)
+
+
+def test_texts_are_read_whole_or_the_run_fails(tmp_path):
+    """What this project kept is no bad row, whatever becomes of it."""
+    source = TableSource("in", columns=TEXT_AND_LABEL, output_dir=str(tmp_path))
+    review, text = source.review("t.csv", 0, (1, ((b"a film",), "x", None, None, ())))
+    with KeepTexts(source, "t.csv") as texts:
+        kept = texts.keep(review, text)
+    assert list(source.read_good([kept], {})) == [(kept, b"a film")]
+    [path] = (tmp_path / ".texts").iterdir()
+    path.write_bytes(b"a fi")
+    with pytest.raises(Failure, match="isn't as it was written: run again"):
+        list(source.read_good([kept], {}))
+    path.unlink()
+    with pytest.raises(Failure, match=r"can't read .* \(No such file or directory\): run again"):
+        list(source.read_good([kept], {}))
+
+
+def test_a_label_column_of_keys_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "MOST_CLASSES", 2)
+    (tmp_path / "t.csv").write_text("text,label\na,1\nb,2\nc,3\n")
+    source = TableSource(str(tmp_path), columns=TEXT_AND_LABEL, output_dir=str(tmp_path))
+    with pytest.raises(BadInput, match="has more than 2 labels in label: name another --label_co"):
+        list(places.TablePlace("t.csv", 0).list_files(source))

@@ -9,10 +9,12 @@ from test_audit import findings, keys_of, run
 from tiny_tree import write
 
 from pipelines import inspect_records
+from pipelines.preprocess import input_tree
 from pipelines.verify import __main__ as verify
 from textrecords import spec
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
+from textrecords.manifest import DataFlags
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +145,37 @@ def test_rows_may_say_that_they_are_unlabelled(tmp_path):
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     manifest = run(tmp_path / "in.jsonl", tmp_path / "out", "--split_column=split")
     assert manifest.splits["unlabelled"].examples == 1
+
+
+def test_rows_that_say_so_are_left_out_if_that_is_asked(tmp_path):
+    rows = [*(("train", *row) for row in LABELS), ("unsup", "nobody knows", None)]
+    lines = (json.dumps({"split": s, "text": t, "label": label}) for s, t, label in rows)
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    flags = ("--split_column=split", "--no-unlabelled")
+    manifest = run(tmp_path / "in.jsonl", tmp_path / "out", *flags)
+    assert (list(manifest.splits), manifest.left_out) == (["train"], {"no label": 1})
+
+
+def test_a_table_of_texts_alone_needs_no_column_of_labels(tmp_path):
+    (tmp_path / "in").mkdir()
+    pyarrow.parquet.write_table(rows_of(LABELS), tmp_path / "in/train.parquet")
+    texts = rows_of([("nobody knows", -1)]).select(["text"])
+    pyarrow.parquet.write_table(texts, tmp_path / "in/unlabelled.parquet")
+    assert run(tmp_path / "in", tmp_path / "out").splits["unlabelled"].examples == 1
+
+
+@pytest.mark.parametrize("name", ["unsup", "unlabelled", "Unsupervised"])
+def test_beside_class_folders_alone_it_is_no_class(tmp_path, name):
+    write(tmp_path / "in", {"neg/0.txt": "a", "pos/0.txt": "b", f"{name}/0.txt": "who knows"})
+    tree = input_tree.find_as_flagged(str(tmp_path / "in"), DataFlags(test=0.3))
+    assert tree.classes == ("neg", "pos")
+    assert tree.sizes(tree.listed)["unlabelled"] == 1
+
+
+def test_none_may_be_left_of_them(made, tmp_path, capsys):
+    write(tmp_path / "in", LABELLED | {"train/unsup/0.txt": "neg train film 0"})
+    run(tmp_path / "in", tmp_path / "out", "--drop_leaked")
+    assert ["unlabelled", "1", "0", "0", "0.00%", "0", "1"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
+    assert open_dataset(str(tmp_path / "out")).splits == ("train", "test")
