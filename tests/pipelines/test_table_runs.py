@@ -139,6 +139,22 @@ def test_tables_are_read_again_only_if_they_may_have_changed(tmp_path, monkeypat
     assert ran(source, target)
 
 
+def test_a_table_that_changes_during_the_run_is_noticed_by_the_next(tmp_path, monkeypatch):
+    source, target = tmp_path / "a.csv", tmp_path / "out"
+    tiny_table.write(source, ROWS)
+    forth = readers.Table.rows
+
+    def change(*args):
+        yield from forth(*args)
+        tiny_table.write(source, ROWS[1:])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(readers.Table, "rows", change)
+        assert run(source, target).splits["train"].examples == 60
+    assert ran(source, target)
+    assert not ran(source, target)
+
+
 def test_what_is_wrong_with_rows_is_counted_and_named(tmp_path, capsys):
     rows = [*ROWS, *ROWS[:1], ROWS[1] | {"label": "neg"}]
     test_rows = [ROWS[2], {"text": "only here", "label": "neg"}]
