@@ -98,7 +98,7 @@ def test_splits_are_told_by_files_folders_or_a_column(tmp_path):
     run(f"{tmp_path}/folders/*/*.csv", tmp_path / "of_folders", *flags)
     manifest = run(tmp_path / "one.csv", tmp_path / "of_column", *flags, *split_column)
     assert manifest.classes == ("9", "10", "11")
-    assert manifest.left_out == {"no split": 1, "train2: no split": 1}
+    assert manifest.left_out == {"rows of no split": 2}
     for split in spec.SPLITS:
         records = read(tmp_path / "of_files", split)
         assert {key: label for key, (label, _) in records.items()} == {
@@ -203,7 +203,7 @@ def test_labels_and_names_of_files_may_hold_any_letters(tmp_path):
     tiny_table.write(tmp_path / name, [{"id": n} | row for n, row in enumerate(rows)])
     manifest = run(tmp_path / name, tmp_path / "out", "--key_column=id", "--classes", *labels)
     assert manifest.classes == tuple(labels)
-    assert manifest.left_out == {"a: not a chosen class": 1}
+    assert manifest.left_out == {"rows of no chosen class": 1}
     records = read(tmp_path / "out", "train")
     assert {key: label for key, (label, _) in records.items()} == {str(n): n for n in range(4)}
 
@@ -218,8 +218,8 @@ def test_labels_and_names_of_files_may_hold_any_letters(tmp_path):
         (["--label_column=one"], "{root} has one class only, 1: a classifier needs two"),
         (["--label_column=control"], "{root} the name of the class a\n0 has a control character"),
         (["--pattern=*.md"], "--pattern *.md: {root}/a.csv is a table: leave it out"),
-        (["--delimiter=ab"], "--delimiter ab isn't one ASCII character"),
-        (["--delimiter=é"], "--delimiter é isn't one ASCII character"),
+        (["--delimiter=ab"], "--delimiter ab isn't a character that can be between cells"),
+        (["--delimiter=é"], "--delimiter é isn't a character that can be between cells"),
         (
             ["--encoding=utf-16"],
             "{root}/a.csv isn't in utf-16 (UTF-16 stream does not start with BOM): give ano",
