@@ -1,6 +1,7 @@
 """Preprocessing as a whole process, start to end, against a plain tf.Transform pipeline."""
 
 import collections
+import functools
 import os
 import pathlib
 import subprocess
@@ -30,15 +31,17 @@ def contenders(
     run_module(*plain, "--output", plain_dir)
     facts = check_same(ours_dir, plain_dir)
 
-    def timed(command: list[str]) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(dir=work_dir) as output_dir:
-            peak = run_module(*command, "--output", output_dir)
-        return {"reviews": facts["reviews"], "peak_mib": peak}
-
     return {
-        "this project": lambda: timed(ours),
-        "plain pipeline": lambda: timed(plain),
+        name: functools.partial(run, command, facts["reviews"], work_dir)
+        for name, command in {"this project": ours, "plain pipeline": plain}.items()
     }, facts
+
+
+def run(command: list[str], reviews: int, work_dir: str) -> dict[str, Any]:
+    """Runs a module that preprocesses so many reviews; returns what is measured beside time."""
+    with tempfile.TemporaryDirectory(dir=work_dir) as output_dir:
+        peak = run_module(*command, "--output", output_dir)
+    return {"reviews": reviews, "peak_mib": peak}
 
 
 def run_module(*command: str) -> float:

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -20,18 +19,12 @@ def contenders(
     counts: list[int], work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
     """Returns one contender for each number of reviews, the first being what others compare to."""
-
-    def timed(table: str, count: int) -> dict[str, Any]:
-        flags = ["--input", table, "--split_column", "split"]
-        with tempfile.TemporaryDirectory(dir=work_dir) as output_dir:
-            peak = preprocess.run_module("pipelines.preprocess", *flags, "--output", output_dir)
-        return {"reviews": count, "peak_mib": peak}
-
     runs = {}
     for count in counts:
         table = os.path.join(work_dir, f"{count}.parquet")
         write_table(table, count)
-        runs[f"{count:,}"] = functools.partial(timed, table, count)
+        command = ["pipelines.preprocess", "--input", table, "--split_column", "split"]
+        runs[f"{count:,}"] = functools.partial(preprocess.run, command, count, work_dir)
     return runs, {}
 
 
