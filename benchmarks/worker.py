@@ -20,7 +20,7 @@ import rich
 from rich import box, table
 
 from benchmarks import preprocess
-from textrecords import app, command_line, imports, storage, text_source
+from textrecords import app, command_line, imports, spec, storage, text_source
 
 TEXTS = 1_000  # different ones; each review adds a word of its own
 FOLDER = "train/pos"
@@ -143,8 +143,9 @@ def write_shards(share: Share) -> int:
         graph = os.path.join(share.records, "transform_fn")
         number = -(-share.own // in_shard)
         for index in range(number):
-            written = write((("train", index), shard), graph, {"train": whole}, CLASSES)
-            collections.deque(written, maxlen=0)
+            name = spec.shard_name("train", index, whole)
+            reviews = write_shards.in_order(shard)
+            write(write_shards.Unwritten("train", name, reviews), graph, CLASSES)
             os.remove(next(pathlib.Path(folder).iterdir()))
     return number * in_shard
 

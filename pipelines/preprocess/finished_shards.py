@@ -21,10 +21,10 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from pipelines import run_info, sharding
-from pipelines.findings import tag_findings
+from pipelines.findings import Finding, tag_findings
 from pipelines.preprocess import write_shards
 from pipelines.preprocess.review_batches import Review
-from pipelines.preprocess.write_shards import WriteShard, Written
+from pipelines.preprocess.write_shards import Unwritten, WriteShard, Written
 from textrecords import atomic, checksums, json_files, spec, storage
 from textrecords.manifest import Shard
 
@@ -53,9 +53,8 @@ class Finished:
     findings: list[str]
 
     @classmethod
-    def of(cls, made_of: str, output: Iterable[Any]) -> "Finished":
-        """Returns what is to be said of a shard by what `WriteShard.write` yields."""
-        (_, written), lines = output
+    def of(cls, made_of: str, written: Written, findings: list[Finding]) -> "Finished":
+        """Returns what is to be said of a shard by what `WriteShard.write` returns."""
         (shard,) = written.shards
         return cls(
             made_of=made_of,
@@ -64,11 +63,11 @@ class Finished:
             length_counts=dict(written.length_counts),
             id_counts=base64.b64encode(zlib.compress(written.id_counts.tobytes())).decode(),
             keys=written.keys,
-            findings=[line for _, line in lines.value],
+            findings=[*map(json.dumps, findings)],
         )
 
-    def output(self, split: str) -> Iterator[Any]:
-        """Yields what `WriteShard.write` has yielded."""
+    def written(self) -> tuple[Written, list[Finding]]:
+        """Returns what `WriteShard.write` has returned."""
         findings = [*map(json.loads, self.findings)]
         written = Written(
             shards=(self.shard,),
@@ -78,8 +77,7 @@ class Finished:
             notes=collections.Counter(each["finding"] for each in findings),
             keys=self.keys,
         )
-        yield split, written
-        yield tag_findings(findings)
+        return written, findings
 
     def write(self, path: str) -> None:
         """Writes a completion marker: the SHA-256 of its content, and the content."""
@@ -114,33 +112,32 @@ class FinishShard:
         num_shards: dict[str, int],
         classes: tuple[str, ...],
     ) -> Iterator[Any]:
-        """Yields what `WriteShard.write` does."""
+        """Yields the split and what was written of it; as `FINDINGS`, lists of `Line`."""
         (split, index), lists = shard
-        reviews = write_shards.in_order(lists)
         name = spec.shard_name(split, index, num_shards[split], self.write_shard.compression)
-        made_of = self._made_of(name, reviews, transform_fn_dir, classes)
+        unwritten = Unwritten(split, name, write_shards.in_order(lists))
+        made_of = self._made_of(unwritten, transform_fn_dir, classes)
         path = os.path.join(self.write_shard.output_dir, name)
-        finished = self._take_up(path, made_of)
-        if finished is None:
-            shard = shard[0], [reviews]
-            output = self.write_shard.write(shard, transform_fn_dir, num_shards, classes)
-            finished = Finished.of(made_of, output)
+        if finished := self._take_up(path, made_of):
+            written, findings = finished.written()
+        else:
+            written, findings = self.write_shard.write(unwritten, transform_fn_dir, classes)
+            finished = Finished.of(made_of, written, findings)
         finished.write(atomic.note(path, atomic.FINISHED))
-        yield from finished.output(split)
+        yield split, written
+        yield tag_findings(findings)
 
-    def _made_of(
-        self, name: str, reviews: list[Review], transform_fn_dir: str, classes: tuple[str, ...]
-    ) -> str:
+    def _made_of(self, shard: Unwritten, transform_fn_dir: str, classes: tuple[str, ...]) -> str:
         """Returns the SHA-256 of all that a shard hangs on."""
         write = self.write_shard
         digest = hashlib.sha256()
         for part in (
-            (spec.FORMAT_VERSION, spec.DATA_VERSION, name),
+            (spec.FORMAT_VERSION, spec.DATA_VERSION, shard.name),
             [importlib.metadata.version(package) for package in PACKAGES],
             (classes, write.compression, write.min_tokens, write.source.encoding),
             dataclasses.astuple(write.options),
             checksums.sha256(os.path.join(transform_fn_dir, spec.ASSET)),
-            *((each.key, each.label, each.size, each.text_hash, each.seems_in) for each in reviews),
+            *((r.key, r.label, r.size, r.text_hash, r.seems_in) for r in shard.reviews),
         ):
             digest.update(f"{part!r}\n".encode())
         return digest.hexdigest()

@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from pipelines import sharding
-from pipelines.findings import Finding, finding, tag_findings
+from pipelines.findings import Finding, finding
 from pipelines.preprocess import review_batches, text_notes, transform
 from pipelines.preprocess.review_batches import Review
 from textrecords import atomic, concurrency, record_io, spec, text_source
@@ -50,6 +50,20 @@ class Written:
         return Written(
             *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
         )
+
+
+class Unwritten(NamedTuple):
+    """A shard that is to be written.
+
+    Attributes:
+      split: it's of.
+      name: of the file.
+      reviews: in the order in which they are written.
+    """
+
+    split: str
+    name: str
+    reviews: list[Review]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,16 +156,10 @@ class WriteShard:
     encoder: Shared = dataclasses.field(default_factory=Shared)
 
     def write(
-        self,
-        shard: tuple[sharding.ShardId, Iterable[list[Review]]],
-        transform_fn_dir: str,
-        num_shards: dict[str, int],
-        classes: tuple[str, ...],
-    ) -> Iterator[Any]:
-        """Yields the split and what was written of it; as `FINDINGS`, lists of `Line`."""
-        (split, index), lists = shard
-        reviews = in_order(lists)
-        name = spec.shard_name(split, index, num_shards[split], self.compression)
+        self, shard: Unwritten, transform_fn_dir: str, classes: tuple[str, ...]
+    ) -> tuple[Written, list[Finding]]:
+        """Returns what was written, and what was found on single reviews."""
+        split, name, reviews = shard
         encoder = self.encoder.acquire(
             functools.partial(Encoder, transform_fn_dir, self.options), tag=transform_fn_dir
         )
@@ -169,8 +177,7 @@ class WriteShard:
             written_shard = Shard.of(part, name, len(reviews))
         RECORDS.inc(len(reviews))
         SHARD_BYTES.update(written_shard.bytes)
-        yield split, dataclasses.replace(written, shards=(written_shard,))
-        yield tag_findings(findings)
+        return dataclasses.replace(written, shards=(written_shard,)), findings
 
     def _notes(self, split: str, encoded: Encoded, encoder: Encoder) -> Iterator[Finding]:
         for key, seems in encoded.misread.items():
