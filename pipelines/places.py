@@ -11,7 +11,7 @@ import itertools
 import os
 import pathlib
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import more_itertools
 
@@ -124,7 +124,7 @@ class Listed:
         """Describes reviews of one split and class, given by key and entry."""
         files = Fingerprint.of(size_and_digest(key, entry) for key, entry in reviews)
         keys = sharding.Keys.of([key for key, _ in reviews])
-        number = collections.Counter({f"{spec.ALL_SPLITS[split]}/{label}": len(reviews)})
+        number = collections.Counter({split_and_class(split, label): len(reviews)})
         return cls(number, files=files, keys=keys)
 
     def __add__(self, other: "Listed") -> "Listed":
@@ -132,9 +132,20 @@ class Listed:
             *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
         )
 
+    def sizes(self, examples: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+        """Returns how many reviews of each split there are, given those of each of its classes."""
+        sizes = {split: sum(found.values()) for split, found in examples.items()}
+        unlabelled = self.reviews[f"{spec.UNLABELLED}/"]
+        return sizes | ({spec.UNLABELLED: unlabelled} if unlabelled else {})
+
     @property
     def num_reviews(self) -> int:
         return self.reviews.total()
+
+
+def split_and_class(split: int, label: str) -> str:
+    """Returns what `Listed.reviews` has for a split, by its position, and a class."""
+    return f"{spec.ALL_SPLITS[split]}/{label}"
 
 
 def size_and_digest(

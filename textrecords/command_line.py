@@ -22,6 +22,11 @@ T = TypeVar("T")
 # The help of the flags of these names.
 RECORDS = "what preprocess wrote"
 MODEL_DIR = "what train wrote"
+TEXT_COLUMN = (
+    "of tables, what holds the texts; several are joined by a space (else text, review, content or "
+    "sentence)"
+)
+DELIMITER = "what is between the cells of CSV (else the header tells)"
 NO_VERIFY = "take the files as they are, and don't compare their SHA-256"
 
 

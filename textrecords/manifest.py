@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Predicate
 
-from textrecords import checksums, json_files, spec, text_source
+from textrecords import checksums, command_line, json_files, spec, text_source
 from textrecords.command_line import flag
 from textrecords.errors import BadInput
 from textrecords.field_types import Count, NumShards, Path, Share, Size, Switch, VocabularySize
@@ -119,12 +119,7 @@ class DataFlags:
     )
     pattern: str = flag("which file names are reviews", "*.txt")
     encoding: Annotated[str, Predicate(text_source.is_encoding)] = flag("of the files", "utf-8")
-    text_column: tuple[str, ...] | None = flag(
-        "of tables, what holds the texts; several are joined by a space (else text, review, "
-        "content or sentence)",
-        None,
-        metavar="NAME",
-    )
+    text_column: tuple[str, ...] | None = flag(command_line.TEXT_COLUMN, None, metavar="NAME")
     label_column: str | None = flag(
         "what holds the classes (else label, class, sentiment or category)", None, metavar="NAME"
     )
@@ -136,9 +131,7 @@ class DataFlags:
     key_column: str | None = flag(
         "what records are to be known by (else reviews.csv#12)", None, metavar="NAME"
     )
-    delimiter: str | None = flag(
-        "what is between the cells of CSV (else the header tells)", None, metavar="CHARACTER"
-    )
+    delimiter: str | None = flag(command_line.DELIMITER, None, metavar="CHARACTER")
     test: Share = flag(
         "how much of train, or of class folders without train, becomes the test split",
         0.0,
@@ -184,6 +177,12 @@ class DataFlags:
         "of each split (one for every 10,000 reviews by default)", None
     )
     compression: Literal[tuple(spec.COMPRESSIONS)] = flag("of shards", "none")
+
+    @property
+    def made_splits(self) -> tuple[str, ...]:
+        """The splits that are made of train."""
+        shares = ((spec.VALIDATION, self.validation), (spec.TEST, self.test))
+        return tuple(split for split, share in shares if share)
 
     @property
     def counted_splits(self) -> tuple[str, ...]:

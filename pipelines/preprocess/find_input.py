@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines.preprocess import input_tree
 from pipelines.tables import table_files
-from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags
 
 if TYPE_CHECKING:
@@ -25,7 +24,5 @@ def find_input(path: str, flags: DataFlags) -> Input:
         from pipelines.preprocess import input_tables  # here, since Arrow takes a while
 
         return input_tables.open_tables(folder, files, flags)
-    for name in OF_TABLES:
-        if getattr(flags, name) is not None:
-            raise BadInput(f"--{name} is for tables, and {path} isn't one: leave it out")
+    table_files.check_none_given(path, {name: getattr(flags, name) for name in OF_TABLES})
     return input_tree.find_as_flagged(path, flags)

@@ -7,6 +7,7 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from pipelines.places import Listed
 from pipelines.preprocess import fingerprint, input_tree
@@ -32,6 +33,8 @@ class Tables:
       places: the tables.
       made: the splits that flags make of train, which no row may be of.
     """
+
+    is_tables: ClassVar[bool] = True
 
     source: TableSource
     places: tuple[TablePlace, ...]
@@ -125,9 +128,7 @@ class Tables:
 
     def sizes(self, listed: Listed) -> dict[str, int]:
         """Returns how many rows of each split were found."""
-        sizes = {split: found.total() for split, found in self.examples(listed).items()}
-        unlabelled = listed.reviews[f"{spec.UNLABELLED}/{NO_LABEL}"]
-        return sizes | ({spec.UNLABELLED: unlabelled} if unlabelled else {})
+        return listed.sizes(self.examples(listed))
 
     def all_reviews(self) -> Iterator[Unread]:
         """Yields all rows, in no order; their texts are kept."""
@@ -185,8 +186,7 @@ def open_tables(folder: str, files: list[str], flags: DataFlags) -> Tables:
         for file in files
         if splits.get(file) != spec.UNLABELLED or flags.unlabelled is not False
     )
-    shares = ((spec.VALIDATION, flags.validation), (spec.TEST, flags.test))
-    return Tables(source, tuple(places), tuple(split for split, share in shares if share))
+    return Tables(source, tuple(places), flags.made_splits)
 
 
 def _source(folder: str, files: list[str], flags: DataFlags) -> TableSource:

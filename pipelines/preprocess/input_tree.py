@@ -7,6 +7,7 @@ import itertools
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from pipelines import places
 from pipelines.places import Listed, Place
@@ -32,6 +33,8 @@ class Tree:
       beside: why what is beside all these is left out, and how many files that are.
     """
 
+    is_tables: ClassVar[bool] = False
+
     source: text_source.Source
     classes: tuple[str, ...]
     folders: dict[str, str]
@@ -52,9 +55,6 @@ class Tree:
     @property
     def key_column(self) -> None:
         """None: a file's key is its path, which no other has."""
-
-    def files(self) -> None:
-        """Tells nothing: which files there are is known once they are listed."""
 
     def stored_in(self, output_dir: str) -> "Tree":
         """Returns this input: its texts stay where they are."""
@@ -84,9 +84,7 @@ class Tree:
 
     def sizes(self, listed: Listed) -> dict[str, int]:
         """Returns how many reviews of each split were found."""
-        sizes = {split: sum(found.values()) for split, found in self.examples(listed).items()}
-        unlabelled = listed.reviews[f"{spec.UNLABELLED}/"]
-        return sizes | ({spec.UNLABELLED: unlabelled} if unlabelled else {})
+        return listed.sizes(self.examples(listed))
 
     def classes_of(self, listed: Listed) -> tuple[str, ...]:
         """Returns the names of the classes; a class's position is its label."""
@@ -128,8 +126,8 @@ def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
     )
     if flags.unlabelled and not any(place.label == "" for place in tree.places):
         raise BadInput(f"{input_dir} has no train/unsup/ or unlabelled/: leave out --unlabelled")
-    for split, share in ((spec.VALIDATION, flags.validation), (spec.TEST, flags.test)):
-        if share and split in tree.folders:
+    for split in flags.made_splits:
+        if split in tree.folders:
             raise BadInput(f"{input_dir} has a folder {tree.folders[split]}: leave out --{split}")
     return tree
 
@@ -156,17 +154,16 @@ def find_reviews(
     """
     input_dir = source.input_dir
     check_is_folder(input_dir)
-    folders = _split_folders(source)
+    top, beside = _look_at_top(source)
+    folders = _split_folders(input_dir, top)
     if spec.TRAIN not in folders:
         _check_flat(source, folders, classes, may_be_flat=may_be_flat)
-        folders = {spec.TRAIN: ""}
+        folders, top, beside = {spec.TRAIN: ""}, [], collections.Counter()
     train_dir = _path(source, folders[spec.TRAIN])
     found = _class_folders(train_dir)
     chosen = tuple(classes or found)
     _check_classes(train_dir, chosen, found)
-    beside: collections.Counter[str] = collections.Counter()
-    in_folders = folders[spec.TRAIN] != ""
-    found_places = list(_beside_splits(source, folders, beside)) if in_folders else []
+    found_places = list(_beside_splits(top, folders, beside))
     for split, folder in folders.items():
         _check_same_classes(_path(source, folder), chosen, chosen_by_user=bool(classes))
         in_split = list(_places(source, (split, folder), chosen, beside))
@@ -190,15 +187,30 @@ def _path(source: text_source.Source, folder: str) -> str:
     return os.path.join(source.input_dir, folder) if folder else source.input_dir
 
 
-def _split_folders(source: text_source.Source) -> dict[str, str]:
-    """Returns the name of each split's folder."""
-    found: dict[str, str] = {}
+def _look_at_top(
+    source: text_source.Source,
+) -> tuple[list[os.DirEntry[str] | storage.Entry], collections.Counter[str]]:
+    """Returns the folders of the input, and why what is beside them is left out."""
+    folders, beside = [], collections.Counter()
     for entry in text_source.scan(source.input_dir):
-        if (split := spec.split_of(entry.name)) and entry.is_dir():
+        if storage.is_leftover(entry.name):
+            beside["hidden"] += 1
+        elif entry.is_dir():
+            folders.append(entry)
+        else:
+            beside["beside the split folders"] += 1
+    return folders, beside
+
+
+def _split_folders(input_dir: str, top: list[os.DirEntry[str] | storage.Entry]) -> dict[str, str]:
+    """Returns the name of each split's folder, of those of the input."""
+    found: dict[str, str] = {}
+    for entry in top:
+        if split := spec.split_of(entry.name):
             if split in found:
                 both = " and ".join(sorted((found[split], entry.name)))
                 raise BadInput(
-                    f"{source.input_dir} has two folders for the {split} split, {both}: merge them"
+                    f"{input_dir} has two folders for the {split} split, {both}: merge them"
                 )
             found[split] = entry.name
     return {split: found[split] for split in spec.SPLITS if split in found}
@@ -231,15 +243,13 @@ def _check_flat(
 
 
 def _beside_splits(
-    source: text_source.Source, folders: dict[str, str], beside: collections.Counter[str]
+    top: list[os.DirEntry[str] | storage.Entry],
+    folders: dict[str, str],
+    beside: collections.Counter[str],
 ) -> Iterator[Place]:
-    """Yields the folders beside those of the splits; adds what else there is to `beside`."""
-    for entry in text_source.scan(source.input_dir):
-        if storage.is_leftover(entry.name):
-            beside["hidden"] += 1
-        elif not entry.is_dir():
-            beside["beside the split folders"] += 1
-        elif entry.name not in folders.values():
+    """Yields the folders beside those of the splits; adds links to some to `beside`."""
+    for entry in top:
+        if entry.name not in folders.values():
             why = f"{terminal.one_line(entry.name)}: no split"
             yield from _left_out(entry, entry.name, why, beside)
 

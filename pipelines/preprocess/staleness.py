@@ -95,7 +95,7 @@ def _is_made_of(
     elsewhere = list_elsewhere if num_files > LISTED_HERE else None
     try:
         tree = find_input(options.input, made.flags)
-        if tree.files():
+        if tree.is_tables:
             return _are_tables_the_same(tree, made, options, limits, here=not list_elsewhere)
         with summary.show_listing():
             # Once there are more than there were, there is no need to know how many.
@@ -108,11 +108,9 @@ def _is_made_of(
         return False
     # What is left out shapes no record, so it is no need to make them again.
     same_left_out = options.if_needed or found.left_out == made.left_out
-    few_bad = made.bad_files <= limits.max_bad(found.num_reviews)
-    few_misread = sum(made.misread_files.values()) <= limits.max_bad_texts(found.num_reviews)
     # Much faster to tell than the fingerprint.
     same_number = found.num_reviews == number
-    if not (same_left_out and few_bad and few_misread and same_number):
+    if not (same_left_out and same_number and _few_unfit(made, limits)):
         return False
     listed = KeptListing.of(tree.source, found.files, made)
     known = listed.is_kept_in(options.output)
@@ -134,10 +132,7 @@ def _are_tables_the_same(
 
     Tables are read only if one has another size or time, and then only `here`, not on workers.
     """
-    number = made.input.files + made.bad_files
-    few_bad = made.bad_files <= limits.max_bad(number)
-    few_misread = sum(made.misread_files.values()) <= limits.max_bad_texts(number)
-    if not (few_bad and few_misread):
+    if not _few_unfit(made, limits):
         return False
     listed = KeptListing.of(tables.source, tables.files(), made)
     known = listed.is_kept_in(options.output)
@@ -145,11 +140,18 @@ def _are_tables_the_same(
         return True
     if not here and not options.check_contents:
         return False  # it may be too much to be read here
-    with summary.show_listing("reading rows", number):
+    with summary.show_listing("reading rows", made.input.files + made.bad_files):
         unchanged = tables.is_made_of(made)
     if unchanged and not known:
         _keep(listed, options.output)
     return unchanged
+
+
+def _few_unfit(made: Manifest, limits: Limits) -> bool:
+    """Tells whether no more than may be of what a dataset was made of was unfit."""
+    number = made.input.files + made.bad_files
+    few_bad = made.bad_files <= limits.max_bad(number)
+    return few_bad and sum(made.misread_files.values()) <= limits.max_bad_texts(number)
 
 
 def _keep(listed: KeptListing, dataset_dir: str) -> None:

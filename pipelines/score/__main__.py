@@ -30,12 +30,13 @@ from textrecords import (
     text_source,
 )
 from textrecords.command_line import flag
-from textrecords.errors import BadInput, Failure
+from textrecords.errors import Failure
 from textrecords.field_types import NumShards, Path
 
 if TYPE_CHECKING:
     from pipelines.score import text_tables
 
+OF_TABLES = ("text_column", "key_column", "keep_columns", "delimiter")
 FORMATS = ("jsonl", "parquet")
 SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
 FILES = "|".join((SHARDS, spec.AUDIT, *map(re.escape, ("scores.json", spec.RUN, checksums.SUMS))))
@@ -51,21 +52,14 @@ class Options:
     )
     output: Path = flag("the folder to write, or to replace whole", metavar="DIR")
     model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
-    text_column: tuple[str, ...] | None = flag(
-        "of tables, what holds the texts; several are joined by a space (else text, review, "
-        "content or sentence)",
-        None,
-        metavar="NAME",
-    )
+    text_column: tuple[str, ...] | None = flag(command_line.TEXT_COLUMN, None, metavar="NAME")
     key_column: str | None = flag(
         "what scores are to be known by (else reviews.csv#12)", None, metavar="NAME"
     )
     keep_columns: tuple[str, ...] | None = flag(
         "what else of each row to write beside its score", None, metavar="NAME"
     )
-    delimiter: str | None = flag(
-        "what is between the cells of CSV (else the header tells)", None, metavar="CHARACTER"
-    )
+    delimiter: str | None = flag(command_line.DELIMITER, None, metavar="CHARACTER")
     format: Literal[FORMATS] = flag("of the files to write", "jsonl")
     encoding: str = flag("of the files to read", "utf-8")
     num_shards: NumShards | None = flag(
@@ -134,9 +128,7 @@ def _find_texts(args: argparse.Namespace) -> "text_files.TextFiles | text_tables
         from pipelines.score import text_tables  # here, since Arrow takes a while
 
         return text_tables.open_tables(folder, files, args)
-    for name in ("text_column", "key_column", "keep_columns", "delimiter"):
-        if getattr(args, name) is not None:
-            raise BadInput(f"--{name} is for tables, and {args.input} isn't one: leave it out")
+    table_files.check_none_given(args.input, {name: getattr(args, name) for name in OF_TABLES})
     return text_files.parse_input(args.input, args.encoding)
 
 

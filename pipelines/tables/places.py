@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 
 from pipelines import sharding
-from pipelines.places import Listed, size_and_digest
-from pipelines.tables.source import KeepTexts, TableSource
+from pipelines.places import Listed, size_and_digest, split_and_class
+from pipelines.tables.source import KeepTexts, TableSource, keep_texts
 from textrecords import spec, storage, terminal, text_source
 from textrecords.errors import BadInput
 from textrecords.manifest import Fingerprint
@@ -45,12 +45,13 @@ class TablePlace:
         """
         if self.groups is None:
             yield Listed(files=self.fingerprint(source))
-            if most is not None and source.table(self.file).format == "parquet":
-                for groups in source.table(self.file).row_groups():
+            table = source.table(self.file)
+            if most is not None and table.format == "parquet":
+                for groups in table.row_groups():
                     yield dataclasses.replace(self, groups=groups)
                 return
         found: set[str] = set()
-        with KeepTexts(source, repr(self)) as texts:
+        with keep_texts(source, repr(self)) as texts:
             for items in self.read(source):
                 for each in _list(items, texts):
                     if isinstance(each, Listed):
@@ -85,7 +86,7 @@ def _list(items: list[Item], texts: KeepTexts) -> Iterator[list[Unread] | Listed
     left_out = collections.Counter(terminal.one_line(it) for it in items if isinstance(it, str))
     listed = [texts.keep(*item) for item in items if not isinstance(item, str)]
     text_source.SEEN["listed"] += len(listed)
-    number = collections.Counter(f"{spec.ALL_SPLITS[each.split]}/{each.label}" for each in listed)
+    number = collections.Counter(split_and_class(each.split, each.label) for each in listed)
     yield Listed(number, left_out, keys=sharding.Keys.of([each.key for each in listed]))
     if listed:
         yield [each[:] for each in listed]

@@ -4,14 +4,17 @@ A row can't be read alone. So whoever lists a table keeps its texts, one after t
 that all workers can read, and what is listed says where in it a text lies.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
 import json
 import os
 import struct
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import IO, ClassVar
 
+from pipelines.places import split_and_class
 from pipelines.tables.cells import Row
 from pipelines.tables.columns import Columns
 from pipelines.tables.readers import NO_KEY, NO_LABEL, NO_TEXT, NOT_UTF8, Table
@@ -62,7 +65,7 @@ class TableSource(text_source.Source):
 
     def identity(self, review: Unread) -> bytes:
         """Returns what stands for a row, beside its text: its key, split and class."""
-        of = f"{spec.ALL_SPLITS[review.split]}/{review.label}".encode()
+        of = split_and_class(review.split, review.label).encode()
         return b"%d:%b%b" % (len(review.key), review.key, of)
 
     def review(self, file: str, split: int, row: Row) -> tuple[Unread | str, bytes]:
@@ -136,28 +139,36 @@ def _is_utf8(label: str) -> bool:
     return True
 
 
-class KeepTexts:
-    """Keeps texts in a file, which is there once the context ends.
+@contextlib.contextmanager
+def keep_texts(source: TableSource, what: str) -> Iterator["KeepTexts"]:
+    """Yields what keeps texts in a file, which is there once the block ends.
 
     Args:
       source: the tables.
       what: the texts are of; the same gives the same file.
     """
+    name = hashlib.blake2b(what.encode(), digest_size=8).digest()
+    folder = os.path.join(source.output_dir, spec.TEXTS)
+    storage.make_folder(folder)
+    with (
+        atomic.write_file(os.path.join(folder, name.hex())) as part,
+        open(part, "wb") as file,
+    ):
+        yield KeepTexts(name, file)
 
-    def __init__(self, source: TableSource, what: str):
-        self._name = hashlib.blake2b(what.encode(), digest_size=8).digest()
-        folder = os.path.join(source.output_dir, spec.TEXTS)
-        storage.make_folder(folder)
-        self._whole = atomic.write_file(os.path.join(folder, self._name.hex()))
+
+class KeepTexts:
+    """Keeps texts in a file, one after the other.
+
+    Args:
+      name: of the file, in `Unread.where`.
+      file: to write.
+    """
+
+    def __init__(self, name: bytes, file: IO[bytes]):
+        self._name = name
+        self._file = file
         self._size = 0
-
-    def __enter__(self) -> "KeepTexts":
-        self._file = open(self._whole.__enter__(), "wb")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-        self._whole.__exit__(*error)
 
     def keep(self, review: Unread, text: bytes) -> Unread:
         """Keeps the text of a review; returns the review with where that lies."""

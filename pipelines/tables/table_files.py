@@ -4,6 +4,8 @@ import glob
 import itertools
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from pipelines import patterns
 from textrecords import spec, storage, text_source
@@ -41,11 +43,11 @@ def find_files(path: str) -> tuple[str, list[str]]:
     """
     if not is_table(path):
         return path, []
-    if storage.is_file(path) or not glob.has_magic(path):
-        if not storage.is_file(path):
-            raise BadInput(f"no table {path}: name one, or a folder")
+    if storage.is_file(path):  # whatever characters its name has
         folder, name = os.path.split(path)
         return folder, [name]
+    if not glob.has_magic(path):
+        raise BadInput(f"no table {path}: name one, or a folder")
     folder, pattern = patterns.split(path)
     files = sorted(patterns.match(folder, pattern))
     if not files:
@@ -56,6 +58,13 @@ def find_files(path: str) -> tuple[str, list[str]]:
 def is_table(path: str) -> bool:
     """Tells whether a file is a table, by its name."""
     return bool(SUFFIX.search(path))
+
+
+def check_none_given(path: str, given: Mapping[str, Any]) -> None:
+    """Raises `BadInput` for a flag of tables, if any of these is given for what isn't one."""
+    for name, value in given.items():
+        if value is not None:
+            raise BadInput(f"--{name} is for tables, and {path} isn't one: leave it out")
 
 
 def format_of(path: str) -> str:
@@ -86,7 +95,7 @@ def _in_folder(folder: str) -> list[str]:
 
     They are its input only if one is of train; others lie beside class folders, say.
     """
-    at_top, below, folders = [], [], []
+    at_top, folders = [], []
     for entry in text_source.scan(folder):
         if storage.is_leftover(entry.name):
             continue
@@ -94,10 +103,13 @@ def _in_folder(folder: str) -> list[str]:
             folders.append(entry.name)
         elif is_table(entry.name):
             at_top.append(entry.name)
-    for name in filter(spec.split_of, folders):
-        below += [f"{name}/{each}" for each in _in_split(os.path.join(folder, name))]
     of_train = _of_train(at_top)
-    if of_train and (below or spec.TRAIN in map(spec.split_of, folders)):
+    train_folders = [name for name in folders if spec.split_of(name) == spec.TRAIN]
+    below = _in_splits(folder, train_folders)
+    if of_train or below:  # else there is no need to look into those of other splits
+        others = [name for name in folders if spec.split_of(name) not in (spec.TRAIN, None)]
+        below += _in_splits(folder, others)
+    if of_train and (below or train_folders):
         raise BadInput(f"{folder} holds {of_train[0]}, and folders named by split: keep either")
     if at_top and not folders and not of_train:
         first = os.path.join(folder, min(at_top))
@@ -106,11 +118,16 @@ def _in_folder(folder: str) -> list[str]:
             f"{folder} holds no table of train, as train{end} is: name a table, {first}, or all of "
             f"them, '{folder}/*{end}'"
         )
-    return sorted(at_top if of_train else below if _of_train(below) else [])
+    return sorted(at_top if of_train else below)
 
 
 def _of_train(files: list[str]) -> list[str]:
     return sorted(file for file in files if split_of(file) == spec.TRAIN)
+
+
+def _in_splits(folder: str, names: list[str]) -> list[str]:
+    """Returns the tables in folders that are named by split, by their paths below that of all."""
+    return [f"{name}/{table}" for name in names for table in _in_split(os.path.join(folder, name))]
 
 
 def _in_split(folder: str) -> list[str]:

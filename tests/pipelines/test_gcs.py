@@ -284,7 +284,7 @@ def test_what_is_asked_before_a_job_starts_does_not_grow_with_the_files(tmp_path
             process.wait()
         asked.append(requests)
     assert sorted(asked[0]) == sorted(asked[1])
-    assert len(asked[0]) <= 25
+    assert len(asked[0]) <= 20
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipelines.preprocess.input_tables import sorted_labels
 from pipelines.tables import csv_tables, json_tables, places, readers, table_files
 from pipelines.tables.columns import Columns
-from pipelines.tables.source import BAD, KEPT, KeepTexts, TableSource
+from pipelines.tables.source import BAD, KEPT, TableSource, keep_texts
 from textrecords.errors import BadInput, Failure
 
 TEXT_AND_LABEL = Columns(text=("text",), label="label")
@@ -577,7 +577,7 @@ def test_texts_are_read_whole_or_the_run_fails(tmp_path):
     """What this project kept is no bad row, whatever becomes of it."""
     source = TableSource("in", columns=TEXT_AND_LABEL, output_dir=str(tmp_path))
     review, text = source.review("t.csv", 0, (1, ((b"a film",), "x", None, None, ())))
-    with KeepTexts(source, "t.csv") as texts:
+    with keep_texts(source, "t.csv") as texts:
         kept = texts.keep(review, text)
     assert list(source.read_good([kept], {})) == [(kept, b"a film")]
     [path] = (tmp_path / ".texts").iterdir()
