@@ -6,7 +6,7 @@ import os
 import platform
 import time
 
-from textrecords import json_files, spec, storage, terminal
+from textrecords import checksums, json_files, spec, storage, terminal
 from textrecords.errors import BadInput
 from textrecords.manifest import RunInfo
 
@@ -23,7 +23,7 @@ def write(input_path: str, output_dir: str, started: float) -> None:
         python=platform.python_version(),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
     )
-    json_files.write(os.path.join(output_dir, spec.RUN), run_info)
+    json_files.write(os.path.join(checksums.about(output_dir), spec.RUN), run_info)
 
 
 def check_same_input(input_path: str, output_dir: str, what: str) -> None:

@@ -104,8 +104,8 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
     Args:
       path: the folder to make or to replace.
       holds: a regular expression that matches the name of each file or folder to go into it.
-      marker: the name of the file without which the folder isn't taken for whole; the last one to
-        come in Cloud Storage, where files come one by one.
+      marker: the path in it of the file without which the folder isn't taken for whole; the last
+        one to come in Cloud Storage, where files come one by one.
 
     Raises:
       BadInput: if `path` can't be replaced.
@@ -127,9 +127,10 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
         with _bad_input_keeps_nothing(new), _disk_errors_as_failures(path), _temporary_files(new):
             yield new
         with _os_errors_as_bad_input(path):
-            for name in os.listdir(new):
-                if NOTE.fullmatch(name) or PART.fullmatch(name):  # of a worker that was killed
-                    os.remove(os.path.join(new, name))
+            for folder, _, names in os.walk(new):
+                for name in names:
+                    if NOTE.fullmatch(name) or PART.fullmatch(name):  # of a worker that was killed
+                        os.remove(os.path.join(folder, name))
             _put_in_place(new, path)
             storage.flush(os.path.dirname(path))
         storage.remove_tree(beside(path, KEPT))
@@ -375,7 +376,7 @@ def _check_replaceable(path: str, holds: str, marker: str) -> None:
         raise BadInput(f"{path} is a link that leads to itself: name another folder")
     if os.path.ismount(path):
         raise BadInput(f"{path} is a mount point, which can't be replaced: name a folder inside it")
-    _refuse_foreign(path, holds if marker in storage.names(path) else NOTHING)
+    _refuse_foreign(path, holds if storage.is_file(os.path.join(path, marker)) else NOTHING)
 
 
 def _refuse_foreign(path: str, holds: str) -> None:
@@ -386,7 +387,8 @@ def _refuse_foreign(path: str, holds: str) -> None:
     """
     foreign = [name for name in storage.names(path) if not re.fullmatch(holds, name)]
     if sums := checksums.read(path):
-        below = (name for name in _all_files(path) if "/" in name and name not in sums)
+        known = {*sums, f"{checksums.ABOUT}/{checksums.SUMS}"}
+        below = (name for name in _all_files(path) if "/" in name and name not in known)
         foreign += [name for name in below if not name.startswith(f"{checksums.LOGS}/")]
     foreign = [name for name in foreign if not storage.is_leftover(name)]
     if foreign:

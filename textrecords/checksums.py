@@ -11,7 +11,16 @@ from textrecords.errors import BadInput
 
 # In datasets and models alike.
 SUMS = "SHA256SUMS"  # of all files of the folder, in the form of coreutils' sha256sum
+# Where a folder of data alone keeps what is about them: tools that read all files of a folder, such
+# as Hugging Face Datasets, Spark and Arrow, leave folders of such names out.
+ABOUT = "__about__"
 LOGS = "logs"  # for TensorBoard; they stand in no `SUMS`, since no result hangs on them
+
+
+def about(folder: str) -> str:
+    """Returns the folder with what is about the data in a folder: that one, or one inside it."""
+    inside = os.path.join(folder, ABOUT)
+    return inside if storage.is_folder(inside) else folder
 
 
 def write(folder: str, known: Mapping[str, str] | None = None) -> None:
@@ -28,7 +37,7 @@ def write(folder: str, known: Mapping[str, str] | None = None) -> None:
         f"{known.get(name) or sha256(os.path.join(folder, name))}  {name}\n"
         for name in sorted(_files(folder))
     )
-    storage.write_text(os.path.join(folder, SUMS), "".join(lines))
+    storage.write_text(os.path.join(about(folder), SUMS), "".join(lines))
     if storage.is_remote(folder):
         return
     for parent, folders, names in os.walk(folder):
@@ -53,7 +62,7 @@ def check(folder: str, target: str) -> None:
 
 def find_damage(folder: str) -> str | None:
     """Names the first file that isn't as `write` found it, and says what is wrong with it."""
-    path = os.path.join(folder, SUMS)
+    path = os.path.join(about(folder), SUMS)
     try:
         sums, found = _parse_sums(storage.read_text(path)), set(_files(folder))
         with _show_hashing(folder, found):
@@ -87,7 +96,7 @@ def _show_hashing(folder: str, names: set[str]) -> contextlib.AbstractContextMan
 def read(folder: str) -> dict[str, str]:
     """Returns the SHA-256 of each file by its path; nothing, if the sums can't be read."""
     try:
-        return _parse_sums(storage.read_text(os.path.join(folder, SUMS)))
+        return _parse_sums(storage.read_text(os.path.join(about(folder), SUMS)))
     except (OSError, ValueError):
         return {}
 
@@ -107,7 +116,7 @@ def _files(folder: str, below: str = "") -> Iterator[str]:
     """Yields the paths below a folder of all its files, but for hidden ones, logs and `SUMS`."""
     for entry in storage.scan(os.path.join(folder, below)):
         name = f"{below}{entry.name}"
-        if entry.name.startswith(".") or name in (LOGS, SUMS):
+        if entry.name.startswith(".") or name in (LOGS, SUMS, f"{ABOUT}/{SUMS}"):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(folder, f"{name}/")

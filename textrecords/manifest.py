@@ -177,6 +177,7 @@ class DataFlags:
         "of each split (one for every 10,000 reviews by default)", None
     )
     compression: Literal[tuple(spec.COMPRESSIONS)] = flag("of shards", "none")
+    license: str | None = flag("that the texts have, by its URL, for croissant.json", None)
 
     @property
     def made_splits(self) -> tuple[str, ...]:
@@ -287,6 +288,6 @@ class RunInfo:
     def read(cls, folder: str) -> "RunInfo | None":
         """Returns what a dataset says of its making; None if it says nothing."""
         try:
-            return json_files.read(cls, os.path.join(folder, spec.RUN))
+            return json_files.read(cls, os.path.join(checksums.about(folder), spec.RUN))
         except (OSError, ValueError):
             return None

@@ -43,6 +43,14 @@ LISTING = ".listing.json"  # sizes and times of the input's files, by which they
 TEXTS = ".texts"  # of tables, while a dataset is made of them
 TRANSFORM_FN = "transform_fn"
 TRANSFORMED_METADATA = "transformed_metadata"
+RAW_METADATA = "metadata"  # what the transform graph takes, where tf.Transform looks for it
+# By which other tools read the shards.
+TFDS_FILES = TFDS_FEATURES, TFDS_INFO, TFDS_LABELS = (
+    "features.json",
+    "dataset_info.json",
+    f"{LABEL}.labels.txt",
+)
+CROISSANT = "croissant.json"
 ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it
 VOCABULARY = f"{TRANSFORM_FN}/{ASSET}"
 # All that `pipelines.preprocess` puts into a dataset folder.
@@ -50,7 +58,7 @@ SHARD_FILES = rf"({'|'.join(ALL_SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
 DATASET_FILES = "|".join(
     (
         *map(re.escape, (MANIFEST, SCHEMA, RUN, TRANSFORM_FN, TRANSFORMED_METADATA)),
-        re.escape(checksums.SUMS),
+        *map(re.escape, (RAW_METADATA, *TFDS_FILES, CROISSANT, checksums.SUMS)),
         AUDIT,
         SHARD_FILES,
     )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipelines import run_info, summary
-from pipelines.preprocess import split_assignment, staleness, word_lists
+from pipelines.preprocess import croissant, split_assignment, staleness, tfds_files, word_lists
 from pipelines.preprocess.find_input import find_input
 from pipelines.preprocess.options import Options
 from pipelines.unfit_files import Limits
@@ -79,6 +79,8 @@ def main(argv: list[str]) -> None:
         if left:
             summary.show_taken_up(manifest, output_dir)
         metadata.check_not_empty(manifest)
+        tfds_files.write(output_dir, manifest)
+        croissant.write(output_dir, manifest)
         run_info.write(options.input, output_dir, started)
         checksums.write(output_dir, manifest.shard_sums())
     summary.show(manifest, tree.source.items, options.output, time.time() - started)

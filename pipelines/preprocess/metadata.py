@@ -48,6 +48,7 @@ def write(
     classes = plan.tree.classes_of(listed)
     schema_file = os.path.join(plan.output_dir, spec.SCHEMA)
     storage.write_text(schema_file, schema(size, len(classes), spec.UNLABELLED in splits))
+    _write_raw_schema(plan.output_dir)
     manifest = Manifest(
         format_version=spec.FORMAT_VERSION,
         data_version=spec.DATA_VERSION,
@@ -165,6 +166,20 @@ def schema(vocabulary_size: int, num_classes: int, with_unlabelled: bool) -> str
         schema_pb2.Feature(name=spec.KEY, type=schema_pb2.BYTES, presence=required, shape=one),
     ]
     return text_format.MessageToString(schema_pb2.Schema(feature=features))
+
+
+def _write_raw_schema(output_dir: str) -> None:
+    """Writes the schema of what the transform graph takes, for `tft.TFTransformOutput`."""
+    types = {spec.TEXT: schema_pb2.BYTES, spec.LABEL: schema_pb2.INT, spec.KEY: schema_pb2.BYTES}
+    required = schema_pb2.FeaturePresence(min_fraction=1.0)
+    features = [
+        schema_pb2.Feature(name=name, type=type, presence=required, shape=schema_pb2.FixedShape())
+        for name, type in types.items()
+    ]
+    folder = os.path.join(output_dir, spec.RAW_METADATA)
+    storage.make_folder(folder)
+    text = text_format.MessageToString(schema_pb2.Schema(feature=features))
+    storage.write_text(os.path.join(folder, spec.SCHEMA), text)
 
 
 def _describe_vocabulary(vocabulary: list[bytes]) -> Vocabulary:

@@ -8,7 +8,6 @@ import collections
 import contextlib
 import dataclasses
 import os
-import re
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -39,7 +38,8 @@ if TYPE_CHECKING:
 OF_TABLES = ("text_column", "key_column", "keep_columns", "delimiter")
 FORMATS = ("jsonl", "parquet")
 SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
-FILES = "|".join((SHARDS, spec.AUDIT, *map(re.escape, ("scores.json", spec.RUN, checksums.SUMS))))
+FILES = f"{SHARDS}|{checksums.ABOUT}"
+MARKER = f"{checksums.ABOUT}/{checksums.SUMS}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> None:
         from pipelines.score import saved_model_handler
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
     texts.check_any()
-    with atomic.write_folder(args.output, holds=FILES, marker=checksums.SUMS) as output_dir:
+    with atomic.write_folder(args.output, holds=FILES, marker=MARKER) as output_dir:
         plan = scoring.Plan(
             texts=texts.stored_in(output_dir),
             serving=os.path.join(model_dir, model_folder.SERVING),
@@ -99,19 +99,19 @@ def main(argv: list[str]) -> None:
             suffix=args.format,
             limits=command_line.read_flags(args, Limits),
         )
+        storage.make_folder(plan.about_dir)
         with _show_scoring(saved_model_handler.SEEN):
             runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options)
         storage.remove_tree(os.path.join(output_dir, spec.TEXTS))
         if _model_sha256(model_dir) != plan.model_sha256:
             raise Failure(f"{args.model_dir} was replaced while it scored: run again")
-        scored = json_files.read(scoring.Summary, os.path.join(output_dir, scoring.SUMMARY))
+        scored = json_files.read(scoring.Summary, os.path.join(plan.about_dir, scoring.SUMMARY))
         run_info.write(args.input, output_dir, started)
-        shards = (*scored.shards, *scored.audit_shards)
-        checksums.write(output_dir, {shard.file: shard.sha256 for shard in shards})
+        checksums.write(output_dir, {shard.file: shard.sha256 for shard in scored.shards})
     seconds = time.time() - started
     terminal.show(("label", "texts"), scored.labels.items())
     if scored.bad_files:
-        named = os.path.join(args.output, summary.named(scored.audit_shards))
+        named = os.path.join(args.output, checksums.ABOUT, summary.named(scored.audit_shards))
         items = texts.source.items
         terminal.say(f"left out {scored.bad_files:,}: {items} that can't be read, named in {named}")
     summary.show_misread(scored.misread_files, args.encoding)

@@ -27,7 +27,7 @@ from pipelines.preprocess import review_batches
 from pipelines.score import text_files, text_tables
 from pipelines.score.saved_model_handler import Row, SavedModel
 from pipelines.unfit_files import Limits, UnfitFiles
-from textrecords import atomic, json_files, spec, terminal
+from textrecords import atomic, checksums, json_files, spec, terminal
 from textrecords.errors import BadInput
 from textrecords.manifest import Shard
 from textrecords.text_source import Unread
@@ -93,6 +93,11 @@ class Plan:
     num_shards: int | None
     suffix: str
     limits: Limits
+
+    @property
+    def about_dir(self) -> str:
+        """The folder for what is about the scores."""
+        return os.path.join(self.output_dir, checksums.ABOUT)
 
     def check_listed(self, listed: Listed) -> Listed:
         """Returns what was listed; raises `BadInput` if that is nothing."""
@@ -197,7 +202,7 @@ class Plan:
             shards=shards,
             audit_shards=audit_shards,
         )
-        json_files.write(os.path.join(self.output_dir, SUMMARY), summary)
+        json_files.write(os.path.join(self.about_dir, SUMMARY), summary)
 
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
@@ -216,7 +221,7 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "Read" >> beam.FlatMap(plan.read).with_outputs(FINDINGS, UNFIT, main="texts")
     )
     audit_shards = read[FINDINGS] | "WriteFindings" >> WriteFindings(
-        plan.output_dir, AsSingleton(listed)
+        plan.about_dir, AsSingleton(listed)
     )
     found = (
         totals.total("Unfit", read[UNFIT])

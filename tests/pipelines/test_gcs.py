@@ -44,12 +44,17 @@ MADE = {
     "r/": [
         "SHA256SUMS",
         "audit-00000-of-00001.jsonl",
+        "croissant.json",
+        "dataset_info.json",
+        "features.json",
+        "label.labels.txt",
         "manifest.json",
         "run.json",
         "schema.pbtxt",
     ],
     "m/m/": ["SHA256SUMS", "config.json", "metrics.json", "model.weights.h5"],
-    "s/": ["SHA256SUMS", "scores-00000-of-00001.jsonl", "scores.json"],
+    "s/": ["scores-00000-of-00001.jsonl"],
+    "s/__about__/": ["SHA256SUMS", "run.json", "scores.json"],
 }
 
 

@@ -134,7 +134,7 @@ def test_flags_shape_the_data(tmp_path):
     assert manifest.splits["train"].undecodable == 1
     assert sorted(os.listdir(tmp_path / "out")) == [
         *(".listing.json", "SHA256SUMS", "audit-00000-of-00001.jsonl"),
-        *("manifest.json", "run.json"),
+        *("croissant.json", "manifest.json", "metadata", "run.json"),
         "schema.pbtxt",
         *("test-00000-of-00002.tfrecord.gz", "test-00001-of-00002.tfrecord.gz"),
         "train-00000-of-00002.tfrecord.gz",

@@ -120,11 +120,13 @@ def test_shards_and_batches_leave_order_and_rows_alone(texts, model_dir, monkeyp
     assert {row["key"]: row["score"] for row in rows} == pytest.approx(whole, abs=1e-6)
     output = model_dir.parent / "scores"
     names = [f"scores-{n:05d}-of-00009.jsonl" for n in range(9)]
-    assert sorted(os.listdir(output)) == ["SHA256SUMS", "run.json", *names, "scores.json"]
+    assert sorted(os.listdir(output)) == ["__about__", *names]
+    about = output / "__about__"
+    assert sorted(os.listdir(about)) == ["SHA256SUMS", "run.json", "scores.json"]
     keys = [[row["key"] for row in read(output / name)] for name in names]
     assert keys == [sorted(part) for part in keys]
     assert [] in keys
-    summary = json.loads((output / "scores.json").read_text())
+    summary = json.loads((about / "scores.json").read_text())
     assert (summary["texts"], summary["classes"]) == (4, ["neg", "pos"])
     labels = collections.Counter(row["label"] for row in rows)
     assert summary["labels"] == {name: labels[name] for name in ("neg", "pos")}
@@ -249,15 +251,15 @@ def test_files_that_cannot_be_read_are_left_out_and_named_up_to_one_percent(
         scored(texts, model_dir, "--on_bad_file=fail")
     rows = scored(texts, model_dir)
     output = model_dir.parent / "scores"
-    findings = read(output / "audit-00000-of-00001.jsonl")
+    findings = read(output / "__about__" / "audit-00000-of-00001.jsonl")
     assert sorted(finding["keys"] for finding in findings) == [["b.txt"], ["deep/er/c.txt"]]
     assert {finding["finding"] for finding in findings} == {spec.BAD_FILE}
     assert len(rows) == 198
     printed = capsys.readouterr().out
-    assert f"left out 2: files that can't be read, named in {output}/audit-" in printed
+    assert f"left out 2: files that can't be read, named in {output}/__about__/audit-" in printed
     assert "wrote 198 scores to " in printed
     assert checksums.find_damage(str(output)) is None
-    assert "audit-00000-of-00001.jsonl" in (output / checksums.SUMS).read_text()
+    assert "audit-00000-of-00001.jsonl" in (output / checksums.ABOUT / checksums.SUMS).read_text()
 
 
 def test_texts_in_another_encoding_are_counted_and_end_the_run_if_they_are_most(

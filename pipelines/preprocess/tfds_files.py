@@ -1,0 +1,65 @@
+"""The files by which TensorFlow Datasets reads a dataset: `tfds.builder_from_directory(folder)`.
+
+They are in the form of TensorFlow Datasets 4.9, which isn't imported. It can't read compressed
+shards, so those get no such files.
+"""
+
+import os
+from typing import Any
+
+from textrecords import json_files, spec, storage, terminal
+from textrecords.manifest import Manifest
+
+NAME = "textrecords"  # of the dataset; where it lies tells it from others
+VERSION = "1.0.0"
+FEATURES = "tensorflow_datasets.core.features"
+SHARDS = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"
+
+
+def write(folder: str, manifest: Manifest) -> None:
+    """Writes them beside the shards of a dataset."""
+    if manifest.flags.compression != "none":
+        return
+    labels = "\n".join(map(terminal.one_line, manifest.classes))
+    storage.write_text(os.path.join(folder, spec.TFDS_LABELS), f"{labels}\n")
+    contents = {spec.TFDS_FEATURES: _features(manifest), spec.TFDS_INFO: _info(manifest)}
+    for name, content in contents.items():
+        json_files.write(os.path.join(folder, name), content)
+
+
+def _features(manifest: Manifest) -> dict[str, Any]:
+    num_classes = str(len(manifest.classes))  # a string, as protos have their int64 in JSON
+    label = _feature("class_label_feature.ClassLabel", classLabel={"numClasses": num_classes})
+    features = {
+        spec.KEY: _tensor("string"),
+        spec.LABEL: label,
+        spec.TOKENS: _tensor("int64", dimensions=["-1"]),
+    }
+    return _feature("features_dict.FeaturesDict", featuresDict={"features": features})
+
+
+def _tensor(dtype: str, **shape: list[str]) -> dict[str, Any]:
+    return _feature(
+        "tensor_feature.Tensor", tensor={"dtype": dtype, "encoding": "none", "shape": shape}
+    )
+
+
+def _feature(name: str, **content: Any) -> dict[str, Any]:
+    return {"pythonClassName": f"{FEATURES}.{name}", **content}
+
+
+def _info(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "name": NAME,
+        "version": VERSION,
+        "fileFormat": "tfrecord",
+        "splits": [
+            {
+                "name": name,
+                "filepathTemplate": SHARDS,
+                "numBytes": str(sum(shard.bytes for shard in split.shards)),
+                "shardLengths": [str(shard.examples) for shard in split.shards],
+            }
+            for name, split in manifest.splits.items()
+        ],
+    }
