@@ -94,7 +94,7 @@ def test_a_snippet_prints_what_the_page_shows(title, pythons, folder):
 
 def test_hugging_face_datasets_loads_scores(alone, folder):
     code = f"from datasets import load_dataset\nprint({LOAD_SCORES}['train'].column_names)"
-    assert tools.run(alone, "-c", code, cwd=folder) == "['key', 'score', 'label']\n"
+    assert tools.run(alone, "-c", code, cwd=folder) == "['key', 'label', 'score']\n"
     shards = len(list((folder / "out/sample/scores").glob("scores-*.jsonl")))
     assert shards == 1
 
