@@ -88,6 +88,23 @@ def test_the_file_has_no_date_no_address_and_no_optimizer(tmp_path):
     assert all(int(number) < len(numbers) for number in numbers)
 
 
+@pytest.mark.slow
+def test_another_process_writes_the_same_bytes(tmp_path):
+    code = f"""
+import sys
+import keras
+from model.network import lstm, portable
+from textrecords.model_folder import Network
+keras.utils.set_random_seed(0)
+model = lstm.build(Network(**{NETWORKS["n-grams"]}), 2)
+portable.save(portable.built_in(model, 4), sys.argv[1])
+"""
+    paths = [tmp_path / "one.keras", tmp_path / "other.keras"]
+    for path in paths:
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 def test_only_the_scores_that_serve_are_in_it():
     network = portable.built_in(build("n-grams"), TOKENS.shape[1])
     shapes = [tuple(weights.shape) for weights in network.non_trainable_weights]
