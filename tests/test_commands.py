@@ -22,6 +22,7 @@ COMMANDS = [
         "pipelines.sample",
         "pipelines.score",
         "pipelines.verify",
+        "model.convert",
         "model.evaluate",
         "model.predict",
         "model.report",
