@@ -28,6 +28,7 @@ PRESET ?=
 ARCHIVE ?=
 TEXT ?=
 ENGINE ?= flink
+TO ?= onnx
 # By the environment, so that quotes in them stay text.
 export INPUT OUTPUT RECORDS MODEL_DIR PRESET ARCHIVE TEXT
 
@@ -36,13 +37,13 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
 # A variable that no target reads is a mistake: EPOCHS=3 would train for ten.
-KNOWN := PYTHON INPUT RECORDS OUTPUT MODEL_DIR RUNNER COUNT N ARGS PRESET ARCHIVE TEXT ENGINE AUDIT
+KNOWN := PYTHON INPUT RECORDS OUTPUT MODEL_DIR RUNNER COUNT N ARGS PRESET ARCHIVE TEXT ENGINE TO AUDIT
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads $(name): \
   variables are $(KNOWN), and flags of a command go into ARGS="--flag value"))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train tune evaluate report score predict verify inspect bench engine test test-fast \
+.PHONY: help setup lock data sample preprocess train tune evaluate report convert score predict verify inspect bench engine test test-fast \
   tensorboard audit soak lint clean
 
 help:  ## List the targets.
@@ -74,7 +75,7 @@ $(STAMP): requirements.lock setup.py
 
 lock: $(STAMP)  ## Remake the lock files from setup.py, with the newest versions it allows.
 	$(VENV)/bin/uv pip compile --upgrade --universal --generate-hashes --no-header \
-	  --python-version 3.11 --extra dev --extra report --extra tune --extra tuned --quiet setup.py -o requirements.lock
+	  --python-version 3.11 --extra dev --extra convert --extra report --extra tune --extra tuned --quiet setup.py -o requirements.lock
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
 	  --constraint requirements.lock --quiet setup.py -o requirements-worker.lock
 
@@ -132,6 +133,10 @@ evaluate: $(STAMP)  ## Evaluate MODEL_DIR on the test split of RECORDS.
 report: $(STAMP)  ## Write a page about MODEL_DIR: data, training, results, mistakes, words.
 	@$(RUN) model.report --records="$$RECORDS" --model_dir="$$MODEL_DIR" \
 	  $(if $(filter file,$(origin INPUT)),,--input="$$INPUT") \
+	  $(if $(filter file,$(origin OUTPUT)),,--output="$$OUTPUT") $(ARGS)
+
+convert: $(STAMP)  ## Write MODEL_DIR for programs without TensorFlow; TO=onnx or TO=tflite.
+	@$(RUN) model.convert --model_dir="$$MODEL_DIR" --to "$(TO)" \
 	  $(if $(filter file,$(origin OUTPUT)),,--output="$$OUTPUT") $(ARGS)
 
 # OUTPUT is of scores here, if it's named. A pattern has no name for a folder.

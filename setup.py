@@ -38,6 +38,7 @@ setup(
         "gcp": ["apache-beam[gcp]==2.77.*"],
         "gpu": ["tensorflow[and-cuda]==2.21.*"],
         # Extra, so that Beam's workers, which install this package, go without.
+        "convert": ["onnxruntime>=1.20", "tf2onnx>=1.17", "tokenizers>=0.20"],
         "report": ["jinja2>=3.1", "matplotlib>=3.10"],
         "tune": ["optuna==5.0.*"],
         "tuned": ["scikit-learn>=1.9"],  # to fit the n-grams of that preset

@@ -20,6 +20,7 @@ from textrecords import (
     spec,
     storage,
     terminal,
+    tokenizer_json,
 )
 from textrecords.command_line import flag
 from textrecords.dataset import Dataset, open_dataset
@@ -28,7 +29,6 @@ from textrecords.model_folder import ModelConfig, Network, Training
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 # The Keras tutorial scores these two: the first should come out near 1, the second near 0. They are
 # of films, so that only a model of IMDb's classes has anything to say of them.
@@ -89,7 +89,7 @@ def train(options: Options, network: Network, training: Training) -> None:
         from model.training import fit, held_out, replicas, tensorboard_logs
 
     replicas.check(options.gpus)
-    transform = dataset.transform
+    _ = dataset.transform  # before the training: it's refused if it isn't whole
     holds, marker = model_folder.MODEL_FILES, model_folder.CONFIG
     with atomic.write_folder(model_dir, holds=holds, marker=marker) as new:
         state_dir = atomic.beside(model_dir, model_folder.CHECKPOINTS)
@@ -106,7 +106,7 @@ def train(options: Options, network: Network, training: Training) -> None:
         logs_dir = f"{state_dir}/{checksums.LOGS}"
         tensorboard_logs.write(logs_dir, fitted.model, fitted.rows[spec.TRAIN], dataset.vocabulary)
         dataset.check_unchanged()
-        _write(new, fitted.model, transform, config)
+        _write(new, fitted.model, dataset, config)
         json_files.write(f"{new}/{model_folder.METRICS}", _metrics(fitted, test))
         json_files.write(f"{new}/{model_folder.CONFIG}", config)
         if options.keep_checkpoint:
@@ -165,15 +165,27 @@ def _metrics(fitted: Any, test: evaluate.Evaluation | None) -> dict[str, Any]:
     }
 
 
-def _write(folder: str, model: "keras.Model", transform: "tf.Module", config: ModelConfig) -> None:
-    """Writes the network: its weights, the Keras model, and the SavedModel."""
+def _write(folder: str, model: "keras.Model", dataset: Dataset, config: ModelConfig) -> None:
+    """Writes the network: its weights, the Keras model and its tokenizer, and the SavedModel."""
     from model.training import export
 
     terminal.say("exporting")
     with atomic.write_file(f"{folder}/{model_folder.WEIGHTS}") as weights:
         model.save_weights(weights)
-    export.save_network(model, f"{folder}/{model_folder.NETWORK}")
-    export.export(model, transform, f"{folder}/{model_folder.SERVING}", config)
+    export.save_network(model, f"{folder}/{model_folder.NETWORK}", config)
+    _write_tokenizer(f"{folder}/{model_folder.TOKENIZER}", dataset, config)
+    export.export(model, dataset.transform, f"{folder}/{model_folder.SERVING}", config)
+
+
+def _write_tokenizer(path: str, dataset: Dataset, config: ModelConfig) -> None:
+    """Writes `tokenizer.json`, or says why there is none."""
+    flags = dataset.manifest.flags
+    if obstacles := tokenizer_json.obstacles(flags):
+        name = model_folder.TOKENIZER
+        terminal.say(f"no {name}: it can't do what {', '.join(obstacles)} did to the texts")
+        return
+    size = config.network.input_size
+    json_files.write(path, tokenizer_json.content(dataset.vocabulary, size, flags.split))
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:

@@ -1,8 +1,18 @@
 """What a test does without something that it needs."""
 
+import importlib
 import os
+import types
 
 import pytest
+
+
+def package(name: str) -> types.ModuleType:
+    """Returns a package of an extra, imported; without it, the test is skipped."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        skip_without(f"package {name}", "run `make setup`")
 
 
 def skip_without(what: str, remedy: str) -> None:

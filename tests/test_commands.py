@@ -22,6 +22,7 @@ COMMANDS = [
         "pipelines.sample",
         "pipelines.score",
         "pipelines.verify",
+        "model.convert",
         "model.evaluate",
         "model.predict",
         "model.report",
@@ -209,6 +210,13 @@ def test_an_audit_tells_what_it_found_or_that_it_found_nothing_out(answer, code,
     done = subprocess.run([*make, f"AUDIT={answer}"], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (code, stdout)
     assert done.stderr.split("make: ***")[0].startswith(stderr)
+
+
+def test_make_convert_takes_a_format_and_a_folder(commands):
+    (plain,) = commands("convert", "INPUT=q")
+    assert plain == ["model.convert", "--model_dir=out/q/model", "--to", "onnx"]
+    (named,) = commands("convert", "TO=tflite", "MODEL_DIR=m", "OUTPUT=o")
+    assert named == ["model.convert", "--model_dir=m", "--to", "tflite", "--output=o"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from textrecords.errors import BadInput
 
 # What an extra of setup.py brings: modules, and the names of their packages.
 EXTRAS = {
+    "convert": {"onnxruntime": "ONNX Runtime", "tf2onnx": "tf2onnx", "tokenizers": "tokenizers"},
     "report": {"jinja2": "Jinja2", "matplotlib": "Matplotlib"},
     "tune": {"optuna": "Optuna"},
     "tuned": {"sklearn": "scikit-learn"},
@@ -29,13 +30,15 @@ _verbose = False
 
 def check_installed(what: str, extra: str) -> None:
     """Raises `BadInput` if a package of one of the `EXTRAS` isn't there, which `what` needs."""
-    missing = [
-        name for module, name in EXTRAS[extra].items() if not importlib.util.find_spec(module)
-    ]
+    missing = [module for module in EXTRAS[extra] if not importlib.util.find_spec(module)]
     if missing:
-        raise BadInput(
-            f"{what} needs {' and '.join(missing)}: `pip install 'textrecords[{extra}]'`"
-        )
+        raise BadInput(f"{what} {needs(extra, *missing)}")
+
+
+def needs(extra: str, *modules: str) -> str:
+    """Says that modules of one of the `EXTRAS` are needed, and what brings them."""
+    names = " and ".join(EXTRAS[extra][module] for module in modules)
+    return f"needs {names}: `pip install 'textrecords[{extra}]'`"
 
 
 def set_keras_up() -> None:

@@ -21,6 +21,7 @@ CONFIG = "config.json"
 METRICS = "metrics.json"
 WEIGHTS = "model.weights.h5"
 NETWORK = "model.keras"
+TOKENIZER = "tokenizer.json"  # if the flags of the records can be told in it
 SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
 CHECKPOINT = "checkpoint"  # of a training that came to its end, if it was asked for
 CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
@@ -39,6 +40,7 @@ MODEL_FILES = "|".join(
             METRICS,
             WEIGHTS,
             NETWORK,
+            TOKENIZER,
             CHECKPOINT,
             os.path.dirname(SERVING),
             checksums.SUMS,

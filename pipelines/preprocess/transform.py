@@ -6,13 +6,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from pipelines.preprocess import markup, vocabulary
-from textrecords import spec
+from textrecords import cleaning, spec
 
 # What many Windows editors put before a text; it is no part of it. Elsewhere U+FEFF is a character.
 BYTE_ORDER_MARK = r"^\x{FEFF}"
-# Keras' `lower_and_strip_punctuation`: every ASCII character that is punctuation.
-PUNCTUATION = r"[!-/:-@\[-`{-~]"
-LINE_END = r"\r\n?|\n"
 # `--normalize_unicode`: what separates words, dashes and the ellipsis among it; what has no width
 # and no meaning; punctuation, with the symbols that Keras counts as such.
 UNICODE_SPACE = r"[\p{Z}\s\x0B\x{1C}-\x{1F}\x{85}\x{200B}\x{2012}-\x{2015}\x{2026}]+"
@@ -78,12 +75,12 @@ class Tokenizer(tf.Module):
         text = tf.strings.regex_replace(text, BYTE_ORDER_MARK, "", replace_global=False)
         if self._strip_html is not None:
             text = self._strip_html(text)
-        text = tf.strings.regex_replace(text, "<br />", " ")
+        text = tf.strings.regex_replace(text, cleaning.LINE_BREAK, " ")
         if self._options.split == "character":
-            text = tf.strings.regex_replace(text, LINE_END, " ")
+            text = tf.strings.regex_replace(text, cleaning.LINE_END, " ")
         if self._options.normalize_unicode:
             return _lower_and_strip_unicode(text)
-        return tf.strings.regex_replace(tf.strings.lower(text), PUNCTUATION, "")
+        return tf.strings.regex_replace(tf.strings.lower(text), cleaning.PUNCTUATION, "")
 
     def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Returns the tokens of `text`, <string>[batch_size], as <string>[batch_size, (tokens)]."""

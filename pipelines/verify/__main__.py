@@ -1,7 +1,8 @@
 """Proves that all stages give a review the same ids, token by token.
 
 Keras' `TextVectorization`, adapted afresh on the texts of train, is what the others are held
-against: the records, the rows that tf.data feeds, and the SavedModel, which gets the raw bytes.
+against: the records, the rows that tf.data feeds, the SavedModel, which gets the raw bytes, and
+`tokenizer.json`, if Hugging Face's `tokenizers` is installed.
 
 TensorFlow is imported where it is first needed, so that `--help` is immediate.
 """
@@ -37,6 +38,9 @@ class Options:
     records: Path = flag(command_line.RECORDS, metavar="DIR")
     model_dir: Path | None = flag(
         f"{command_line.MODEL_DIR}, to compare the SavedModel too", None, metavar="DIR"
+    )
+    onnx: Path | None = flag(
+        "what `make convert` wrote, to compare its scores, too", None, metavar="FILE"
     )
     stop_words: Path | None = flag("as given to preprocess", None, metavar="FILE")
     replacements: Path | None = flag("as given to preprocess", None, metavar="FILE")
@@ -113,6 +117,8 @@ def _open_model(model_dir: str | None, dataset: Dataset) -> Model | None:
 
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
+    if args.onnx and not args.model_dir:
+        raise BadInput("--onnx needs --model_dir: its scores are compared with the SavedModel's")
     with tempfile.TemporaryDirectory(prefix="textrecords-") as texts:
         _verify(args, texts)
 
@@ -127,16 +133,17 @@ def _verify(args: argparse.Namespace, texts: str) -> None:
         num_files = tree.listed.num_reviews
     model = _open_model(args.model_dir, dataset)
     with imports.quiet():
-        from pipelines.verify import keras_reference, recorded_reviews, trained_model
+        from pipelines.verify import converted, keras_reference, recorded_reviews, trained_model
     options = read_options(args, dataset)
     reviews = recorded_reviews.RecordedReviews(tree, dataset)
     with summary.show_listing("reading files", num_files):
         comparison.check_keys(reviews.expected_keys(), reviews.keys())
     trained = trained_model.TrainedModel(model) if model else None
+    files = converted.load(model.folder, args.onnx) if model else None
     sizes = _sizes(args, dataset, model)
     reference = keras_reference.Reference(options)
     _adapt(reviews, reference, sizes)
-    tallies = comparison.Proof(reviews, reference, sizes, trained).compare()
+    tallies = comparison.Proof(reviews, reference, sizes, trained, files).compare()
     comparison.show(tallies)
     comparison.check(tallies)
     with summary.show_listing("reading files", num_files):

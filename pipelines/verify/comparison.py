@@ -15,9 +15,10 @@ from textrecords.errors import Failure
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from pipelines.verify import keras_reference, recorded_reviews, trained_model
+    from pipelines.verify import converted, keras_reference, recorded_reviews, trained_model
 
 SCORE_TOLERANCE = 1e-6
+ONNX_TOLERANCE = 1e-5  # for other orders of addition
 KEYS_NAMED = 3  # of the reviews that differ
 Rows = Iterable[np.ndarray]  # the ids, label or scores of each review of a batch
 
@@ -103,6 +104,7 @@ class Proof:
       reference: adapted at the vocabulary sizes of `sizes`.
       sizes: what to have tf.data feed; if there is a model, its size is among them.
       model: the trained model, if there is one.
+      files: those that it has for other programs, if they are to be compared.
     """
 
     def __init__(
@@ -111,11 +113,13 @@ class Proof:
         reference: "keras_reference.Reference",
         sizes: list[spec.InputSize],
         model: "trained_model.TrainedModel | None",
+        files: "converted.Converted | None" = None,
     ):
         self._reviews = reviews
         self._reference = reference
         self._sizes = sizes
         self._model = model
+        self._files = files
         self._tallies: dict[tuple[str, str], Tally] = {}
 
     def compare(self) -> list[Tally]:
@@ -170,6 +174,12 @@ class Proof:
                 ]
                 named = np.array([[self._reviews.dataset.classes.index(name)] for name in names])
                 add("labels of the SavedModel", "network", likeliest, named)
+                if self._files:
+                    found = self._files.ids(texts)
+                    add("ids of tokenizer.json", f"Keras {size}", expected, found)
+                    if self._files.has_network:
+                        found = self._files.scores(found)
+                        add("scores of ONNX", "the SavedModel", scores, found, ONNX_TOLERANCE)
 
 
 def _column(labels: "tf.Tensor") -> np.ndarray:

@@ -64,6 +64,7 @@ def test_the_model_folder_holds_all_files_and_no_leftover(trained):
         "model.keras",
         "model.weights.h5",
         "serving",
+        "tokenizer.json",
     ]
     assert os.listdir(os.path.dirname(trained)) == ["model"]
     assert sorted(os.listdir(os.path.join(trained, "logs"))) == ["data", "timing.json", "train"]

@@ -2,14 +2,16 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 
 import keras
+import needs
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_tree import write
 
-from model import evaluate, train
+from model import convert, evaluate, train
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.verify import __main__ as verify
 from pipelines.verify import comparison
@@ -17,6 +19,7 @@ from textrecords import checksums, model_folder, spec
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput, Failure
 from textrecords.manifest import Shard
+from textrecords.saved_model import load_model
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +147,7 @@ def tamper(folder, key, change):
 
 
 def test_hard_texts_have_the_same_ids_at_all_stages(hard, capsys):
+    needs.package("tokenizers")
     flags = ["--max_tokens=30", "--max_len=7", "--model_dir", str(hard / "model")]
     check(hard, *flags)
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
@@ -165,6 +169,7 @@ def test_hard_texts_have_the_same_ids_at_all_stages(hard, capsys):
         ("ids of the SavedModel", "Keras 40x20"),
         ("scores of the SavedModel", "network"),
         ("labels of the SavedModel", "network"),
+        ("ids of tokenizer.json", "Keras 40x20"),
     ]
     assert set(compared.values()) == {(reviews, "0")}
 
@@ -245,12 +250,16 @@ def test_hard_texts_have_the_same_ids_whatever_cleans_and_splits_them(tmp_path, 
     folder = make(tmp_path, tree | TREE | CHINESE, *flags)
     model = ["--records", str(folder / "records"), "--model_dir", str(folder / "model")]
     train.main([*model, "--max_tokens=40", *SMALL])
-    capsys.readouterr()
+    said = capsys.readouterr().out
     lists = [flag for flag in flags if flag.startswith("--stop_words")]
     check(folder, "--model_dir", str(folder / "model"), *lists)
     printed = capsys.readouterr().out
     assert "ids of the SavedModel" in printed
     assert "scores of the SavedModel" in printed
+    # Characters alone can be told in tokenizer.json.
+    assert (folder / "model" / model_folder.TOKENIZER).is_file() == (flags == ["--split=character"])
+    assert ("no tokenizer.json: it can't do what --" in said) == (flags != ["--split=character"])
+    assert ("tokenizer.json to compare" in printed) == (flags != ["--split=character"])
 
 
 def test_characters_have_the_ids_of_keras_itself(tmp_path):
@@ -414,6 +423,61 @@ def test_scores_that_are_not_those_of_the_network_are_found_out(hard, tmp_path):
     checksums.write(folder)
     with pytest.raises(Failure, match="scores of the SavedModel differ from network"):
         check(hard, "--model_dir", folder)
+
+
+def test_without_tokenizers_the_rest_is_compared(hard, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    check(hard, "--model_dir", str(hard / "model"))
+    printed = capsys.readouterr().out
+    assert "tokenizer.json isn't compared, which needs tokenizers: `pip install" in printed
+    assert "ids of tokenizer.json" not in printed
+    with pytest.raises(BadInput, match=r"--onnx needs .*tokenizers: `pip install 'textrecords\[co"):
+        check(hard, "--model_dir", str(hard / "model"), "--onnx=model.onnx")
+
+
+def test_a_tokenizer_that_gives_other_ids_is_found_out(hard, tmp_path):
+    needs.package("tokenizers")
+    folder = shutil.copytree(hard / "model", tmp_path / "model")
+    path = folder / model_folder.TOKENIZER
+    path.write_text(path.read_text().replace('"film": ', '"films": '))
+    checksums.write(str(folder))
+    with pytest.raises(Failure, match=r"ids of tokenizer\.json differ from Keras 40x20"):
+        check(hard, "--model_dir", str(folder))
+    path.write_text("{}")
+    checksums.write(str(folder))
+    with pytest.raises(BadInput, match=r"tokenizer\.json can't be read"):
+        check(hard, "--model_dir", str(folder))
+
+
+@pytest.fixture(scope="module")
+def converted(hard):
+    """Returns the path of the model of hard texts in ONNX."""
+    for name in ("tf2onnx", "onnxruntime", "tokenizers"):
+        needs.package(name)
+    convert.main(["--model_dir", str(hard / "model"), "--to=onnx"])
+    return hard / "onnx" / "model.onnx"
+
+
+def test_a_network_in_onnx_has_the_scores_of_the_saved_model(hard, converted, capsys):
+    check(hard, "--model_dir", str(hard / "model"), "--onnx", str(converted))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "ONNX  " in line]
+    reviews = str(4 * len(HARD_TEXTS) + len(TREE))
+    assert line.split() == ["scores", "of", "ONNX", "the", "SavedModel", reviews, reviews, "0"]
+
+
+def test_a_network_in_onnx_of_another_model_is_found_out(hard, converted, tmp_path):
+    network = load_model(hard / "model").network
+    network.layers[-1].bias.assign_add([1e-3])
+    shutil.copy(converted.parent / model_folder.TOKENIZER, tmp_path)
+    path = str(tmp_path / "model.onnx")
+    convert.to_onnx(network, path, 20)
+    with pytest.raises(Failure, match="scores of ONNX differ from the SavedModel"):
+        check(hard, "--model_dir", str(hard / "model"), "--onnx", path)
+    (tmp_path / "model.onnx").write_bytes(b"none")
+    with pytest.raises(BadInput, match=r"model\.onnx can't be read .*: convert it again"):
+        check(hard, "--model_dir", str(hard / "model"), "--onnx", path)
+    with pytest.raises(BadInput, match="--onnx needs --model_dir"):
+        check(hard, "--onnx", path)
 
 
 def test_a_value_that_is_not_a_number_differs():

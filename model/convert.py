@@ -1,0 +1,133 @@
+"""Writes a model for programs without TensorFlow: ONNX or LiteRT, with the files to feed it by.
+
+TensorFlow is imported where it is first needed, so that `--help` is immediate.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal
+
+from textrecords import (
+    app,
+    atomic,
+    checksums,
+    command_line,
+    imports,
+    model_folder,
+    spec,
+    storage,
+    terminal,
+)
+from textrecords.command_line import flag
+from textrecords.field_types import Path
+from textrecords.saved_model import load_model
+
+if TYPE_CHECKING:
+    import keras
+
+OPSET = 18  # of ONNX: what tf2onnx knows
+# What lies beside the network: how texts become its ids, and what its scores mean.
+BESIDE = (model_folder.TOKENIZER, model_folder.CONFIG)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
+    to: Literal["onnx", "tflite"] = flag("the format of the network")
+    output: Path | None = flag(
+        "the folder to write; by default beside the model's: onnx, or <name>-onnx if that isn't "
+        "named model",
+        None,
+        metavar="DIR",
+    )
+    no_verify: bool = flag(command_line.NO_VERIFY, False)
+
+
+def to_onnx(network: "keras.Model", path: str, max_len: int) -> None:
+    """Writes a network that takes `tokens` <int32>[batch_size, max_len]."""
+    import keras
+
+    tokens = keras.InputSpec("int32", [None, max_len], name=spec.TOKENS)
+    network.export(
+        path, format="onnx", verbose=False, input_signature=[tokens], opset_version=OPSET
+    )
+
+
+def to_tflite(network: "keras.Model", path: str, max_len: int) -> None:
+    """Writes a network that takes `tokens` <int32>[1, max_len], by operations of LiteRT alone.
+
+    Of more rows at once an LSTM's loop would need TensorFlow's operations.
+    """
+    import keras
+    import tensorflow as tf
+
+    tokens = keras.InputSpec("int32", [1, max_len], name=spec.TOKENS)
+    built_in = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    network.export(
+        path, format="litert", verbose=False, input_signature=[tokens], target_spec=built_in
+    )
+
+
+WRITERS: dict[str, Callable[["keras.Model", str, int], None]] = {
+    "onnx": to_onnx,
+    "tflite": to_tflite,
+}
+
+
+def convert(options: Options) -> str:
+    """Writes the network of a model, and copies `BESIDE`; returns the folder.
+
+    Raises:
+      BadInput: if there is no whole model, one made before networks could be converted, what
+        converts isn't installed, or the folder holds something else.
+    """
+    if options.to == "onnx":
+        imports.check_installed("--to onnx", "convert")
+    model_dir = storage.real(options.model_dir)
+    output = options.output or _beside(model_dir, options.to)
+    storage.check_apart(model_dir=model_dir, output=output)
+    model = load_model(model_dir, verify=not options.no_verify)
+    name = f"model.{options.to}"
+    files = {file: os.path.join(model_dir, file) for file in BESIDE}
+    found = {file: path for file, path in files.items() if storage.is_file(path)}
+    holds = "|".join(map(re.escape, (name, *BESIDE, checksums.SUMS)))
+    with atomic.write_folder(output, holds=holds, marker=model_folder.CONFIG) as new:
+        with _quiet(), atomic.write_file(os.path.join(new, name)) as part:
+            WRITERS[options.to](model.network, part, model.config.network.max_len)
+        for file, path in found.items():
+            storage.copy(path, os.path.join(new, file))
+        checksums.write(new)
+    for file in files.keys() - found.keys():
+        terminal.say(f"{model_dir} has no {file}: turn texts into ids by its signature `tokenize`")
+    return output
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides what the converters log, and their warnings of each other's versions."""
+    with imports.quiet_logs(), warnings.catch_warnings(action="ignore"):
+        yield
+
+
+def _beside(model_dir: str, name: str) -> str:
+    parent, of = os.path.split(model_dir)
+    return os.path.join(parent, name if of == "model" else f"{of}-{name}")
+
+
+def main(argv: list[str]) -> None:
+    parser = command_line.ArgumentParser(
+        prog="model.convert", description=__doc__.partition("\n")[0]
+    )
+    command_line.add_flags(parser, Options)
+    output = convert(command_line.read_flags(parser.parse_args(argv), Options))
+    terminal.say(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    app.run(main)

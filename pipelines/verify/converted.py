@@ -1,0 +1,74 @@
+"""What a model's files for programs without TensorFlow make of texts."""
+
+import importlib.util
+import os
+
+import numpy as np
+
+from textrecords import imports, model_folder, storage, terminal
+from textrecords.errors import BadInput
+
+
+class Converted:
+    """A `tokenizer.json` and, if there is one, a network in ONNX beside it.
+
+    Args:
+      tokenizer: the path of the former.
+      network: that of the latter.
+
+    Raises:
+      BadInput: if one can't be read.
+    """
+
+    def __init__(self, tokenizer: str, network: str | None = None):
+        import tokenizers
+
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(storage.read_text(tokenizer))
+        except Exception as error:  # it has no kind of its own
+            raise BadInput(f"{tokenizer} can't be read ({error}): write it again") from None
+        self._session = None
+        if network is not None:
+            import onnxruntime
+
+            try:
+                self._session = onnxruntime.InferenceSession(storage.read_bytes(network))
+            except Exception as error:  # of a dozen kinds
+                raise BadInput(f"{network} can't be read ({error}): convert it again") from None
+
+    @property
+    def has_network(self) -> bool:
+        return self._session is not None
+
+    def ids(self, texts: list[bytes]) -> np.ndarray:
+        """Returns the ids of texts, valid UTF-8: <int32>[batch_size, max_len]."""
+        given = [text.decode() or "!" for text in texts]  # as `textrecords.tokenizer_json` has it
+        return np.array([row.ids for row in self._tokenizer.encode_batch(given)], np.int32)
+
+    def scores(self, ids: np.ndarray) -> np.ndarray:
+        """Returns what the network gives for `ids`, <float32>[batch_size, 1 or num_classes]."""
+        (scores,) = self._session.run(None, {self._session.get_inputs()[0].name: ids})
+        return scores
+
+
+def load(model_dir: str, network: str | None) -> Converted | None:
+    """Opens the files of a model, or says why there is nothing to compare.
+
+    Args:
+      model_dir: the model.
+      network: in ONNX, with its `tokenizer.json` beside it; None for that of the model alone.
+
+    Raises:
+      BadInput: if a file can't be read, or a network is given and what runs it isn't installed.
+    """
+    if network is not None:
+        imports.check_installed("--onnx", "convert")
+        return Converted(os.path.join(os.path.dirname(network), model_folder.TOKENIZER), network)
+    path = os.path.join(model_dir, model_folder.TOKENIZER)
+    if not storage.is_file(path):
+        terminal.say(f"there is no {path} to compare")
+    elif not importlib.util.find_spec("tokenizers"):
+        terminal.say(f"{path} isn't compared, which {imports.needs('convert', 'tokenizers')}")
+    else:
+        return Converted(path)
+    return None
