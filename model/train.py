@@ -172,7 +172,7 @@ def _write(folder: str, model: "keras.Model", transform: "tf.Module", config: Mo
     terminal.say("exporting")
     with atomic.write_file(f"{folder}/{model_folder.WEIGHTS}") as weights:
         model.save_weights(weights)
-    export.save_network(model, f"{folder}/{model_folder.NETWORK}")
+    export.save_network(model, f"{folder}/{model_folder.NETWORK}", config)
     export.export(model, transform, f"{folder}/{model_folder.SERVING}", config)
 
 

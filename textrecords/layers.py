@@ -1,6 +1,6 @@
 """Layers that Keras lacks: `keras.models.load_model` finds them once this module is imported."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ from textrecords import spec
 
 N_GRAMS = "n_grams"  # the name of that layer
 FOLDS = 5
-FACTORS = -1640531535, -2048144777  # odd, and spread over 32 bits: a hash by multiplication
+FACTORS = -1640531535, 2048144777  # odd, and spread over 32 bits: a hash by multiplication
 
 
 @keras.saving.register_keras_serializable("textrecords")
@@ -51,11 +51,9 @@ class Pieces(keras.layers.Layer):
           tokens: <int32>[batch_size, length].
         """
         inputs = ops.where((tokens != spec.PADDING_ID)[:, :, None], inputs, 0.0)
-        batch_size, length = ops.shape(tokens)
-        each = -(-length // self._piece_len)  # pieces a review
-        padded = ops.pad(inputs, [[0, 0], [0, each * self._piece_len - length], [0, 0]])
-        # Not -1: of no reviews, that couldn't be told.
-        return ops.reshape(padded, [batch_size * each, self._piece_len, inputs.shape[-1]])
+        missing = -ops.shape(tokens)[1] % self._piece_len
+        padded = ops.pad(inputs, [[0, 0], [0, missing], [0, 0]])
+        return ops.reshape(padded, [-1, self._piece_len, inputs.shape[-1]])
 
 
 @keras.saving.register_keras_serializable("textrecords")
@@ -69,10 +67,9 @@ class Pool(keras.layers.Layer):
           outputs: <float32>[pieces, piece_len, units], or of whole rows.
           tokens: <int32>[batch_size, length].
         """
-        batch_size, length = ops.shape(tokens)
-        piece_len = ops.shape(outputs)[1]
+        length, piece_len = ops.shape(tokens)[1], ops.shape(outputs)[1]
         padded_length = -(-length // piece_len) * piece_len
-        outputs = ops.reshape(outputs, [batch_size, padded_length, outputs.shape[-1]])[:, :length]
+        outputs = ops.reshape(outputs, [-1, padded_length, outputs.shape[-1]])[:, :length]
         is_token = (tokens != spec.PADDING_ID)[:, :, None]
         highest = ops.max(ops.where(is_token, outputs, -1.0), axis=1)  # an LSTM gives no less
         number = ops.sum(ops.cast(is_token, outputs.dtype), axis=1)
@@ -126,12 +123,27 @@ class NGrams(keras.layers.Layer):
           The scores of the words and of the pairs where they stand, <float32>[batch_size, length,
           2 * outputs], and the logits, <float32>[batch_size, outputs].
         """
+        if training:
+            start = fold(tokens)[:, None] * self._none
+            return self.score(tokens, lambda at: ops.take(self.fold_scores, start + at, axis=0))
+        return self.score(tokens, lambda at: ops.take(self.scores, at, axis=0))
+
+    def score(
+        self,
+        tokens: keras.KerasTensor,
+        look_up: Callable[[keras.KerasTensor], keras.KerasTensor],
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Does what `call` does, by another table of scores.
+
+        Args:
+          tokens: <int32>[batch_size, length].
+          look_up: gives the scores of buckets <int32>[batch_size, n], <float32>[batch_size, n,
+            outputs].
+        """
         words, pairs = self._buckets(tokens)
-        table = self.fold_scores if training else self.scores
-        start = fold(tokens)[:, None] * self._none if training else 0
 
         def scores(buckets: keras.KerasTensor) -> keras.KerasTensor:
-            found = ops.take(table, start + buckets % self._none, axis=0)
+            found = look_up(buckets % self._none)
             return ops.where(buckets[:, :, None] < self._none, found, 0.0)
 
         buckets, counts = self._distinct(words, pairs)
@@ -170,17 +182,18 @@ class NGrams(keras.layers.Layer):
         return words, pairs
 
     def _hash(self, first: keras.KerasTensor, second: keras.KerasTensor) -> keras.KerasTensor:
-        mixed = first * FACTORS[0] + second * FACTORS[1]  # wraps around, as int32 does
-        return ops.bitwise_and(ops.right_shift(mixed, 32 - self._bits), self._none - 1)
+        # It wraps around, as int32 does. A sum of a single row, Keras would take for a bias, which
+        # isn't of integers everywhere.
+        mixed = first * FACTORS[0] - second * FACTORS[1]
+        return ops.right_shift(mixed, 32 - self._bits) % self._none  # never negative
 
     def _distinct(
         self, words: keras.KerasTensor, pairs: keras.KerasTensor
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Returns the buckets of each review, sorted, and which of them count."""
         buckets = ops.sort(ops.concatenate([words, pairs], axis=1), axis=1)
-        is_new = buckets[:, 1:] != buckets[:, :-1]
-        is_new = ops.pad(is_new, [[0, 0], [1, 0]], constant_values=True)
-        return buckets, is_new & (buckets < self._none)
+        before = ops.pad(buckets[:, :-1], [[0, 0], [1, 0]], constant_values=-1)  # no bucket
+        return buckets, ops.logical_and(buckets != before, buckets < self._none)
 
 
 def fold(tokens: keras.KerasTensor) -> keras.KerasTensor:

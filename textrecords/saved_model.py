@@ -83,15 +83,16 @@ class Model:
     def network(self) -> "keras.Model":
         """The Keras model, to look at, to change, or to train on.
 
-        It maps tokens <int32>[batch_size, length] to the probability of the second class,
-        <float32>[batch_size, 1], or of three or more, <float32>[batch_size, num_classes]. It's
+        It maps tokens <int32>[batch_size, max_len] to the probability of the second class,
+        <float32>[batch_size, 1], or of three or more, <float32>[batch_size, num_classes]. Rows may
+        be of any length if it reads no more than the last output of its LSTM (`pooling`). It's
         compiled with Adam and the loss for labels <int64>[batch_size]; for other settings, compile
         it again. Raises `BadInput` if it can't be read.
         """
         with imports.quiet():
             import keras
 
-            from textrecords import layers  # noqa: F401, registers its layers with Keras
+            from textrecords import layers  # noqa: F401, which the files of older models name
         path = os.path.join(self.folder, model_folder.NETWORK)
         try:
             with storage.at_hand(path) as local:

@@ -104,6 +104,20 @@ def test_the_label_is_the_second_class_above_a_half(tmp_path, bias, label):
     assert outputs["label"].numpy().tolist() == [label] * 2
 
 
+def test_tokens_are_scored_as_their_text_is_and_rows_of_any_length(tmp_path):
+    served = export_model(tmp_path)[1]
+    score_tokens = load(served, "score_tokens")
+    (_, inputs), outputs = score_tokens.structured_input_signature, score_tokens.structured_outputs
+    assert inputs == {"tokens": tf.TensorSpec([None, None], tf.int32, "tokens")}
+    assert sorted(outputs) == ["classes", "label", "score"]
+    texts = tf.constant(["Good bad", "film unheard good good good", ""])
+    expected = load(served)(text=texts)
+    tokens = load(served, "tokenize")(text=texts)["tokens"]
+    for name, values in score_tokens(tokens=tokens).items():
+        assert values.numpy().tolist() == expected[name].numpy().tolist()
+    assert score_tokens(tokens=tf.constant([[2, 3, 1, 2, 3]]))["score"].shape == [1]
+
+
 def test_three_classes_give_a_score_each(tmp_path):
     model, served = export_model(tmp_path, classes=("cat", "dog", "eel"), bias=[0, 0, 5])
     outputs = load(served)(text=tf.constant(["good bad"]))

@@ -1,6 +1,7 @@
 """Puts every layer through one contract: made from its config, saved, in graphs, with padding."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -130,3 +131,19 @@ def test_padding_makes_no_difference(case):
     padded = np.pad(tokens, behind, constant_values=spec.PADDING_ID)
     expected = case.kept(arrays(case.layer(*case.inputs)))
     assert_same(case.kept(arrays(case.layer(*vectors, padded))), expected, rtol=1e-6)
+
+
+def test_words_and_pairs_fall_into_the_buckets_that_a_hash_of_32_bits_gives():
+    tokens = np.random.default_rng(0).integers(1, 2**31 - 1, [4, 50], np.int32)
+    bits = 6
+    layer = layers.NGrams(outputs=1, bits=bits)
+    words, pairs = map(np.asarray, layer._buckets(tokens))
+
+    def expected(first: int, second: int) -> int:
+        mixed = (first * -1640531535 + second * -2048144777) % 2**32
+        return mixed >> 32 - bits
+
+    for row, of_row, of_pairs in zip(tokens.tolist(), words, pairs, strict=True):
+        assert of_row.tolist() == [expected(token, 0) for token in row]
+        both = [expected(*pair) for pair in itertools.pairwise(row)]
+        assert of_pairs.tolist() == [*both, 2**bits]

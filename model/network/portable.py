@@ -1,0 +1,70 @@
+"""The network as a file that Keras reads without this project, by any of its backends."""
+
+import json
+import re
+import zipfile
+from typing import Any
+
+import keras
+
+from textrecords import layers
+
+
+def built_in(model: keras.Model, max_len: int) -> keras.Model:
+    """Returns a network of `lstm.build` that is made of Keras' own layers and operations alone.
+
+    It has a copy of the weights and no optimizer. Scores of n-grams are those of all folds, in
+    training, too.
+
+    Args:
+      model: the network.
+      max_len: how many tokens a row has; a network without layers of ours takes any number.
+    """
+    network = type(model).from_config(model.get_config())
+    network.set_weights(model.get_weights())
+    if isinstance(network, keras.Sequential):  # none of its layers is ours
+        return network
+    tokens = keras.Input([max_len], dtype="int32", name="tokens")
+    # Keras has to know the length, since its operations can't reckon with one that it doesn't.
+    return keras.models.clone_model(
+        network, tokens, clone_function=lambda layer: layer, call_function=_call
+    )
+
+
+def _call(
+    layer: keras.layers.Layer, *inputs: keras.KerasTensor, **options: Any
+) -> keras.KerasTensor:
+    """Calls a layer; of one of ours there remain the operations that it does."""
+    if isinstance(layer, layers.NGrams):
+        size = layer.scores.shape
+        table = keras.layers.Embedding(
+            *size, weights=[layer.scores], trainable=False, name=layer.name
+        )
+        return layer.score(*inputs, table)
+    if type(layer).__module__ == layers.__name__:
+        return layer.call(*inputs)
+    return layer(*inputs, **options)
+
+
+def save(network: keras.Model, path: str) -> None:
+    """Writes a `.keras` file; the same network gives the same bytes, whenever it's written."""
+    network.save(path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    metadata = json.loads(files["metadata.json"])
+    del metadata["date_saved"]
+    files["metadata.json"] = json.dumps(metadata).encode()
+    files["config.json"] = _renumbered(files["config.json"])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # of the date that zip begins with
+
+
+def _renumbered(config: bytes) -> bytes:
+    """Counts the objects that are shared; Keras names them by their addresses in memory."""
+    numbers: dict[bytes, int] = {}
+
+    def count(found: re.Match[bytes]) -> bytes:
+        return b'"shared_object_id": %d' % numbers.setdefault(found[1], len(numbers))
+
+    return re.sub(rb'"shared_object_id": (\d+)', count, config)
