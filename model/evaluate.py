@@ -69,6 +69,12 @@ def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
     return metrics.best_threshold(labels, outputs[:, 0])
 
 
+def best_temperature(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
+    """Returns what to divide the logits by, so that the loss on the rows is the least."""
+    labels, outputs = _outputs(model, rows)
+    return metrics.best_temperature(labels, probabilities(outputs))
+
+
 def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndarray, np.ndarray]:
     """Returns the labels <int64>[n] and what the network gives, <float32>[n, outputs]."""
     from textrecords import input_pipeline
@@ -136,7 +142,7 @@ def load_model(model_dir: str, config: ModelConfig) -> "keras.Model":
     """Rebuilds the trained network in `model_dir`, compiled; raises `BadInput`."""
     from model.network import lstm
 
-    model = lstm.build(config.network, len(config.classes))
+    model = lstm.build(config.network, len(config.classes), config.temperature)
     path = os.path.join(model_dir, model_folder.WEIGHTS)
     try:
         with storage.at_hand(path) as weights:

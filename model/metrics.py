@@ -2,9 +2,13 @@
 
 import numpy as np
 
+from textrecords import occlusion
+
 POINTS = 200  # at most, of a curve that is drawn
 BINS = 10  # of a calibration
 Z = 1.959964  # of a 95% interval
+TEMPERATURES = 0.05, 20.0  # the least and the most that logits are divided by
+BISECTIONS = 40  # to find the best one to eleven digits
 
 
 def thresholds(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -73,6 +77,32 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     correct = (below - ones[below]) + (ones[-1] - ones[below])
     best = candidates[correct == correct.max()]
     return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def best_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns what to divide the logits by, so that the cross-entropy is the least.
+
+    A method of Guo et al. (2017), "On Calibration of Modern Neural Networks".
+
+    Args:
+      labels: <int64>[n].
+      probabilities: of all classes, <float32>[n, num_classes].
+    """
+    logits = np.log(np.clip(probabilities.astype(np.float64), occlusion.SMALLEST, 1))
+    right = logits[np.arange(len(labels)), labels]
+
+    def slope(scale: float) -> float:
+        """Returns the derivative of the cross-entropy by what logits are multiplied by."""
+        weights = np.exp(scale * (logits - logits.max(axis=1, keepdims=True)))
+        means = (weights * logits).sum(axis=1) / weights.sum(axis=1)
+        return float(np.mean(means - right))
+
+    # The cross-entropy is convex in the scale, so that its slope rises.
+    most, least = 1 / TEMPERATURES[0], 1 / TEMPERATURES[1]
+    for _ in range(BISECTIONS):
+        middle = np.sqrt(least * most)
+        least, most = (least, middle) if slope(middle) > 0 else (middle, most)
+    return float(1 / np.sqrt(least * most))
 
 
 def calibration(

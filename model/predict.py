@@ -12,8 +12,9 @@ from typing import Any
 from textrecords import app, command_line, terminal
 from textrecords.command_line import flag
 from textrecords.field_types import Path
-from textrecords.saved_model import BATCH_BYTES, BATCH_SIZE, load_model
+from textrecords.saved_model import BATCH_BYTES, BATCH_SIZE, Word, load_model
 
+MOST_SHOWN = 10  # tokens, of those that move a score the most
 PIECE = 1 << 16  # bytes read at once: as many as a pipe holds
 
 
@@ -23,6 +24,7 @@ class Options:
 
     model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
     json: bool = flag("print a JSON object for each text", False)
+    explain: bool = flag("show what each token does to the score", False)
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
@@ -31,6 +33,7 @@ def show(
     batches: Iterable[Sequence[bytes]],
     *,
     as_json: bool = False,
+    explain: bool = False,
     verify: bool = True,
 ) -> dict[str, int]:
     """Prints a line for each text: a JSON object, or score, label, text.
@@ -47,9 +50,24 @@ def show(
     for batch in batches:
         for row in model.rows(batch):
             counts[row["label"]] += 1
-            terminal.say(_to_json(row) if as_json else _to_line(row, width))
+            words = model.explain(row["text"]) if explain else []
+            if as_json:
+                tokens = {"tokens": [dataclasses.asdict(word) for word in words]}
+                terminal.say(_to_json({**row, **(tokens if explain else {})}))
+            else:
+                terminal.say(_to_line(row, width))
+                _show_words(words)
         sys.stdout.flush()
     return counts
+
+
+def _show_words(words: Sequence[Word]) -> None:
+    """Prints the tokens in the colours of their effects, and those that move the score the most."""
+    if words and terminal.in_colours():
+        terminal.say_tinted([(word.token, word.effect) for word in words])
+    strongest = sorted(words, key=lambda word: -abs(word.effect))[:MOST_SHOWN]
+    if effects := [f"{word.token} {word.effect:+.2f}" for word in strongest if word.effect]:
+        terminal.say(f"        {', '.join(effects)}")
 
 
 def _typed() -> Iterator[list[bytes]]:
@@ -124,7 +142,8 @@ def main(argv: list[str]) -> None:
         batches = _typed()
     else:
         batches = _arrived(sys.stdin.fileno())
-    counts = show(args.model_dir, batches, as_json=args.json, verify=not args.no_verify)
+    verify = not args.no_verify
+    counts = show(args.model_dir, batches, as_json=args.json, explain=args.explain, verify=verify)
     if sys.stdout.isatty() and sum(counts.values()) > 1:  # a pipe gets a line a text, no more
         terminal.show(("label", "texts"), counts.items())
 

@@ -101,12 +101,13 @@ def train(options: Options, network: Network, training: Training) -> None:
         )
         with memory.errors_as_failures():
             fitted = fit.fit(dataset, config, how)
-        config = _choose_threshold(fitted, config)
-        test = _evaluate(fitted.model, dataset, config)
+        model, config = _calibrated(fitted, config)
+        config = _choose_threshold(model, fitted, config)
+        test = _evaluate(model, dataset, config)
         logs_dir = f"{state_dir}/{checksums.LOGS}"
-        tensorboard_logs.write(logs_dir, fitted.model, fitted.rows[spec.TRAIN], dataset.vocabulary)
+        tensorboard_logs.write(logs_dir, model, fitted.rows[spec.TRAIN], dataset.vocabulary)
         dataset.check_unchanged()
-        _write(new, fitted.model, dataset, config)
+        _write(new, model, dataset, config)
         json_files.write(f"{new}/{model_folder.METRICS}", _metrics(fitted, test))
         json_files.write(f"{new}/{model_folder.CONFIG}", config)
         if options.keep_checkpoint:
@@ -121,7 +122,7 @@ def train(options: Options, network: Network, training: Training) -> None:
     if config.classes == FILM_CLASSES:
         predict.show(model_dir, [[sentence.encode() for sentence in SENTENCES]])
     else:
-        held_out.show(fitted.model, dataset, config)
+        held_out.show(model, dataset, config)
 
 
 def _show_learned(fitted: Any, dataset: Dataset) -> None:
@@ -139,10 +140,24 @@ def _show_learned(fitted: Any, dataset: Dataset) -> None:
         )
 
 
-def _choose_threshold(fitted: Any, config: ModelConfig) -> ModelConfig:
+def _calibrated(fitted: Any, config: ModelConfig) -> tuple["keras.Model", ModelConfig]:
+    """Returns the network that is to be served, and its settings."""
+    from model.network import lstm
+
+    if not config.training.calibrate:
+        return fitted.model, config
+    temperature = evaluate.best_temperature(fitted.model, fitted.rows[spec.VALIDATION])
+    terminal.say(f"the logits are divided by a temperature of {temperature:.4f}")
+    model = lstm.build(config.network, len(config.classes), temperature)
+    model.set_weights(fitted.model.get_weights())
+    lstm.compile_model(model, config.training)
+    return model, dataclasses.replace(config, temperature=temperature)
+
+
+def _choose_threshold(model: "keras.Model", fitted: Any, config: ModelConfig) -> ModelConfig:
     if not config.training.choose_threshold:
         return config
-    threshold = evaluate.best_threshold(fitted.model, fitted.rows[spec.VALIDATION])
+    threshold = evaluate.best_threshold(model, fitted.rows[spec.VALIDATION])
     terminal.say(f"the second class is taken above a score of {threshold:.4f}")
     return dataclasses.replace(config, threshold=threshold)
 

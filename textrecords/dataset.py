@@ -61,8 +61,7 @@ class Dataset:
     @functools.cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """The names of all ids; those of padding and OOV come first."""
-        tokens = read_vocabulary(os.path.join(self.folder, spec.VOCABULARY))
-        return ("[PAD]", "[OOV]", *map(os.fsdecode, tokens))
+        return token_names(os.path.join(self.folder, spec.VOCABULARY))
 
     @functools.cached_property
     def transform(self) -> "tf.Module":
@@ -221,6 +220,11 @@ def _read_manifest(folder: str) -> Manifest:
         raise BadInput(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} can't be read ({error}): run `make preprocess` again") from None
+
+
+def token_names(path: str) -> tuple[str, ...]:
+    """Returns the names of all ids of a vocabulary file; those of padding and OOV come first."""
+    return ("[PAD]", "[OOV]", *map(os.fsdecode, read_vocabulary(path)))
 
 
 def read_vocabulary(path: str) -> list[bytes]:

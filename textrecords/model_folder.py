@@ -121,6 +121,11 @@ class Training:
     choose_threshold: Switch = flag(
         "take the score above which it's the second class from the validation split", False
     )
+    calibrate: Switch = flag(
+        "scale the logits by a temperature, taken from the validation split, so that scores are "
+        "the shares that come true",
+        False,
+    )
     seed: Count = flag("of weights and shuffling", 0)
 
 
@@ -134,6 +139,7 @@ class ModelConfig:
     vocabulary: Vocabulary
     manifest_sha256: str  # of the records it was trained on
     threshold: float = 0.5  # what the score of the second of two classes has to be above
+    temperature: float = 1.0  # what the logits are divided by
 
 
 def read(model_dir: str, *, verify: bool = True) -> ModelConfig:

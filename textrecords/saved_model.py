@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import more_itertools
 
-from textrecords import imports, model_folder, storage, text_source
+from textrecords import imports, model_folder, spec, storage, text_source
+from textrecords.dataset import token_names
 from textrecords.errors import BadInput
 from textrecords.model_folder import ModelConfig
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import tensorflow as tf
 
 BATCH_SIZE, BATCH_BYTES = 256, 4 << 20  # texts scored at once, and all their bytes, at most
+
+SCORE_TOKENS = "score_tokens"  # the signature
 
 Signature = Callable[..., dict[str, "tf.Tensor"]]
 
@@ -48,6 +52,14 @@ class Prediction:
     label: str
     scores: dict[str, float]
     score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Word:
+    """A token of a text, and by how much it raises the log-odds of a class where it is."""
+
+    token: str
+    effect: float
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -112,6 +124,39 @@ class Model:
             score = row.get("score", by_class[row["label"]])
             predictions.append(Prediction(row["label"], by_class, score))
         return predictions
+
+    @functools.cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The names of all ids that its graph gives; those of padding and OOV come first."""
+        return token_names(os.path.join(self.folder, model_folder.SERVING, spec.ASSET))
+
+    def explain(self, text: str | bytes) -> list[Word]:
+        """Returns the tokens of a text that the network sees, and what each does to its score.
+
+        The network is asked again for each token, with OOV in its place. The effect is by how much
+        that lowers the log-odds of the second of two classes, or else of the label. OOV has none.
+
+        Raises:
+          BadInput: if the model is of a version that couldn't explain its scores.
+        """
+        if SCORE_TOKENS not in self.signatures:
+            raise BadInput(f"{self.folder} can't explain its scores: run `make train` again")
+        import tensorflow as tf
+
+        from textrecords import occlusion
+
+        def probabilities(tokens: "np.ndarray") -> "np.ndarray":
+            outputs = self.signatures[SCORE_TOKENS](tokens=tf.constant(tokens))
+            return outputs[next(iter({"score", "scores"} & outputs.keys()))].numpy()
+
+        (encoded,) = text_source.to_bytes(text)
+        row = self.signatures["tokenize"](text=tf.constant([encoded]))[spec.TOKENS].numpy()[0]
+        effects = occlusion.effects(probabilities, row, BATCH_SIZE)
+        return [
+            Word(self.vocabulary[token], float(effect))
+            for token, effect in zip(row.tolist(), effects, strict=True)
+            if token != spec.PADDING_ID
+        ]
 
     def rows(self, texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """Yields `text` and what `score_batch` does of each, in order.

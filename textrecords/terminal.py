@@ -65,6 +65,23 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: int
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
+def say_tinted(words: Sequence[tuple[str, float]]) -> None:
+    """Prints words on one line, green if their number is positive and red if it's negative.
+
+    Args:
+      words: with numbers; the farther from 0, compared with the others, the stronger the colour.
+    """
+    from rich import console, text
+
+    largest = max((abs(number) for _, number in words), default=0) or 1.0
+    line = text.Text()
+    for word, number in words:
+        rest = round(255 * (1 - abs(number) / largest))  # of the two other colours
+        colour = f"rgb({rest},255,{rest})" if number > 0 else f"rgb(255,{rest},{rest})"
+        line.append(one_line(word), f"black on {colour}" if number else "").append(" ")
+    console.Console(soft_wrap=True).print(line)
+
+
 def in_colours() -> bool:
     """Tells whether what is printed may have colours."""
     return _takes_bars() and not os.environ.get("NO_COLOR")

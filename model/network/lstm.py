@@ -6,17 +6,22 @@ from textrecords import layers, spec
 from textrecords.model_folder import Network, Training
 
 
-def build(network: Network, num_classes: int) -> keras.Model:
+def build(network: Network, num_classes: int, temperature: float = 1.0) -> keras.Model:
     """Returns a network with random weights.
 
     It takes tokens <int32>[batch_size, length], of any length. For two classes it gives the
     probability of class 1, <float32>[batch_size, 1]; for more, those of all,
-    <float32>[batch_size, num_classes].
+    <float32>[batch_size, num_classes]. The logits are divided by `temperature` (Guo et al., 2017).
     """
     outputs = 1 if num_classes == 2 else num_classes
-    to_probabilities = "sigmoid" if outputs == 1 else "softmax"
+    activation = "sigmoid" if outputs == 1 else "softmax"
+    scaling = [keras.layers.Rescaling(1 / temperature)] if temperature != 1 else []
     if network.pooling == "max_mean":
-        return _pooled(network, outputs, to_probabilities)
+        return _pooled(network, outputs, [*scaling, keras.layers.Activation(activation)])
+    if scaling:
+        head = [keras.layers.Dense(outputs), *scaling, keras.layers.Activation(activation)]
+    else:
+        head = [keras.layers.Dense(outputs, activation=activation)]
     layers = [
         keras.Input([None], dtype="int32", name="tokens"),
         keras.layers.Embedding(
@@ -24,12 +29,14 @@ def build(network: Network, num_classes: int) -> keras.Model:
         ),
         *_lstms(network, last_returns_sequences=False),
         *_dense(network),
-        keras.layers.Dense(outputs, activation=to_probabilities),
+        *head,
     ]
     return keras.Sequential(layers)
 
 
-def _pooled(network: Network, outputs: int, to_probabilities: str) -> keras.Model:
+def _pooled(
+    network: Network, outputs: int, to_probabilities: list[keras.layers.Layer]
+) -> keras.Model:
     """Returns a network that takes all outputs of its LSTM, not only the last one."""
     tokens = keras.Input([None], dtype="int32", name="tokens")
     known = min(network.embedding_tokens or network.max_tokens, network.max_tokens)
@@ -49,7 +56,9 @@ def _pooled(network: Network, outputs: int, to_probabilities: str) -> keras.Mode
     logits = keras.layers.Dense(outputs)(pooled)
     if network.ngram_bits:
         logits = keras.layers.Add()([logits, ngram_logits])
-    return keras.Model(tokens, keras.layers.Activation(to_probabilities)(logits))
+    for layer in to_probabilities:
+        logits = layer(logits)
+    return keras.Model(tokens, logits)
 
 
 def _lstms(network: Network, *, last_returns_sequences: bool) -> list[keras.layers.Layer]:

@@ -1,7 +1,4 @@
-"""Which words move a network's scores: it is asked again with one of them replaced by OOV.
-
-That asks nothing of the network but its scores, whatever its layers are.
-"""
+"""Which words move a network's scores, on average over many reviews."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from model import evaluate
-from textrecords import spec
+from textrecords import occlusion, spec
 
 REVIEWS = 2_000  # looked through for the words
 WORDS = 2_000  # the most frequent ones are tried
 MOST, LEAST = 30, 20  # places tried of a word, and those it takes to say anything of it
 SHOWN = 15  # words to each side
-SMALLEST = 1e-7  # float32 can't tell greater probabilities from 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +39,10 @@ def influence(probabilities: Callable[[np.ndarray], np.ndarray], tokens: np.ndar
       tokens: the reviews, <int32>[reviews, max_len].
     """
     rows, columns = places(tokens, np.random.default_rng(0))
-    before = log_odds(probabilities(tokens))
+    before = occlusion.log_odds(probabilities(tokens))
     changes = [
-        before[rows[part]] - log_odds(probabilities(_occluded(tokens, rows[part], columns[part])))
+        before[rows[part]]
+        - occlusion.log_odds(probabilities(occlusion.occluded(tokens, rows[part], columns[part])))
         for part in _parts(len(rows))
     ]
     words, word = np.unique(tokens[rows, columns], return_inverse=True)
@@ -65,18 +62,6 @@ def places(tokens: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     rank = np.arange(len(words)) - np.repeat(first, numbers)  # of a place among those of its word
     chosen = order[(rank < MOST) & (np.repeat(numbers, numbers) >= LEAST)]
     return rows[chosen], columns[chosen]
-
-
-def log_odds(probabilities: np.ndarray) -> np.ndarray:
-    """Maps <float>[n, num_classes] to <float64>[n, num_classes]."""
-    p = np.clip(probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST)
-    return np.log(p) - np.log1p(-p)
-
-
-def _occluded(tokens: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    occluded = tokens[rows]
-    occluded[np.arange(len(rows)), columns] = spec.OOV_ID
-    return occluded
 
 
 def _parts(number: int) -> list[slice]:

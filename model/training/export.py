@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from model.network import lstm, portable
-from textrecords import atomic, input_pipeline, spec, transform_graph
+from textrecords import atomic, input_pipeline, saved_model, spec, transform_graph
 from textrecords.model_folder import ModelConfig
 
 
@@ -62,5 +62,5 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
     archive.add_endpoint("serving_default", score, signature)
     archive.add_endpoint("tokenize", tokenize)
     tokens = tf.TensorSpec([None, None], tf.int32, name=spec.TOKENS)
-    archive.add_endpoint("score_tokens", score_tokens, [tokens])
+    archive.add_endpoint(saved_model.SCORE_TOKENS, score_tokens, [tokens])
     archive.write_out(path, verbose=False)

@@ -40,28 +40,22 @@ def configure(dataset: Dataset, network: Network, training: Training) -> ModelCo
     It has no more tokens than the vocabulary, and what is left to the records' lengths is chosen.
 
     Raises:
-      BadInput: if the dataset was cut below the size of the network, or has nothing to choose a
-        threshold by.
+      BadInput: if the dataset was cut below the size of the network, or has no validation
+        split to choose a threshold or a temperature by.
     """
     manifest = dataset.manifest
     network = _fit_to_lengths(network, manifest)
     manifest.check_fits(network.input_size)
-    if training.choose_threshold:
-        _check_threshold(manifest)
+    if training.choose_threshold and (number := len(manifest.classes)) != 2:
+        raise BadInput(f"--choose_threshold is for two classes, not {number}: leave it out")
+    for name in ("choose_threshold", "calibrate"):
+        if getattr(training, name) and spec.VALIDATION not in manifest.splits:
+            raise BadInput(
+                f"--{name} needs a validation split: preprocess with --validation 0.1, say"
+            )
     max_tokens = min(network.max_tokens, manifest.vocabulary.size)
     network = dataclasses.replace(network, max_tokens=max_tokens)
     return ModelConfig(network, training, manifest.classes, manifest.vocabulary, manifest.sha256)
-
-
-def _check_threshold(manifest: Manifest) -> None:
-    """Raises `BadInput` if a dataset has nothing to choose a threshold by."""
-    number = len(manifest.classes)
-    if number != 2:
-        raise BadInput(f"--choose_threshold is for two classes, not {number}: leave it out")
-    if spec.VALIDATION not in manifest.splits:
-        raise BadInput(
-            "--choose_threshold needs a validation split: preprocess with --validation 0.1, say"
-        )
 
 
 def _fit_to_lengths(network: Network, manifest: Manifest) -> Network:

@@ -101,6 +101,25 @@ def test_the_surest_mistakes_come_first():
     assert mistakes.find(labels, predicted, probabilities).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_the_best_temperature_is_the_one_that_labels_were_drawn_by(num_classes, temperature):
+    logits = np.random.default_rng(0).normal(scale=2, size=[20_000, num_classes])
+    right = np.exp(logits / temperature)
+    right /= right.sum(axis=1, keepdims=True)
+    draws = np.random.default_rng(1).uniform(size=[20_000, 1])
+    labels = (draws > np.cumsum(right, axis=1)).sum(axis=1)
+    given = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    found = metrics.best_temperature(labels, given)
+    assert found == pytest.approx(temperature, rel=0.04)
+
+
+@pytest.mark.parametrize(("labels", "limit"), [([0, 1], 0.05), ([1, 0], 20.0)])
+def test_a_temperature_keeps_within_its_limits(labels, limit):
+    given = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    assert metrics.best_temperature(np.array(labels), given) == pytest.approx(limit)
+
+
 def test_influence_is_the_mean_change_of_the_log_odds():
     """The network adds up a weight for each word."""
     weights = np.array([0, 0, 1, -2, 0.5, 9])

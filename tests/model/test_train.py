@@ -13,7 +13,7 @@ import tiny_dataset
 from model import evaluate, predict, train
 from model.training import flags as train_flags
 from model.training import settings, timing
-from textrecords import input_pipeline, model_folder, saved_model
+from textrecords import input_pipeline, model_folder, occlusion, saved_model
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.model_folder import Network, Training
@@ -136,6 +136,7 @@ def test_the_config_holds_the_flags_and_what_the_records_are(trained, records):
         epochs=12,
         patience=3,
         choose_threshold=False,
+        calibrate=False,
         seed=0,
     )
     assert config.classes == ("neg", "pos")
@@ -515,11 +516,39 @@ def test_a_threshold_is_chosen_on_validation_and_served(tmp_path, capsys):
     assert "test accuracy 1.0000" in capsys.readouterr().out
 
 
-def test_without_a_validation_split_no_threshold_can_be_chosen(records, tmp_path):
+@pytest.mark.parametrize("pooled", [[], ["--pooling=max_mean", "--ngram_bits=4"]])
+def test_calibration_divides_the_logits_of_all_that_is_written(pooled, tmp_path, capsys):
+    records = str(tmp_path / "records")
+    rows = [("a", 0), ("b", 1)] * 20
+    mixed = [("a", 0), ("b", 1)] * 6 + [("a", 1), ("b", 0)] * 2
+    tiny_dataset.write(records, {"train": rows, "validation": mixed, "test": mixed})
+    losses, logits = [], []
+    for name, flags in (("plain", []), ("calibrated", ["--calibrate"])):
+        where = ["--records", records, "--model_dir", str(tmp_path / name)]
+        train.main([*where, *QUICK, *pooled, "--epochs=12", "--patience=100", *flags])
+        said = capsys.readouterr().out
+        model = load_model(tmp_path / name)
+        served = np.array([row["score"] for row in model.rows([b"a", b"b"])])
+        tokens = open_dataset(records).encode(["a", "b"], max_len=model.config.network.max_len)
+        assert model.network.predict(tokens, verbose=0)[:, 0] == pytest.approx(served, abs=1e-5)
+        losses.append(read_json(str(tmp_path / name), "metrics.json")["test"]["loss"])
+        logits.append(occlusion.log_odds(served))
+        evaluate.main(where)
+        assert f"test loss {losses[-1]:.4f}" in capsys.readouterr().out
+    temperature = model.config.temperature
+    assert f"the logits are divided by a temperature of {temperature:.4f}\n" in said
+    assert abs(temperature - 1) > 0.1
+    assert logits[1] == pytest.approx(logits[0] / temperature, rel=1e-3, abs=1e-5)
+    assert abs(logits[1][0] - logits[1][1]) > 1
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("flag", ["choose_threshold", "calibrate"])
+def test_without_a_validation_split_there_is_nothing_to_choose_by(flag, records, tmp_path):
     where = ["--records", records, "--model_dir", str(tmp_path / "model")]
-    message = "--choose_threshold needs a validation split: preprocess with --validation 0.1, say"
+    message = f"--{flag} needs a validation split: preprocess with --validation 0.1, say"
     with pytest.raises(BadInput, match=message):
-        train.main([*where, *QUICK, "--choose_threshold"])
+        train.main([*where, *QUICK, f"--{flag}"])
 
 
 def test_of_three_classes_no_threshold_can_be_chosen(tmp_path):
