@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import functools
 import os
 import re
@@ -348,6 +347,8 @@ def _locked(path: str) -> Iterator[None]:
     Raises:
       BadInput: if another run holds it.
     """
+    import fcntl  # which Windows lacks: there, models can be read all the same
+
     lock = beside(path, "lock")
     # A file, for network file systems lock nothing that isn't open for writing.
     with open(lock, "a+", encoding="utf-8") as file:

@@ -19,6 +19,9 @@ from textrecords.errors import BadInput
 
 # What an extra of setup.py brings: modules, and the names of their packages.
 EXTRAS = {
+    "gcp": {"google.cloud.storage": "google-cloud-storage"},
+    "pandas": {"pandas": "pandas"},
+    "preprocess": {"apache_beam": "Apache Beam", "tensorflow_transform": "tf.Transform"},
     "report": {"jinja2": "Jinja2", "matplotlib": "Matplotlib"},
     "tune": {"optuna": "Optuna"},
     "tuned": {"sklearn": "scikit-learn"},
@@ -29,13 +32,18 @@ _verbose = False
 
 def check_installed(what: str, extra: str) -> None:
     """Raises `BadInput` if a package of one of the `EXTRAS` isn't there, which `what` needs."""
-    missing = [
-        name for module, name in EXTRAS[extra].items() if not importlib.util.find_spec(module)
-    ]
+    missing = [name for module, name in EXTRAS[extra].items() if not _is_installed(module)]
     if missing:
         raise BadInput(
             f"{what} needs {' and '.join(missing)}: `pip install 'textrecords[{extra}]'`"
         )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that it would be in
+        return False
 
 
 def set_keras_up() -> None:

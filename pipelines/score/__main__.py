@@ -73,6 +73,7 @@ class Options:
 def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
+    imports.check_installed("score", "preprocess")
     storage.check_store(args.input)
     model_dir = storage.absolute(args.model_dir)
     config = model_folder.read(model_dir, verify=not args.no_verify)

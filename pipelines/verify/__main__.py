@@ -113,6 +113,7 @@ def _open_model(model_dir: str | None, dataset: Dataset) -> Model | None:
 
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
+    imports.check_installed("verify", "preprocess")
     with tempfile.TemporaryDirectory(prefix="textrecords-") as texts:
         _verify(args, texts)
 
