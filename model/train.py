@@ -56,6 +56,9 @@ class Options:
         "keep in the model folder what the same training goes on from with more --epochs", False
     )
     no_resume: bool = flag("start anew, whatever was stopped", False)
+    version: Size = flag(
+        "what TensorFlow Serving is to call the model: a running server loads a higher one", 1
+    )
     cache: Path = flag("where to keep parsed reviews", "memory", metavar="memory|none|DIR")
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
@@ -102,6 +105,7 @@ def train(options: Options, network: Network, training: Training) -> None:
         with memory.errors_as_failures():
             fitted = fit.fit(dataset, config, how)
         config = _choose_threshold(fitted, config)
+        config = dataclasses.replace(config, version=options.version)
         test = _evaluate(fitted.model, dataset, config)
         logs_dir = f"{state_dir}/{checksums.LOGS}"
         tensorboard_logs.write(logs_dir, fitted.model, fitted.rows[spec.TRAIN], dataset.vocabulary)
@@ -173,7 +177,7 @@ def _write(folder: str, model: "keras.Model", transform: "tf.Module", config: Mo
     with atomic.write_file(f"{folder}/{model_folder.WEIGHTS}") as weights:
         model.save_weights(weights)
     export.save_network(model, f"{folder}/{model_folder.NETWORK}")
-    export.export(model, transform, f"{folder}/{model_folder.SERVING}", config)
+    export.export(model, transform, f"{folder}/{config.saved_model}", config)
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:

@@ -388,7 +388,7 @@ def _refuse_foreign(path: str, holds: str) -> None:
     foreign = [name for name in storage.names(path) if not re.fullmatch(holds, name)]
     if sums := checksums.read(path):
         below = (name for name in _all_files(path) if "/" in name and name not in sums)
-        foreign += [name for name in below if not name.startswith(f"{checksums.LOGS}/")]
+        foreign += [name for name in below if not checksums.has_no_sum(name)]
     foreign = [name for name in foreign if not storage.is_leftover(name)]
     if foreign:
         raise BadInput(

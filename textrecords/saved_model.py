@@ -73,7 +73,7 @@ class Model:
     def signatures(self) -> Mapping[str, Signature]:
         """The signatures of the SavedModel; raises `BadInput` if it isn't whole."""
         tf = imports.tensorflow()
-        path = os.path.join(self.folder, model_folder.SERVING)
+        path = os.path.join(self.folder, self.config.saved_model)
         try:
             return tf.saved_model.load(path).signatures
         except (OSError, tf.errors.OpError):

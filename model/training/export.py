@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from model.network import lstm
+from model.training import warm_up
 from textrecords import atomic, input_pipeline, spec, transform_graph
 from textrecords.model_folder import ModelConfig
 
@@ -60,3 +61,4 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
     archive.add_endpoint("serving_default", score, signature)
     archive.add_endpoint("tokenize", tokenize)
     archive.write_out(path, verbose=False)
+    warm_up.write(path)

@@ -92,7 +92,7 @@ def main(argv: list[str]) -> None:
     with atomic.write_folder(args.output, holds=FILES, marker=checksums.SUMS) as output_dir:
         plan = scoring.Plan(
             texts=texts.stored_in(output_dir),
-            serving=os.path.join(model_dir, model_folder.SERVING),
+            serving=os.path.join(model_dir, config.saved_model),
             classes=config.classes,
             model_sha256=_model_sha256(model_dir),
             output_dir=output_dir,
