@@ -73,11 +73,13 @@ $(STAMP): requirements.lock setup.py
 	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
+# All that `make setup` installs; CUDA is a user's own choice.
+LOCKED := $(addprefix --extra ,convert dev gcp pandas preprocess report tune tuned)
+COMPILE := $(VENV)/bin/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --quiet
+
 lock: $(STAMP)  ## Remake the lock files from setup.py, with the newest versions it allows.
-	$(VENV)/bin/uv pip compile --upgrade --universal --generate-hashes --no-header \
-	  --python-version 3.11 --extra dev --extra convert --extra report --extra tune --extra tuned --quiet setup.py -o requirements.lock
-	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
-	  --constraint requirements.lock --quiet setup.py -o requirements-worker.lock
+	$(COMPILE) --upgrade $(LOCKED) setup.py -o requirements.lock
+	$(COMPILE) --constraint requirements.lock --extra gcp --extra preprocess setup.py -o requirements-worker.lock
 
 data: $(STAMP)  ## Download the IMDb reviews to data/aclImdb; ARCHIVE=file takes a local tar or zip archive.
 	@$(RUN) pipelines.download --output data/aclImdb $(if $(ARCHIVE),--archive="$$ARCHIVE") $(ARGS)

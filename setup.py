@@ -1,4 +1,8 @@
-"""Installs textrecords. Beam sends the same package to its workers by `--setup_file`."""
+"""Installs textrecords. Beam sends the same package to its workers by `--setup_file`.
+
+What training and predicting need comes with it; each extra is for something more, so that it fits
+beside other packages. `make setup` installs them all.
+"""
 
 from setuptools import find_packages, setup
 
@@ -11,7 +15,12 @@ setup(
     ),
     license="Apache-2.0",
     packages=find_packages(include=["textrecords", "pipelines*", "model*"]),
-    entry_points={"console_scripts": ["textrecords-worker = pipelines.worker:main"]},
+    entry_points={
+        "console_scripts": [
+            "textrecords = pipelines.command:main",
+            "textrecords-worker = pipelines.worker:main",
+        ]
+    },
     package_data={
         "model.presets": ["*.txt"],
         "model.report": ["page.css", "page.html.jinja"],
@@ -20,25 +29,26 @@ setup(
     python_requires=">=3.11,<3.14",
     install_requires=[
         "annotated-types>=0.6",
-        "apache-beam==2.77.*",
-        "google-cloud-storage>=3",
         "keras==3.15.*",
         "more-itertools>=10.1",
-        "pandas>=2",
-        "pyarrow>=20",
         "pydantic>=2",
         "rich>=14",
         "tensorboard>=2.20",
         "tensorflow==2.21.*",
-        "tensorflow-metadata==1.21.*",
-        "tensorflow-transform==1.21.*",
-        "tfx-bsl==1.21.*",
     ],
     extras_require={
-        "gcp": ["apache-beam[gcp]==2.77.*"],
+        # What runs on Beam: preprocess, score and verify. TFX 1.21 wants a pyarrow below 19.
+        "preprocess": [
+            "apache-beam==2.77.*",
+            "pyarrow>=18",
+            "tensorflow-metadata==1.21.*",
+            "tensorflow-transform==1.21.*",
+            "tfx-bsl==1.21.*",
+        ],
+        "gcp": ["google-cloud-storage>=3"],  # paths of gs://
         "gpu": ["tensorflow[and-cuda]==2.21.*"],
-        # Extra, so that Beam's workers, which install this package, go without.
         "convert": ["onnxruntime>=1.20", "tf2onnx>=1.17", "tokenizers>=0.20"],
+        "pandas": ["pandas>=2"],  # `Dataset.to_pandas`
         "report": ["jinja2>=3.1", "matplotlib>=3.10"],
         "tune": ["optuna==5.0.*"],
         "tuned": ["scikit-learn>=1.9"],  # to fit the n-grams of that preset

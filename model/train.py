@@ -56,6 +56,9 @@ class Options:
         "keep in the model folder what the same training goes on from with more --epochs", False
     )
     no_resume: bool = flag("start anew, whatever was stopped", False)
+    version: Size = flag(
+        "what TensorFlow Serving is to call the model: a running server loads a higher one", 1
+    )
     cache: Path = flag("where to keep parsed reviews", "memory", metavar="memory|none|DIR")
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
@@ -103,6 +106,7 @@ def train(options: Options, network: Network, training: Training) -> None:
             fitted = fit.fit(dataset, config, how)
         model, config = _calibrated(fitted, config)
         config = _choose_threshold(model, fitted, config)
+        config = dataclasses.replace(config, version=options.version)
         test = _evaluate(model, dataset, config)
         logs_dir = f"{state_dir}/{checksums.LOGS}"
         tensorboard_logs.write(logs_dir, model, fitted.rows[spec.TRAIN], dataset.vocabulary)
@@ -189,7 +193,7 @@ def _write(folder: str, model: "keras.Model", dataset: Dataset, config: ModelCon
         model.save_weights(weights)
     export.save_network(model, f"{folder}/{model_folder.NETWORK}", config)
     _write_tokenizer(f"{folder}/{model_folder.TOKENIZER}", dataset, config)
-    export.export(model, dataset.transform, f"{folder}/{model_folder.SERVING}", config)
+    export.export(model, dataset.transform, f"{folder}/{config.saved_model}", config)
 
 
 def _write_tokenizer(path: str, dataset: Dataset, config: ModelConfig) -> None:

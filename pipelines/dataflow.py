@@ -1,12 +1,15 @@
 """Jobs on Dataflow: the code that their workers get, waiting for their end, and cancelling them.
 
 The workers are other machines: they get the code of this project as a package that Beam builds and
-stages (`--setup_file`), or in a container (`--sdk_container_image`).
+stages (`--setup_file`), or in a container (`--sdk_container_image`). Beside the package goes a list
+of what else they have to install, since Beam installs it without extras.
 """
 
 import contextlib
 import os
+import tempfile
 import threading
+from collections.abc import Iterator
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -17,6 +20,7 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from apache_beam.runners.portability.stager import SKIP_REQUIREMENTS_CACHE
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import portable
@@ -25,7 +29,9 @@ from textrecords.errors import BadInput, Failure
 
 RUNNER = "DataflowRunner"
 REQUIRED = ("project", "region", "temp_location")  # Beam would look for them elsewhere, too
-SETUP_FILE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "setup.py")
+PROJECT = os.path.dirname(os.path.dirname(__file__))
+SETUP_FILE = os.path.join(PROJECT, "setup.py")
+LOCK = os.path.join(PROJECT, "requirements-worker.lock")
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 CANCEL_SECONDS = 60.0  # for the service to confirm that a job is cancelled
 
@@ -46,11 +52,12 @@ def ship_code(options: PipelineOptions) -> None:
     setup = options.view_as(SetupOptions)
     if setup.setup_file or options.view_as(WorkerOptions).sdk_container_image:
         return
-    if not os.path.exists(SETUP_FILE):
-        raise BadInput(
-            f"no {SETUP_FILE} to send to Dataflow's workers: run in the project's own folder, or "
-            "name --sdk_container_image"
-        )
+    for path in (SETUP_FILE, LOCK):
+        if not os.path.exists(path):
+            raise BadInput(
+                f"no {path} to send to Dataflow's workers: run in the project's own folder, or "
+                "name --sdk_container_image"
+            )
     setup.setup_file = SETUP_FILE
 
 
@@ -63,7 +70,8 @@ def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     cloud = options.view_as(GoogleCloudOptions)
     at_console = f"see {terminal.one_line(f'{CONSOLE}?project={cloud.project}')}"
     signals.say_at_end(f"if the job was submitted by then, it runs: {at_console}")
-    result = pipeline.run()
+    with _worker_packages(pipeline.options):
+        result = pipeline.run()
     signals.say_at_end(None)
     job = f"Dataflow job {result.job_id()}"
     console = f"{CONSOLE}/{cloud.region}/{result.job_id()}?project={cloud.project}"
@@ -84,6 +92,25 @@ def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
             raise Failure(f"lost contact with the {job}: {fate}") from None
         signals.say_at_end(may_run and terminal.one_line(may_run))
         raise
+
+
+@contextlib.contextmanager
+def _worker_packages(options: PipelineOptions) -> Iterator[None]:
+    """Has workers that get this project's package install what is locked for them, too.
+
+    Without the hashes, with which pip wants extras locked as well; what a user lists is taken.
+    """
+    setup = options.view_as(SetupOptions)
+    if setup.setup_file != SETUP_FILE or setup.requirements_file:
+        yield
+        return
+    with open(LOCK, encoding="utf-8") as lock, tempfile.NamedTemporaryFile("w") as listed:
+        packages = (line.rstrip(" \\\n") for line in lock if line[0].isalpha())
+        listed.write("\n".join(packages))
+        listed.flush()
+        setup.requirements_file = listed.name
+        setup.requirements_cache = SKIP_REQUIREMENTS_CACHE  # workers download them by themselves
+        yield
 
 
 def _why(error: DataflowRuntimeException, job: str, console: str) -> str:

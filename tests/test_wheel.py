@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -97,3 +99,100 @@ def test_it_works_from_a_folder_with_modules_of_the_same_names(wheel, tmp_path):
         "batches": 1,
         "others": [],
     }
+
+
+OF_BEAM = "needs Apache Beam and tf.Transform: `pip install 'textrecords[preprocess]'`"
+# What a user's program does with records, without the rest of the project.
+PROGRAM = """
+import sys
+import textrecords as tr
+
+dataset = tr.open_dataset("records")
+for tokens, labels in dataset.batches("train", max_len=4, batch_size=2):
+    print(tokens.shape, tokens.dtype.name, labels.dtype.name)
+"""
+
+
+@pytest.fixture(scope="module")
+def base(wheel, tmp_path_factory):
+    """Returns the programs of an environment with the base alone, in the locked versions."""
+    folder = tmp_path_factory.mktemp("base")
+    uv = [sys.executable, "-m", "uv"]
+    run(*uv, "venv", "--quiet", "--python", sys.executable, folder)
+    flags = ["--compile-bytecode", "--constraint", ROOT / "requirements.lock"]
+    run(*uv, "pip", "install", "--quiet", "--python", folder / "bin/python", *flags, wheel)
+    return folder / "bin"
+
+
+@pytest.fixture
+def outside(monkeypatch, tmp_path):
+    """Returns a folder with records, from which this checkout isn't seen."""
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.chdir(tmp_path)
+    reviews = [("good film", 1), ("bad film", 0)] * 4
+    tiny_dataset.write(tmp_path / "records", {"train": reviews, "test": reviews})
+    return tmp_path
+
+
+def test_the_base_trains_evaluates_and_predicts_without_beam(base, outside):
+    missing = "apache_beam", "tensorflow_transform", "tfx_bsl", "pyarrow", "pandas"
+    code = f"import importlib.util as u; print([m for m in {missing} if u.find_spec(m)])"
+    assert run(base / "python", "-c", code) == "[]\n"
+    paths = ["--records=records", "--model_dir=model"]
+    sizes = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--epochs=1"]
+    assert "wrote model" in run(base / "textrecords", "train", *paths, *sizes)
+    assert "test accuracy" in run(base / "textrecords", "evaluate", *paths)
+    [line] = run(base / "textrecords", "predict", "--model_dir=model", "good film").splitlines()
+    assert re.fullmatch(r"0\.\d{4}  (neg|pos)  good film", line)
+    assert "good film" in run(base / "textrecords", "inspect", "--records=records")
+    assert run(base / "python", "-c", PROGRAM) == "(2, 4) int32 int64\n" * 4
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["preprocess", "--input=in", "--output=new"],
+            f"preprocess {OF_BEAM}",
+        ),
+        (
+            ["score", "--input=in", "--output=new", "--model_dir=model"],
+            f"score {OF_BEAM}",
+        ),
+        (
+            ["verify", "--input=in", "--records=records"],
+            f"verify {OF_BEAM}",
+        ),
+        (
+            ["report", "--records=records", "--model_dir=model"],
+            "the report needs Jinja2 and Matplotlib: `pip install 'textrecords[report]'`",
+        ),
+        (
+            ["evaluate", "--records=gs://bucket/records", "--model_dir=model"],
+            "gs://bucket/records needs google-cloud-storage: `pip install 'textrecords[gcp]'`",
+        ),
+    ],
+)
+def test_the_base_names_the_extra_that_is_missing(base, outside, args, message):
+    done = subprocess.run([base / "textrecords", *args], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+    assert os.listdir(outside) == ["records"]
+
+
+def test_to_pandas_names_the_extra_that_is_missing(base, outside):
+    code = "import textrecords as tr; tr.open_dataset('records').to_pandas('train')"
+    done = subprocess.run([base / "python", "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == (
+        "textrecords.errors.BadInput: to_pandas needs pandas: `pip install 'textrecords[pandas]'`"
+    )
+
+
+def test_the_installed_command_stops_as_the_others_do(base, outside):
+    tune = [base / "textrecords", "train", "--records=records", "--model_dir=model"]
+    process = subprocess.Popen([*tune, "--epochs=10000"], stdout=subprocess.PIPE)
+    while b"Epoch" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not (outside / "model").exists()

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import functools
 import os
 import re
@@ -349,6 +348,8 @@ def _locked(path: str) -> Iterator[None]:
     Raises:
       BadInput: if another run holds it.
     """
+    import fcntl  # which Windows lacks: there, models can be read all the same
+
     lock = beside(path, "lock")
     # A file, for network file systems lock nothing that isn't open for writing.
     with open(lock, "a+", encoding="utf-8") as file:
@@ -387,9 +388,8 @@ def _refuse_foreign(path: str, holds: str) -> None:
     """
     foreign = [name for name in storage.names(path) if not re.fullmatch(holds, name)]
     if sums := checksums.read(path):
-        known = {*sums, f"{checksums.ABOUT}/{checksums.SUMS}"}
-        below = (name for name in _all_files(path) if "/" in name and name not in known)
-        foreign += [name for name in below if not name.startswith(f"{checksums.LOGS}/")]
+        below = (name for name in _all_files(path) if "/" in name and name not in sums)
+        foreign += [name for name in below if not checksums.has_no_sum(name)]
     foreign = [name for name in foreign if not storage.is_leftover(name)]
     if foreign:
         raise BadInput(

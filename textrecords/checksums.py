@@ -15,6 +15,9 @@ SUMS = "SHA256SUMS"  # of all files of the folder, in the form of coreutils' sha
 # as Hugging Face Datasets, Spark and Arrow, leave folders of such names out.
 ABOUT = "__about__"
 LOGS = "logs"  # for TensorBoard; they stand in no `SUMS`, since no result hangs on them
+# Nor does this of a SavedModel, the requests that TensorFlow Serving runs before it serves: a user
+# may put others in its place.
+WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
 def about(folder: str) -> str:
@@ -113,15 +116,21 @@ def _parse_sums(text: str) -> dict[str, str]:
 
 
 def _files(folder: str, below: str = "") -> Iterator[str]:
-    """Yields the paths below a folder of all its files, but for hidden ones, logs and `SUMS`."""
+    """Yields the paths below a folder of its files, but for hidden ones and those without sums."""
     for entry in storage.scan(os.path.join(folder, below)):
         name = f"{below}{entry.name}"
-        if entry.name.startswith(".") or name in (LOGS, SUMS, f"{ABOUT}/{SUMS}"):
+        if entry.name.startswith(".") or has_no_sum(name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(folder, f"{name}/")
         else:
             yield name
+
+
+def has_no_sum(name: str) -> bool:
+    """Tells whether a file or folder, by its path in a dataset or model, stands in no sums."""
+    sums = SUMS, f"{ABOUT}/{SUMS}"
+    return name in (LOGS, *sums) or name.startswith(f"{LOGS}/") or name.endswith(f"/{WARM_UP}")
 
 
 SEEN: collections.Counter[str] = collections.Counter()  # bytes "hashed" so far, for who waits

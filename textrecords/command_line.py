@@ -19,6 +19,8 @@ from textrecords.field_types import MAX_INT, Path
 
 T = TypeVar("T")
 
+SCRIPT = "textrecords"  # of an installed package: `textrecords train` is `python -m model.train`
+
 # The help of the flags of these names.
 RECORDS = "what preprocess wrote"
 MODEL_DIR = "what train wrote"
@@ -50,8 +52,9 @@ class _Verbose(argparse.Action):
 class ArgumentParser(argparse.ArgumentParser):
     """argparse's parser, but an error is one line and no flag is guessed from a prefix."""
 
-    def __init__(self, **kwargs: Any):
-        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
+    def __init__(self, prog: str, **kwargs: Any):
+        options = {"allow_abbrev": False, "formatter_class": _HelpFormatter, **kwargs}
+        super().__init__(prog=_as_typed(prog), **options)
         help = "show what TensorFlow, Beam and other libraries log"
         self.add_argument("--verbose", action=_Verbose, nargs=0, help=help)
 
@@ -60,13 +63,29 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def help_command(command: str) -> str:
-    """Returns what is typed to see the flags of a command, with the Python that runs this."""
-    python = sys.executable
-    if python == shutil.which("python"):
-        python = "python"
-    elif python.startswith(os.path.join(os.getcwd(), "")):
-        python = os.path.relpath(python)
-    return f"{shlex.quote(python)} -m {command} --help"
+    """Returns what is typed to see the flags of a command, with the program that runs this."""
+    if _is_script():
+        return f"{_program(sys.argv[0])} {sys.argv[1]} --help"
+    return f"{_program(sys.executable)} -m {command} --help"
+
+
+def _as_typed(command: str) -> str:
+    """Returns a command's name: `model.train`, or `textrecords train`, if it was called so."""
+    return f"{SCRIPT} {sys.argv[1]}" if _is_script() else command
+
+
+def _is_script() -> bool:
+    """Tells whether this process is the script that takes the name of a command."""
+    return os.path.basename(sys.argv[0]) == SCRIPT and len(sys.argv) > 1
+
+
+def _program(path: str) -> str:
+    """Returns what is typed to run a program, as short as it runs here."""
+    if path == shutil.which(os.path.basename(path)):
+        return os.path.basename(path)
+    if path.startswith(os.path.join(os.getcwd(), "")):
+        path = os.path.relpath(path)
+    return shlex.quote(path)
 
 
 def path(text: str) -> str:

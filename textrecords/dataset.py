@@ -174,8 +174,9 @@ class Dataset:
           limit: how many examples to return at most, from the first one on.
 
         Raises:
-          BadInput: if there is no such split, or the limit is negative.
+          BadInput: if there is no such split, the limit is negative, or pandas isn't installed.
         """
+        imports.check_installed("to_pandas", "pandas")
         import pandas as pd
 
         if limit is not None:

@@ -20,6 +20,9 @@ from textrecords.errors import BadInput
 # What an extra of setup.py brings: modules, and the names of their packages.
 EXTRAS = {
     "convert": {"onnxruntime": "ONNX Runtime", "tf2onnx": "tf2onnx", "tokenizers": "tokenizers"},
+    "gcp": {"google.cloud.storage": "google-cloud-storage"},
+    "pandas": {"pandas": "pandas"},
+    "preprocess": {"apache_beam": "Apache Beam", "tensorflow_transform": "tf.Transform"},
     "report": {"jinja2": "Jinja2", "matplotlib": "Matplotlib"},
     "tune": {"optuna": "Optuna"},
     "tuned": {"sklearn": "scikit-learn"},
@@ -30,7 +33,7 @@ _verbose = False
 
 def check_installed(what: str, extra: str) -> None:
     """Raises `BadInput` if a package of one of the `EXTRAS` isn't there, which `what` needs."""
-    missing = [module for module in EXTRAS[extra] if not importlib.util.find_spec(module)]
+    missing = [module for module in EXTRAS[extra] if not _is_installed(module)]
     if missing:
         raise BadInput(f"{what} {needs(extra, *missing)}")
 
@@ -39,6 +42,13 @@ def needs(extra: str, *modules: str) -> str:
     """Says that modules of one of the `EXTRAS` are needed, and what brings them."""
     names = " and ".join(EXTRAS[extra][module] for module in modules)
     return f"needs {names}: `pip install 'textrecords[{extra}]'`"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that it would be in
+        return False
 
 
 def set_keras_up() -> None:

@@ -22,7 +22,7 @@ METRICS = "metrics.json"
 WEIGHTS = "model.weights.h5"
 NETWORK = "model.keras"
 TOKENIZER = "tokenizer.json"  # if the flags of the records can be told in it
-SERVING = "serving/1"  # TensorFlow Serving is given the folder above, and takes the highest number
+SERVING = "serving"  # what TensorFlow Serving is given: a folder for each version
 CHECKPOINT = "checkpoint"  # of a training that came to its end, if it was asked for
 CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
 DECAYS = ("none", "linear", "cosine")  # of the learning rate
@@ -42,7 +42,7 @@ MODEL_FILES = "|".join(
             NETWORK,
             TOKENIZER,
             CHECKPOINT,
-            os.path.dirname(SERVING),
+            SERVING,
             checksums.SUMS,
             checksums.LOGS,
         ),
@@ -140,6 +140,12 @@ class ModelConfig:
     manifest_sha256: str  # of the records it was trained on
     threshold: float = 0.5  # what the score of the second of two classes has to be above
     temperature: float = 1.0  # what the logits are divided by
+    version: int = 1  # of the SavedModel
+
+    @property
+    def saved_model(self) -> str:
+        """The path of the SavedModel in the model folder."""
+        return f"{SERVING}/{self.version}"
 
 
 def read(model_dir: str, *, verify: bool = True) -> ModelConfig:

@@ -85,7 +85,7 @@ class Model:
     def signatures(self) -> Mapping[str, Signature]:
         """The signatures of the SavedModel; raises `BadInput` if it isn't whole."""
         tf = imports.tensorflow()
-        path = os.path.join(self.folder, model_folder.SERVING)
+        path = os.path.join(self.folder, self.config.saved_model)
         try:
             return tf.saved_model.load(path).signatures
         except (OSError, tf.errors.OpError):
@@ -128,7 +128,7 @@ class Model:
     @functools.cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """The names of all ids that its graph gives; those of padding and OOV come first."""
-        return token_names(os.path.join(self.folder, model_folder.SERVING, spec.ASSET))
+        return token_names(os.path.join(self.folder, self.config.saved_model, spec.ASSET))
 
     def explain(self, text: str | bytes) -> list[Word]:
         """Returns the tokens of a text that the network sees, and what each does to its score.

@@ -48,13 +48,14 @@ def check_path(path: str) -> None:
 
 
 def check_store(*paths: str) -> None:
-    """Raises `BadInput` for a path of an object store that isn't known."""
+    """Raises `BadInput` for a path of an object store that isn't known, or can't be reached."""
     for path in filter(is_remote, paths):
         if not REMOTE.match(path):
             raise BadInput(
                 f"{path}: of object stores TensorFlow knows Cloud Storage alone: name a folder as "
                 "gs://bucket/folder, or one of a file system that is mounted"
             )
+        imports.check_installed(path, "gcp")
 
 
 def check_local(path: str) -> None:

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from model.network import lstm, portable
+from model.training import warm_up
 from textrecords import atomic, input_pipeline, saved_model, spec, transform_graph
 from textrecords.model_folder import ModelConfig
 
@@ -64,3 +65,4 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
     tokens = tf.TensorSpec([None, None], tf.int32, name=spec.TOKENS)
     archive.add_endpoint(saved_model.SCORE_TOKENS, score_tokens, [tokens])
     archive.write_out(path, verbose=False)
+    warm_up.write(path)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
+    imports.check_installed("preprocess", "preprocess")
     options, limits = (command_line.read_flags(args, of) for of in (Options, Limits))
     flags = _data_flags(args)
     storage.check_store(options.input)

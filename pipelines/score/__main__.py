@@ -73,6 +73,7 @@ class Options:
 def main(argv: list[str]) -> None:
     started = time.time()
     args, beam_flags = _parser().parse_known_args(argv)
+    imports.check_installed("score", "preprocess")
     storage.check_store(args.input)
     model_dir = storage.absolute(args.model_dir)
     config = model_folder.read(model_dir, verify=not args.no_verify)
@@ -91,7 +92,7 @@ def main(argv: list[str]) -> None:
     with atomic.write_folder(args.output, holds=FILES, marker=MARKER) as output_dir:
         plan = scoring.Plan(
             texts=texts.stored_in(output_dir),
-            serving=os.path.join(model_dir, model_folder.SERVING),
+            serving=os.path.join(model_dir, config.saved_model),
             classes=config.classes,
             model_sha256=_model_sha256(model_dir),
             output_dir=output_dir,

@@ -119,6 +119,7 @@ def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     if args.onnx and not args.model_dir:
         raise BadInput("--onnx needs --model_dir: its scores are compared with the SavedModel's")
+    imports.check_installed("verify", "preprocess")
     with tempfile.TemporaryDirectory(prefix="textrecords-") as texts:
         _verify(args, texts)
 
