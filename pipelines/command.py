@@ -27,6 +27,7 @@ COMMANDS = {
     "report": Command("model.report.__main__", "write a page about a model"),
     "tensorboard": Command("model.tensorboard", "show the logs of a model"),
     "predict": Command("model.predict", "score texts, or the lines of standard input"),
+    "convert": Command("model.convert", "write a model for ONNX Runtime or LiteRT"),
     "score": Command("pipelines.score.__main__", "score many text files or tables"),
     "verify": Command("pipelines.verify.__main__", "prove that all stages agree on every token"),
 }

@@ -172,6 +172,21 @@ def test_predict_prints_score_label_and_text(trained, capsys):
     assert second.endswith(r"  bad\x1b[2J")
 
 
+def test_predict_explains_a_score_by_its_tokens(trained, capsys):
+    texts = ["a good film", "nothing known"]
+    predict.main(["--model_dir", trained, "--explain", "--json", *texts])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    tokens = [[each["token"] for each in row["tokens"]] for row in rows]
+    assert tokens == [["a", "good", "film"], ["[OOV]", "[OOV]"]]
+    effects = {each["token"]: each["effect"] for each in rows[0]["tokens"]}
+    assert max(effects, key=effects.get) == "good"
+    predict.main(["--model_dir", trained, "--explain", *texts])
+    first, words, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("  a good film")
+    assert words.strip().startswith(f"good {effects['good']:+.2f}, ")
+    assert second.endswith("  nothing known")
+
+
 def test_predict_reads_lines_and_prints_json(trained, capsys, monkeypatch, tmp_path):
     (tmp_path / "lines").write_bytes(b"good\n" * 300 + b"b\xffad\r\n\nbad")
     with open(tmp_path / "lines") as lines:

@@ -305,6 +305,18 @@ def test_three_classes_have_a_score_each(trained):
 
 @pytest.mark.parametrize("num_classes", [2, 3])
 @pytest.mark.parametrize("flags", [[], POOLED], ids=["tutorial", "pooled"])
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_the_word_that_names_the_class_has_the_largest_effect(trained, num_classes):
+    model = tr.load_model(trained(num_classes) / "model")
+    film, good, odd = model.explain("Film, <br />good unknown")
+    assert [film.token, good.token, odd.token] == ["film", "good", "[OOV]"]
+    assert odd.effect == 0
+    assert good.effect > abs(film.effect)
+    before, without = (one.scores["good"] for one in model.predict(["film good x", "film x x"]))
+    expected = np.log(before / (1 - before)) - np.log(without / (1 - without))
+    assert good.effect == pytest.approx(expected, abs=1e-3)
+
+
 def test_the_network_scores_as_the_saved_model_does_and_can_be_trained_on(
     trained, num_classes, flags
 ):

@@ -371,6 +371,13 @@ def model_dir(tmp_path_factory):
     return folder / "model"
 
 
+def test_words_have_the_colours_of_their_effects(model_dir):
+    flags = ["--model_dir", model_dir, "--explain", "good unknown"]
+    terminal = Terminal("-m", "model.predict", *flags, COLORTERM="truecolor")
+    assert terminal.read_all() == 0
+    assert re.search(r"\x1b\[30;48;2;0;255;0mgood\x1b\[0m \[OOV\] ", terminal.shown)
+
+
 def test_no_color_leaves_training_no_colours(model_dir, tmp_path):
     flags = ["--records", model_dir.parent / "records", "--model_dir", tmp_path / "model", *QUICK]
     terminal = Terminal("-m", "model.train", *flags, "--epochs=1", NO_COLOR="1")
