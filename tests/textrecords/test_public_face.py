@@ -304,8 +304,6 @@ def test_three_classes_have_a_score_each(trained):
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
-@pytest.mark.parametrize("flags", [[], POOLED], ids=["tutorial", "pooled"])
-@pytest.mark.parametrize("num_classes", [2, 3])
 def test_the_word_that_names_the_class_has_the_largest_effect(trained, num_classes):
     model = tr.load_model(trained(num_classes) / "model")
     film, good, odd = model.explain("Film, <br />good unknown")
@@ -317,6 +315,8 @@ def test_the_word_that_names_the_class_has_the_largest_effect(trained, num_class
     assert good.effect == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize("flags", [[], POOLED], ids=["tutorial", "pooled"])
 def test_the_network_scores_as_the_saved_model_does_and_can_be_trained_on(
     trained, num_classes, flags
 ):
