@@ -156,3 +156,11 @@ def test_tfx_resolves_beside_this_project(tmp_path):
     locked = tools.run(tools.UV, "pip", "compile", "--quiet", *options, wanted)
     assert re.search(r"^tfx==1\.21\.\d+$", locked, re.MULTILINE)
     assert re.search(r"^pyarrow==18\.", locked, re.MULTILINE)
+
+
+def test_saved_model_cli_shows_the_signatures(folder):
+    served = folder / "model" / "serving" / "1"
+    cli = pathlib.Path(sys.executable).with_name("saved_model_cli")
+    shown = tools.run(cli, "show", "--dir", served, "--tag_set", "serve", "--all")
+    signatures = re.findall(r"^signature_def\['(\w+)'\]:", shown, re.MULTILINE)
+    assert {"serving_default", "tokenize", "score_tokens"} <= {*signatures}
