@@ -306,7 +306,7 @@ def test_three_classes_have_a_score_each(trained):
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_the_word_that_names_the_class_has_the_largest_effect(trained, num_classes):
     model = tr.load_model(trained(num_classes) / "model")
-    film, good, odd = model.explain("Film, <br />good unknown")
+    film, good, odd = model.explain("Film good unknown")
     assert [film.token, good.token, odd.token] == ["film", "good", "[OOV]"]
     assert odd.effect == 0
     assert good.effect > abs(film.effect)
