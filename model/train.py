@@ -109,6 +109,8 @@ def train(options: Options, network: Network, training: Training) -> None:
         test = _evaluate(fitted.model, dataset, config)
         logs_dir = f"{state_dir}/{checksums.LOGS}"
         tensorboard_logs.write(logs_dir, fitted.model, fitted.rows[spec.TRAIN], dataset.vocabulary)
+        results = {"test_loss": test.loss, "test_accuracy": test.accuracy} if test else {}
+        tensorboard_logs.write_settings(logs_dir, config, results)
         dataset.check_unchanged()
         _write(new, fitted.model, transform, config)
         json_files.write(f"{new}/{model_folder.METRICS}", _metrics(fitted, test))
