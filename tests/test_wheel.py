@@ -125,16 +125,15 @@ print(json.dumps(logged))
 @pytest.fixture(scope="module")
 def base(wheel, tmp_path_factory):
     """Returns the programs of an environment with the base alone, in the locked versions."""
-    locked = ["--constraint", ROOT / "requirements.lock"]
-    return installed(tmp_path_factory.mktemp("base"), *locked, wheel)
+    flags = ["--compile-bytecode", "--constraint", ROOT / "requirements.lock"]
+    return installed(tmp_path_factory.mktemp("base"), *flags, wheel)
 
 
 def installed(folder, *packages):
     """Installs packages into an environment of their own, and returns the folder of programs."""
     uv = [sys.executable, "-m", "uv"]
     run(*uv, "venv", "--quiet", "--python", sys.executable, folder)
-    flags = ["--quiet", "--compile-bytecode", "--python", folder / "bin/python"]
-    run(*uv, "pip", "install", *flags, *packages)
+    run(*uv, "pip", "install", "--quiet", "--python", folder / "bin/python", *packages)
     return folder / "bin"
 
 
