@@ -110,6 +110,8 @@ def train(options: Options, network: Network, training: Training) -> None:
         test = _evaluate(model, dataset, config)
         logs_dir = f"{state_dir}/{checksums.LOGS}"
         tensorboard_logs.write(logs_dir, model, fitted.rows[spec.TRAIN], dataset.vocabulary)
+        results = {"test_loss": test.loss, "test_accuracy": test.accuracy} if test else {}
+        tensorboard_logs.write_settings(logs_dir, config, results)
         dataset.check_unchanged()
         _write(new, model, dataset, config)
         json_files.write(f"{new}/{model_folder.METRICS}", _metrics(fitted, test))

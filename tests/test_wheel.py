@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import zipfile
 
 import pytest
@@ -111,16 +112,28 @@ dataset = tr.open_dataset("records")
 for tokens, labels in dataset.batches("train", max_len=4, batch_size=2):
     print(tokens.shape, tokens.dtype.name, labels.dtype.name)
 """
+# What MLflow has then.
+LOGGED = """
+run = mlflow.last_active_run()
+files = mlflow.artifacts.list_artifacts(run_id=run.info.run_id)
+params = {name: run.data.params[name] for name in ("lstm_units", "optimizer")}
+logged = {"params": params, "metrics": run.data.metrics, "files": [each.path for each in files]}
+print(json.dumps(logged))
+"""
 
 
 @pytest.fixture(scope="module")
 def base(wheel, tmp_path_factory):
     """Returns the programs of an environment with the base alone, in the locked versions."""
-    folder = tmp_path_factory.mktemp("base")
+    flags = ["--compile-bytecode", "--constraint", ROOT / "requirements.lock"]
+    return installed(tmp_path_factory.mktemp("base"), *flags, wheel)
+
+
+def installed(folder, *packages):
+    """Installs packages into an environment of their own, and returns the folder of programs."""
     uv = [sys.executable, "-m", "uv"]
     run(*uv, "venv", "--quiet", "--python", sys.executable, folder)
-    flags = ["--compile-bytecode", "--constraint", ROOT / "requirements.lock"]
-    run(*uv, "pip", "install", "--quiet", "--python", folder / "bin/python", *flags, wheel)
+    run(*uv, "pip", "install", "--quiet", "--python", folder / "bin/python", *packages)
     return folder / "bin"
 
 
@@ -196,3 +209,23 @@ def test_the_installed_command_stops_as_the_others_do(base, outside):
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert not (outside / "model").exists()
+
+
+def test_mlflow_fits_beside_it_and_logs_a_model_as_documented(wheel, outside):
+    flags = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--epochs=2"]
+    train.main(["--records=records", "--model_dir=out/aclImdb/model", *flags])
+    metrics = json.loads((outside / "out/aclImdb/model/metrics.json").read_text())
+    _, _, lines = (ROOT / "docs/experiments.md").read_text().partition("## MLflow")
+    code = textwrap.dedent("".join(re.findall(r"^(?:    .*)?\n", lines, re.MULTILINE)))
+    (outside / "log.py").write_text(code + LOGGED)
+    programs = installed(outside / "environment", wheel, "mlflow>=3")
+    env = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{outside}/mlflow.db"}
+    printed = run(programs / "python", "log.py", env=env)
+    logged = json.loads(printed.splitlines()[-1])
+    assert logged["params"] == {"lstm_units": "2", "optimizer": "adam"}
+    assert logged["metrics"] == {
+        "loss": metrics["test"]["loss"],
+        "accuracy": metrics["test"]["accuracy"],
+        "train_loss": metrics["history"]["loss"][-1],
+    }
+    assert {"config.json", "serving"} <= {*logged["files"]}

@@ -1,13 +1,15 @@
-"""What TensorBoard shows besides the curves: the graph, the tokens in space, lengths and texts."""
+"""What TensorBoard shows besides the curves: settings, the graph, tokens, lengths and texts."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 from tensorboard.plugins import projector
+from tensorboard.plugins.hparams import api as hparams
 
 from textrecords import input_pipeline, storage, terminal
+from textrecords.model_folder import ModelConfig
 
 RUN = "data"  # beside the curves' own
 TEXTS = 10  # shown as the network sees them
@@ -37,6 +39,20 @@ def write(
     if embedding is not None:
         table = embedding.embeddings
         _write_embedding(run_dir, table, names[: table.shape[0]])
+
+
+def write_settings(logs_dir: str, config: ModelConfig, results: Mapping[str, float]) -> None:
+    """Writes what models are compared by on TensorBoard's page HParams.
+
+    Args:
+      logs_dir: where the curves are.
+      config: the settings of network and training.
+      results: what came of them in the end, by name.
+    """
+    with tf.summary.create_file_writer(logs_dir).as_default(step=0):
+        hparams.hparams({**vars(config.network), **vars(config.training)})
+        for name, value in results.items():
+            tf.summary.scalar(name, value)
 
 
 def _graph(model: keras.Model) -> tf.Graph:

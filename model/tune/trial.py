@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from model.training import fit
+from model.training import fit, tensorboard_logs
 from textrecords import spec, storage
 from textrecords.dataset import Dataset
 from textrecords.errors import BadInput
@@ -54,9 +54,11 @@ def run(
         storage.remove_tree(old)
     try:
         fitted = fit.fit(dataset, config, options)
+        best = fitted.best_epoch
+        loss, accuracy = (fitted.history[name][best - 1] for name in ("val_loss", "val_accuracy"))
+        results = {"best_val_loss": loss, "best_val_accuracy": accuracy}
+        tensorboard_logs.write_settings(options.logs_dir, config, results)
         storage.rename(options.logs_dir, folder)
     finally:
         storage.remove_tree(options.state_dir)
-    best = fitted.best_epoch
-    loss, accuracy = (fitted.history[name][best - 1] for name in ("val_loss", "val_accuracy"))
     return Outcome(loss, accuracy, best, time.monotonic() - begun)

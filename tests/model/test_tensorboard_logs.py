@@ -30,12 +30,16 @@ TOKENS = ["[PAD]", "[OOV]", "film", "good", "e", "d", "c", "b", "a", "<b>bad</b>
 def shown(tmp_path_factory):
     """Returns a model folder, and what gets a page of the TensorBoard that shows it."""
     root = tmp_path_factory.mktemp("logs")
-    tiny_dataset.write(root / "records", {"train": TEXTS})
+    tiny_dataset.write(root / "records", {"train": TEXTS, "test": TEXTS})
     flags = ["--records", str(root / "records"), "--model_dir", str(root / "model")]
     train.main([*flags, *SMALL])
+    return root / "model", show(root / "model" / "logs", {".", "train", "data"})
+
+
+def show(folder, runs):
+    """Returns what gets a page of a TensorBoard that shows a folder, once it has found the runs."""
     board = program.TensorBoard()
-    logs_dir = str(root / "model" / "logs")
-    board.configure(argv=[None, "--logdir", logs_dir, "--port=0", "--load_fast=false"])
+    board.configure(argv=[None, "--logdir", str(folder), "--port=0", "--load_fast=false"])
     url = board.launch()
 
     def get(page, **query):
@@ -43,9 +47,9 @@ def shown(tmp_path_factory):
             return answer.read()
 
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and set(json.loads(get("runs"))) != {"train", "data"}:
+    while time.monotonic() < deadline and set(json.loads(get("runs"))) != runs:
         time.sleep(0.1)
-    return root / "model", get
+    return get
 
 
 def test_the_curves_are_there(shown):
@@ -54,6 +58,22 @@ def test_the_curves_are_there(shown):
     assert {"epoch_accuracy", "epoch_loss"} <= tags["train"].keys()
     curve = json.loads(get("plugin/scalars/scalars", run="train", tag="epoch_loss"))
     assert [step for _, step, _ in curve] == [0, 1]
+
+
+def test_models_can_be_compared_by_their_settings_and_results(shown):
+    model_dir, _ = shown
+    runs = {"model/logs", "model/logs/train", "model/logs/data"}
+    get = show(model_dir.parent, runs)
+    wanted = {"allowedStatuses": ["STATUS_UNKNOWN"], "sliceSize": 10, "includeMetrics": True}
+    answer = get("plugin/hparams/session_groups", request=json.dumps(wanted))
+    [model] = json.loads(answer)["sessionGroups"]
+    settings = {"lstm_units": 2, "optimizer": "adam", "dropout": 0, "bidirectional": False}
+    assert model["hparams"].items() >= settings.items()
+    found = {(of["name"]["group"], of["name"]["tag"]): of["value"] for of in model["metricValues"]}
+    metrics = json.loads((model_dir / model_folder.METRICS).read_text())
+    assert found["", "test_loss"] == pytest.approx(metrics["test"]["loss"])
+    assert found["", "test_accuracy"] == pytest.approx(metrics["test"]["accuracy"])
+    assert found["train", "epoch_loss"] == pytest.approx(metrics["history"]["loss"][-1])
 
 
 def test_the_graph_is_that_of_the_network(shown):

@@ -67,7 +67,9 @@ def test_the_model_folder_holds_all_files_and_no_leftover(trained):
         "tokenizer.json",
     ]
     assert os.listdir(os.path.dirname(trained)) == ["model"]
-    assert sorted(os.listdir(os.path.join(trained, "logs"))) == ["data", "timing.json", "train"]
+    data, settings, *others = sorted(os.listdir(os.path.join(trained, "logs")))
+    assert settings.startswith("events.out.tfevents.")
+    assert [data, *others] == ["data", "timing.json", "train"]
 
 
 def test_the_metrics_are_of_each_epoch_and_the_test_split(trained):

@@ -59,11 +59,9 @@ def test_a_trial_trains_and_leaves_its_logs_a_table_and_the_best_preset(records,
     run(records, tmp_path / "t", *quick, "--pooling=max_mean", "--over", "lstm_units=3,5")
     assert sorted(os.listdir(tmp_path / "t")) == ["best.txt", "study.db", "trials", "trials.csv"]
     assert sorted(os.listdir(tmp_path / "t" / "trials")) == ["001", "002"]
-    assert sorted(os.listdir(tmp_path / "t" / "trials" / "001")) == [
-        "timing.json",
-        "train",
-        "validation",
-    ]
+    settings, *others = sorted(os.listdir(tmp_path / "t" / "trials" / "001"))
+    assert settings.startswith("events.out.tfevents.")  # and results, for the page HParams
+    assert others == ["timing.json", "train", "validation"]
     best, other = read_table(tmp_path / "t")
     assert {best["lstm_units"], other["lstm_units"]} == {"3", "5"}
     assert float(best["val_loss"]) < float(other["val_loss"])
