@@ -4,13 +4,15 @@ TensorFlow is imported where it is first needed, so that `--help` is immediate.
 """
 
 import dataclasses
+import functools
+import operator
 import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model import metrics
-from textrecords import app, command_line, imports, model_folder, spec, storage, terminal
+from textrecords import app, command_line, drift, imports, model_folder, spec, storage, terminal
 from textrecords.command_line import flag
 from textrecords.dataset import Dataset, open_dataset
 from textrecords.errors import BadInput
@@ -44,6 +46,7 @@ class Evaluation:
     accuracy: float
     confusion_matrix: list[list[int]]  # examples, by true class and then by predicted class
     calibration_error: float  # how far probabilities are from the shares that come true
+    profile: drift.Profile  # of the texts, by which drift of others is found
 
     @property
     def most_frequent(self) -> float:
@@ -65,26 +68,36 @@ def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
 
     Of several as good it's the one that is nearest to a half.
     """
-    labels, outputs = _outputs(model, rows)
+    labels, outputs, _ = _outputs(model, rows)
     return metrics.best_threshold(labels, outputs[:, 0])
 
 
 def best_temperature(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
     """Returns what to divide the logits by, so that the loss on the rows is the least."""
-    labels, outputs = _outputs(model, rows)
+    labels, outputs, _ = _outputs(model, rows)
     return metrics.best_temperature(labels, probabilities(outputs))
 
 
-def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndarray, np.ndarray]:
-    """Returns the labels <int64>[n] and what the network gives, <float32>[n, outputs]."""
+def _outputs(
+    model: "keras.Model", rows: "input_pipeline.Rows"
+) -> tuple[np.ndarray, np.ndarray, drift.Profile]:
+    """Returns labels <int64>[n], what the network gives, <float32>[n, outputs], and a profile."""
     from textrecords import input_pipeline
 
     batches = input_pipeline.batches(rows, BATCH_SIZE)
     total = input_pipeline.num_batches(rows, BATCH_SIZE)
     with terminal.tracked(batches, "evaluating", total) as shown:
-        results = [(labels, model.predict_on_batch(tokens)) for tokens, labels in shown]
-    labels, outputs = (np.concatenate(parts) for parts in zip(*results, strict=True))
-    return labels, outputs
+        results = []
+        for tokens, labels in shown:
+            outputs = model.predict_on_batch(tokens)
+            results.append((labels, outputs, profile(tokens.numpy(), outputs)))
+    labels, outputs, profiles = zip(*results, strict=True)
+    return np.concatenate(labels), np.concatenate(outputs), functools.reduce(operator.add, profiles)
+
+
+def profile(tokens: np.ndarray, outputs: np.ndarray) -> drift.Profile:
+    """Returns that of texts: tokens <int32>[n, max_len], and what a network gives for them."""
+    return drift.Profile.of(tokens, outputs.max(axis=1))  # of two classes, that of the second
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
@@ -95,7 +108,11 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 
 
 def compare(
-    model: "keras.Model", labels: np.ndarray, outputs: np.ndarray, config: ModelConfig
+    model: "keras.Model",
+    labels: np.ndarray,
+    outputs: np.ndarray,
+    profile: drift.Profile,
+    config: ModelConfig,
 ) -> Evaluation:
     """Compares what a compiled model gave for some rows with their labels, <int64>[n]."""
     from model.network import lstm
@@ -109,6 +126,7 @@ def compare(
         accuracy=float(np.mean(labels == predicted)),
         confusion_matrix=confusion_matrix.tolist(),
         calibration_error=metrics.calibration(labels, probabilities(outputs))[1],
+        profile=profile,
     )
 
 

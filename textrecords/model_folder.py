@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from textrecords import checksums, json_files, storage
+from textrecords import checksums, drift, json_files, storage
 from textrecords.command_line import flag
 from textrecords.errors import BadInput
 from textrecords.field_types import MAX_INT, Count, Share, Size, Switch, VocabularySize
@@ -146,6 +146,27 @@ class ModelConfig:
     def saved_model(self) -> str:
         """The path of the SavedModel in the model folder."""
         return f"{SERVING}/{self.version}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """What is read of an evaluation; models of older versions have none of it."""
+
+    profile: drift.Profile | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Metrics:
+    test: _Measured | None = None
+
+
+def read_profile(model_dir: str) -> drift.Profile | None:
+    """Returns what is known of the texts that a model was tested on; None if that is nothing."""
+    try:
+        metrics = json_files.read(_Metrics, os.path.join(model_dir, METRICS))
+    except (OSError, ValueError):
+        return None
+    return metrics.test and metrics.test.profile
 
 
 def read(model_dir: str, *, verify: bool = True) -> ModelConfig:

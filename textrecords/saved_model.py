@@ -179,7 +179,11 @@ def score_batch(serve: Signature, texts: Sequence[bytes]) -> Iterator[dict[str, 
     """
     import tensorflow as tf
 
-    outputs = serve(text=tf.constant(texts))
+    yield from to_rows(serve(text=tf.constant(texts)))
+
+
+def to_rows(outputs: Mapping[str, "tf.Tensor"]) -> Iterator[dict[str, Any]]:
+    """Yields a row for each text of what a signature gives."""
     columns = {name: values.numpy().tolist() for name, values in sorted(outputs.items())}
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))

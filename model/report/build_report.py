@@ -66,7 +66,8 @@ def build(dataset: Dataset, model: Model, *, input_dir: str | None = None) -> di
     reviews = results.read(dataset, split, config.network)
     terminal.say(f"scoring {len(reviews.keys):,} reviews of {split}")
     scored = results.score(network, reviews, config)
-    evaluation = evaluate.compare(network, reviews.labels, scored.outputs, config)
+    profile = evaluate.profile(reviews.tokens, scored.outputs)
+    evaluation = evaluate.compare(network, reviews.labels, scored.outputs, profile, config)
     names = [terminal.one_line(name) for name in dataset.vocabulary]
     folder = input_dir or made_of
     source = dataset.manifest.flags.source(folder) if folder else None

@@ -20,6 +20,7 @@ from textrecords import (
     atomic,
     checksums,
     command_line,
+    drift,
     imports,
     json_files,
     model_folder,
@@ -99,6 +100,7 @@ def main(argv: list[str]) -> None:
             num_shards=args.num_shards,
             suffix=args.format,
             limits=command_line.read_flags(args, Limits),
+            known=model_folder.read_profile(model_dir),
         )
         storage.make_folder(plan.about_dir)
         with _show_scoring(saved_model_handler.SEEN):
@@ -116,6 +118,9 @@ def main(argv: list[str]) -> None:
         items = texts.source.items
         terminal.say(f"left out {scored.bad_files:,}: {items} that can't be read, named in {named}")
     summary.show_misread(scored.misread_files, args.encoding)
+    if scored.profile and plan.known:
+        for line in drift.describe(scored.profile, plan.known, f"the test of {args.model_dir}"):
+            terminal.say(line)
     terminal.say(f"wrote {scored.texts:,} scores to {args.output} in {seconds:.1f} s")
 
 

@@ -17,7 +17,7 @@ import more_itertools
 import pyarrow as pa
 import pyarrow.parquet
 from apache_beam.ml.inference import base
-from apache_beam.pvalue import AsSingleton
+from apache_beam.pvalue import AsIter, AsSingleton
 
 from pipelines import grouping, sharding, totals
 from pipelines.findings import FINDINGS, WriteFindings, on_bad_files, tag_findings
@@ -25,9 +25,9 @@ from pipelines.list_files import ListFiles
 from pipelines.places import Listed
 from pipelines.preprocess import review_batches
 from pipelines.score import text_files, text_tables
-from pipelines.score.saved_model_handler import Row, SavedModel
+from pipelines.score.saved_model_handler import Row, SavedModel, Scored
 from pipelines.unfit_files import Limits, UnfitFiles
-from textrecords import atomic, checksums, json_files, spec, terminal
+from textrecords import atomic, checksums, drift, json_files, spec, terminal
 from textrecords.errors import BadInput
 from textrecords.manifest import Shard
 from textrecords.text_source import Unread
@@ -38,6 +38,7 @@ SUMMARY = "scores.json"  # the number of texts, the shards, and what scored them
 Name = tuple[bytes, str]  # the key of a text, and what is kept of its row
 Batch = tuple[int, list[Any]]  # a shard, and what is listed of texts that go into it
 UNFIT = "unfit"  # output beside the texts
+PROFILES = "profiles"  # output beside the scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Summary:
     model_sha256: str  # of the model's `SHA256SUMS`
     shards: tuple[Shard, ...]
     audit_shards: tuple[Shard, ...]  # of what is wrong with files, if anything is
+    profile: drift.Profile | None  # of the texts, if the model tells it
+    drift: dict[str, float] | None  # from those that the model was tested on, as `drift.compare`
 
 
 class Written(NamedTuple):
@@ -83,6 +86,7 @@ class Plan:
       num_shards: files to write, or None for one for so many texts.
       suffix: `jsonl` or `parquet`.
       limits: how many files may be bad, or in another encoding.
+      known: of the texts that the model was tested on, if that is known.
     """
 
     texts: "text_files.TextFiles | text_tables.TextTables"
@@ -93,6 +97,7 @@ class Plan:
     num_shards: int | None
     suffix: str
     limits: Limits
+    known: drift.Profile | None = None
 
     @property
     def about_dir(self) -> str:
@@ -183,8 +188,16 @@ class Plan:
         kept = [(name, pa.type_for_alias(of)) for name, of in self.texts.kept.items()]
         return pa.schema([(spec.KEY, pa.string()), *kept, scores, ("label", pa.string())])
 
-    def write_summary(self, written: list[Written], found: Found) -> None:
-        """Checks that no file was lost, and writes what was written, once all is done."""
+    def write_summary(
+        self, written: list[Written], found: Found, profiles: Iterable[drift.Profile]
+    ) -> None:
+        """Checks that no file was lost, and writes what was written, once all is done.
+
+        Args:
+          written: all shards.
+          found: what was found in the input.
+          profiles: one of all texts, or none.
+        """
         unfit, listed, audit_shards = found
         if totals.add_up(each.keys for each in written) + unfit.keys != listed.keys:
             raise sharding.lost(listed.keys, "texts was scored")
@@ -192,6 +205,7 @@ class Plan:
             tuple(sorted(each, key=operator.attrgetter("file")))
             for each in ([each.shard for each in written], audit_shards)
         )
+        profile = next(iter(profiles), None)
         summary = Summary(
             texts=sum(shard.examples for shard in shards),
             bad_files=unfit.num_bad,
@@ -201,6 +215,8 @@ class Plan:
             model_sha256=self.model_sha256,
             shards=shards,
             audit_shards=audit_shards,
+            profile=profile,
+            drift=drift.compare(profile, self.known) if profile and self.known else None,
         )
         json_files.write(os.path.join(self.about_dir, SUMMARY), summary)
 
@@ -229,16 +245,20 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "Found" >> beam.Map(Found, AsSingleton(listed), AsSingleton(audit_shards))
     )
     every_shard = num_shards | "EveryShard" >> beam.FlatMap(sharding.every_shard)
-    # ((shard, names), texts) -> ((shard, names), Rows) -> (ShardId, lists of (name, Row))
+    # ((shard, names), texts) -> ((shard, names), Scored) -> (ShardId, lists of (name, Row))
     # -> Written
-    _ = (
+    scored = (
         read.texts
         | "Score" >> base.RunInference(base.KeyedModelHandler(SavedModel(plan.serving)))
-        | "ByKey" >> beam.Map(_by_key)
+        | "ByKey" >> beam.FlatMap(_by_key).with_outputs(PROFILES, main="rows")
+    )
+    profile = totals.total("Profile", scored[PROFILES])
+    _ = (
+        scored.rows
         | "GroupByShard" >> grouping.GroupByShard(every_shard)
         | "Write" >> beam.Map(plan.write, AsSingleton(num_shards))
         | "Shards" >> beam.combiners.ToList()
-        | "Summarize" >> beam.Map(plan.write_summary, AsSingleton(found))
+        | "Summarize" >> beam.Map(plan.write_summary, AsSingleton(found), AsIter(profile))
     )
 
 
@@ -259,8 +279,9 @@ def _check_unique(keys: list[bytes]) -> None:
             raise BadInput(f"two rows have the key {shown}: name another --key_column")
 
 
-def _by_key(
-    scored: tuple[tuple[int, list[Name]], list[Row]],
-) -> tuple[sharding.ShardId, list[tuple[Name, Row]]]:
-    (index, names), rows = scored
-    return (SCORES, index), list(zip(names, rows, strict=True))
+def _by_key(scored: tuple[tuple[int, list[Name]], Scored]) -> Iterator[Any]:
+    """Yields the rows of a batch with their names, by shard; as `PROFILES`, its profile."""
+    (index, names), (rows, profile) = scored
+    yield (SCORES, index), list(zip(names, rows, strict=True))
+    if profile:
+        yield beam.pvalue.TaggedOutput(PROFILES, profile)

@@ -1,20 +1,22 @@
 """Runs a SavedModel in Beam's RunInference."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 from apache_beam.ml.inference import base
 
-from textrecords import saved_model
+from textrecords import drift, saved_model, spec
 
 # Texts that this process has scored, for who waits; other processes count for themselves.
 SEEN: collections.Counter[str] = collections.Counter()
 Row = dict[str, Any]  # `label`, and `score` or `scores`, as the SavedModel gives them
+# The rows of a batch of texts, and their profile; none, if the model is of a version without ids.
+Scored = tuple[list[Row], drift.Profile | None]
 
 
-class SavedModel(base.ModelHandler[list[bytes], list[Row], tf.Module]):
+class SavedModel(base.ModelHandler[list[bytes], Scored, tf.Module]):
     """Scores batches of texts with what `model.training.export` wrote.
 
     Beam's own handler for TensorFlow loads models by Keras, and Keras 3 loads no SavedModel. Whole
@@ -30,18 +32,28 @@ class SavedModel(base.ModelHandler[list[bytes], list[Row], tf.Module]):
 
     def run_inference(
         self, batch: Sequence[list[bytes]], model: tf.Module, inference_args: Any = None
-    ) -> list[list[Row]]:
-        """Returns a `Row` for each text of each batch."""
-        serve = model.signatures["serving_default"]
-        scored = [
-            [
-                {k: v for k, v in row.items() if k != "classes"}
-                for row in saved_model.score_batch(serve, texts)
-            ]
-            for texts in batch
-        ]
+    ) -> list[Scored]:
+        """Returns what the model gives for each batch of texts."""
+        scored = [_score(model.signatures, texts) for texts in batch]
         SEEN["scored"] += sum(map(len, batch))
         return scored
 
     def get_num_bytes(self, batch: Sequence[list[bytes]]) -> int:
         return sum(len(text) for texts in batch for text in texts)
+
+
+def _score(signatures: Mapping[str, saved_model.Signature], texts: list[bytes]) -> Scored:
+    if saved_model.SCORE_TOKENS not in signatures:
+        return _to_rows(signatures["serving_default"](text=tf.constant(texts))), None
+    tokens = signatures["tokenize"](text=tf.constant(texts))[spec.TOKENS]
+    outputs = signatures[saved_model.SCORE_TOKENS](tokens=tokens)
+    scores = outputs["score"] if "score" in outputs else tf.reduce_max(outputs["scores"], axis=1)
+    return _to_rows(outputs), drift.Profile.of(tokens.numpy(), scores.numpy())
+
+
+def _to_rows(outputs: Mapping[str, tf.Tensor]) -> list[Row]:
+    """Returns the rows without the names of all classes, which are the same in each."""
+    return [
+        {name: value for name, value in row.items() if name != "classes"}
+        for row in saved_model.to_rows(outputs)
+    ]

@@ -37,9 +37,9 @@ TEXTS = {
 }
 
 
-def trained(folder, classes):
+def trained(folder, classes, **splits):
     rows = [("a b a", 0), ("b", 1), ("c a", len(classes) - 1)]
-    tiny_dataset.write(folder / "records", {"train": rows}, classes=classes)
+    tiny_dataset.write(folder / "records", {"train": rows, **splits}, classes=classes)
     flags = ["--records", str(folder / "records"), "--model_dir", str(folder / "model")]
     train.main([*flags, *SMALL])
     return folder / "model"
@@ -127,6 +127,8 @@ def test_shards_and_batches_leave_order_and_rows_alone(texts, model_dir, monkeyp
     assert keys == [sorted(part) for part in keys]
     assert [] in keys
     summary = json.loads((about / "scores.json").read_text())
+    assert summary["profile"]["texts"] == 4
+    assert summary["drift"] is None  # the model was tested on nothing
     assert (summary["texts"], summary["classes"]) == (4, ["neg", "pos"])
     labels = collections.Counter(row["label"] for row in rows)
     assert summary["labels"] == {name: labels[name] for name in ("neg", "pos")}
@@ -134,6 +136,21 @@ def test_shards_and_batches_leave_order_and_rows_alone(texts, model_dir, monkeyp
         (name, len(part)) for name, part in zip(names, keys, strict=True)
     ]
     assert checksums.find_damage(str(output)) is None
+
+
+def test_scores_say_how_far_texts_are_from_those_of_the_test(tmp_path, capsys):
+    model_dir = trained(tmp_path, ("neg", "pos"), test=[("a b a c", 0)] * 100)
+    for content, drifted in (("a b a c", False), ("x y x z", True)):
+        write(tmp_path / content, {f"{n}.txt": content for n in range(150)})
+        scored(tmp_path / content, model_dir)
+        said = capsys.readouterr().out
+        summary = json.loads((tmp_path / "scores" / "__about__" / "scores.json").read_text())
+        assert summary["profile"]["texts"] == 150
+        assert summary["profile"]["lengths"] == {"4-7": 150}
+        assert (summary["drift"]["words"] > 1) == drifted
+        assert summary["drift"]["lengths"] == 0
+        assert f"drift from the test of {model_dir}: words {summary['drift']['words']:.2f}" in said
+        assert ("differ from those" in said) == drifted
 
 
 def test_large_texts_are_scored_in_smaller_batches(texts, monkeypatch):

@@ -38,7 +38,7 @@ from pipelines.score import pipeline as scoring
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import SavedModel
 from pipelines.unfit_files import Limits, UnfitFiles
-from textrecords import atomic, command_line, spec
+from textrecords import atomic, checksums, command_line, drift, spec
 from textrecords.manifest import DataFlags
 
 pytestmark = pytest.mark.slow
@@ -424,7 +424,7 @@ class Score:
 
     def __init__(self, folder, serving):
         write(folder / "in", {"b.txt": "a b", "a.txt": "b c", "deep/c.txt": ""})
-        (folder / "out").mkdir()
+        (folder / "out" / checksums.ABOUT).mkdir(parents=True)
         self.folder, self.serving = folder, serving
         texts = text_files.parse_input(str(folder / "in"), "utf-8")
         self.plan = scoring.Plan(
@@ -488,19 +488,25 @@ def score_write(stages):
     return Case(stages.plan.write, arguments, reordered, stages.folder / "out")
 
 
+def profile_of(number):
+    """The profile of so many texts of one known word and one OOV."""
+    words, lengths, scores = ({name: number} for name in ("known", "2-3", "0.9-1.0"))
+    return drift.Profile(number, words | {"oov": number}, lengths, scores)
+
+
 def summarize(stages):
     shard = (scoring.SCORES, 0)
     written = [stages.plan.write((shard, [stages.rows[1:]]), stages.num_shards)]
     unfit = UnfitFiles.of({stages.keys[0]: "gone"}, {})
 
-    def stage(parts, found):
-        stages.plan.write_summary(parts, found)
+    def stage(parts, found, profiles):
+        stages.plan.write_summary(parts, found, profiles)
         return []
 
     def spoil():
         written[:] *= 2
 
-    arguments = (written, scoring.Found(unfit, stages.listed, []))
+    arguments = (written, scoring.Found(unfit, stages.listed, []), [profile_of(2)])
     return Case(
         stage, arguments, None, stages.folder / "out", spoil, "not each of 3 texts was scored once"
     )
@@ -520,8 +526,14 @@ SCORE = {
     "Score": score_texts,
     "ByKey": lambda stages: Case(
         scoring._by_key,
-        (((0, [name for name, _ in stages.rows]), [row for _, row in stages.rows]),),
+        (
+            (
+                (0, [name for name, _ in stages.rows]),
+                ([row for _, row in stages.rows], profile_of(2)),
+            ),
+        ),
     ),
+    "Profile": lambda stages: add_up([profile_of(2), profile_of(3)], profile_of(5)),
     "Found": lambda stages: Case(scoring.Found, (UnfitFiles.of({}, {}), stages.listed, [])),
     "Write": score_write,
     "Summarize": summarize,
