@@ -84,13 +84,14 @@ def convert(options: Options) -> str:
     """Writes the network of a model, and copies `BESIDE`; returns the folder.
 
     Raises:
-      BadInput: if there is no whole model, one made before networks could be converted, what
-        converts isn't installed, or the folder holds something else.
+      BadInput: if there is no whole model, what converts isn't installed, or the folder holds
+        something else.
     """
     if options.to == "onnx":
         imports.check_installed("--to onnx", "convert")
     model_dir = storage.real(options.model_dir)
     output = options.output or _beside(model_dir, options.to)
+    storage.check_path(storage.real(output))
     storage.check_apart(model_dir=model_dir, output=output)
     model = load_model(model_dir, verify=not options.no_verify)
     name = f"model.{options.to}"

@@ -24,7 +24,7 @@ from apache_beam.runners.portability.stager import SKIP_REQUIREMENTS_CACHE
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import portable
-from textrecords import signals, terminal
+from textrecords import signals, storage, terminal
 from textrecords.errors import BadInput, Failure
 
 RUNNER = "DataflowRunner"
@@ -98,19 +98,28 @@ def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
 def _worker_packages(options: PipelineOptions) -> Iterator[None]:
     """Has workers that get this project's package install what is locked for them, too.
 
-    Without the hashes, with which pip wants extras locked as well; what a user lists is taken.
+    Without the hashes, with which pip wants extras locked as well. What a user lists comes beside.
     """
     setup = options.view_as(SetupOptions)
-    if setup.setup_file != SETUP_FILE or setup.requirements_file:
+    if not setup.setup_file or not os.path.samefile(setup.setup_file, SETUP_FILE):
         yield
         return
     with open(LOCK, encoding="utf-8") as lock, tempfile.NamedTemporaryFile("w") as listed:
-        packages = (line.rstrip(" \\\n") for line in lock if line[0].isalpha())
+        packages = [line.rstrip(" \\\n") for line in lock if line[0].isalpha()]
+        if setup.requirements_file:
+            packages.append(_own_packages(setup.requirements_file))
         listed.write("\n".join(packages))
         listed.flush()
         setup.requirements_file = listed.name
         setup.requirements_cache = SKIP_REQUIREMENTS_CACHE  # workers download them by themselves
         yield
+
+
+def _own_packages(path: str) -> str:
+    try:
+        return storage.read_text(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"--requirements_file {path} can't be read ({error})") from None
 
 
 def _why(error: DataflowRuntimeException, job: str, console: str) -> str:

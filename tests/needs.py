@@ -20,4 +20,4 @@ def skip_without(what: str, remedy: str) -> None:
     message = f"there is no {what}: {remedy}"
     if os.environ.get("CI") == "true":
         pytest.fail(message)
-    pytest.skip(message)
+    pytest.skip(message, allow_module_level=True)

@@ -13,6 +13,7 @@ import zipfile
 
 import pytest
 import tiny_dataset
+import tools
 
 from model import train
 
@@ -201,12 +202,14 @@ def test_to_pandas_names_the_extra_that_is_missing(base, outside):
 
 
 def test_the_installed_command_stops_as_the_others_do(base, outside):
-    tune = [base / "textrecords", "train", "--records=records", "--model_dir=model"]
-    process = subprocess.Popen([*tune, "--epochs=10000"], stdout=subprocess.PIPE)
-    while b"Epoch" not in process.stdout.readline():
-        pass
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    command = [base / "textrecords", "train", "--records=records", "--model_dir=model"]
+    with subprocess.Popen([*command, "--epochs=10000"], stdout=subprocess.PIPE) as process:
+        try:
+            assert any(b"Epoch" in line for line in process.stdout)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert not (outside / "model").exists()
 
@@ -218,7 +221,9 @@ def test_mlflow_fits_beside_it_and_logs_a_model_as_documented(wheel, outside):
     _, _, lines = (ROOT / "docs/experiments.md").read_text().partition("## MLflow")
     code = textwrap.dedent("".join(re.findall(r"^(?:    .*)?\n", lines, re.MULTILINE)))
     (outside / "log.py").write_text(code + LOGGED)
-    programs = installed(outside / "environment", wheel, "mlflow>=3")
+    programs = installed(
+        outside / "environment", f"--exclude-newer={tools.AS_OF}", wheel, "mlflow>=3"
+    )
     env = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{outside}/mlflow.db"}
     printed = run(programs / "python", "log.py", env=env)
     logged = json.loads(printed.splitlines()[-1])

@@ -25,8 +25,10 @@ def install(folder, *packages, beside_ours=False):
     """
     run(UV, "venv", "--quiet", "--python", sys.executable, folder)
     python = folder / "bin" / "python"
-    options = ["--quiet", "--python", python, "--exclude-newer", AS_OF]
-    if beside_ours:
+    options = ["--quiet", "--python", python]
+    if not beside_ours:
+        options += ["--exclude-newer", AS_OF]
+    else:  # which may be locked later than that
         constraints = folder / "constraints.txt"
         constraints.write_text("\n".join(LOCKED.findall((ROOT / "requirements.lock").read_text())))
         options += ["--constraint", constraints]

@@ -177,7 +177,6 @@ class DataFlags:
         "of each split (one for every 10,000 reviews by default)", None
     )
     compression: Literal[tuple(spec.COMPRESSIONS)] = flag("of shards", "none")
-    license: str | None = flag("that the texts have, by its URL, for croissant.json", None)
 
     @property
     def made_splits(self) -> tuple[str, ...]:

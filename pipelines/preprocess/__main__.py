@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
             summary.show_taken_up(manifest, output_dir)
         metadata.check_not_empty(manifest)
         tfds_files.write(output_dir, manifest)
-        croissant.write(output_dir, manifest)
+        croissant.write(output_dir, manifest, options.license)
         run_info.write(options.input, output_dir, started)
         checksums.write(output_dir, manifest.shard_sums())
     summary.show(manifest, tree.source.items, options.output, time.time() - started)

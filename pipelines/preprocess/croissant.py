@@ -6,6 +6,7 @@ The form is Croissant 1.0 of MLCommons: schema.org's terms in JSON-LD, with its 
 import os
 from typing import Any
 
+from pipelines.preprocess import tfds_files
 from textrecords import json_files, spec, terminal
 from textrecords.manifest import Manifest
 
@@ -29,39 +30,39 @@ CONTEXT = {  # the one that the standard gives, so that readers don't warn of an
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
 }
-NAME = "textrecords"
 CLASSES, VOCABULARY = "classes", "vocabulary"  # sets of records
 FORMATS = {"none": "application/x-tfrecord", "gzip": "application/x-tfrecord+gzip"}
 
 
-def write(folder: str, manifest: Manifest) -> None:
-    """Writes it beside the shards of a dataset."""
-    json_files.write(os.path.join(folder, spec.CROISSANT), describe(manifest))
+def write(folder: str, manifest: Manifest, license: str | None = None) -> None:
+    """Writes it beside the shards of a dataset; the licence of the texts is given by its URL."""
+    json_files.write(os.path.join(folder, spec.CROISSANT), describe(manifest, license))
 
 
-def describe(manifest: Manifest) -> dict[str, Any]:
+def describe(manifest: Manifest, license: str | None = None) -> dict[str, Any]:
     """Returns the description of a dataset."""
-    examples = ", ".join(f"{split.examples:,} {name}" for name, split in manifest.splits.items())
+    found = {name: split.examples for name, split in manifest.splits.items() if split.examples}
+    examples = ", ".join(f"{number:,} {name}" for name, number in found.items())
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": CONFORMS_TO,
-        "name": NAME,
+        "name": tfds_files.NAME,
         "description": (
             f"Texts of {len(manifest.classes)} classes as the ids of their tokens, in TFRecords of "
             f"tf.train.Example: {examples}."
         ),
-        "version": f"{manifest.data_version}.0.0",
-        **({"license": manifest.flags.license} if manifest.flags.license else {}),
+        "version": tfds_files.VERSION,
+        **({"license": license} if license else {}),
         "distribution": [_vocabulary_file(manifest), *_shards(manifest)],
         "recordSet": [_classes(manifest), _vocabulary()],
     }
 
 
 def _shards(manifest: Manifest) -> list[dict[str, Any]]:
-    format = FORMATS[manifest.flags.compression]
+    encoding = FORMATS[manifest.flags.compression]
     return [
-        {**_file(shard.file, format, shard.sha256), "contentSize": f"{shard.bytes} B"}
+        {**_file(shard.file, encoding, shard.sha256), "contentSize": f"{shard.bytes} B"}
         for split in manifest.splits.values()
         for shard in split.shards
     ]
@@ -71,13 +72,13 @@ def _vocabulary_file(manifest: Manifest) -> dict[str, Any]:
     return _file(manifest.vocabulary.file, "text/plain", manifest.vocabulary.sha256)
 
 
-def _file(name: str, format: str, sha256: str) -> dict[str, Any]:
+def _file(name: str, encoding: str, sha256: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": name,
         "name": name,
         "contentUrl": name,
-        "encodingFormat": format,
+        "encodingFormat": encoding,
         "sha256": sha256,
     }
 

@@ -1,6 +1,9 @@
 """The flags of this command that shape no data."""
 
 import dataclasses
+from typing import Annotated
+
+from annotated_types import Predicate
 
 from textrecords.command_line import flag
 from textrecords.field_types import Path
@@ -23,6 +26,9 @@ class Options:
     )
     check_contents: bool = flag(
         "read all files to see if they have changed, even if no path, size or time has", False
+    )
+    license: Annotated[str, Predicate(str.isprintable)] | None = flag(
+        "of the texts, by its URL, for croissant.json", None, metavar="URL"
     )
     no_resume: bool = flag("write all shards anew, whatever was stopped", False)
     runner: str = flag("of Beam; DirectRunner is the local engine", "DirectRunner")

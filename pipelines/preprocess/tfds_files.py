@@ -1,7 +1,7 @@
 """The files by which TensorFlow Datasets reads a dataset: `tfds.builder_from_directory(folder)`.
 
 They are in the form of TensorFlow Datasets 4.9, which isn't imported. It can't read compressed
-shards, so those get no such files.
+shards, nor tell classes from each other that differ in white space alone: those get no such files.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from textrecords import json_files, spec, storage, terminal
 from textrecords.manifest import Manifest
 
-NAME = "textrecords"  # of the dataset; where it lies tells it from others
+NAME = "textrecords"  # of any dataset: where it lies tells it from others
 VERSION = "1.0.0"
 FEATURES = "tensorflow_datasets.core.features"
 SHARDS = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"
@@ -18,10 +18,11 @@ SHARDS = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"
 
 def write(folder: str, manifest: Manifest) -> None:
     """Writes them beside the shards of a dataset."""
-    if manifest.flags.compression != "none":
+    labels = [terminal.one_line(name).strip() for name in manifest.classes]
+    if manifest.flags.compression != "none" or len({*labels, ""}) <= len(labels):
         return
-    labels = "\n".join(map(terminal.one_line, manifest.classes))
-    storage.write_text(os.path.join(folder, spec.TFDS_LABELS), f"{labels}\n")
+    lines = "".join(f"{label}\n" for label in labels)
+    storage.write_text(os.path.join(folder, spec.TFDS_LABELS), lines)
     contents = {spec.TFDS_FEATURES: _features(manifest), spec.TFDS_INFO: _info(manifest)}
     for name, content in contents.items():
         json_files.write(os.path.join(folder, name), content)
@@ -61,5 +62,6 @@ def _info(manifest: Manifest) -> dict[str, Any]:
                 "shardLengths": [str(shard.examples) for shard in split.shards],
             }
             for name, split in manifest.splits.items()
+            if split.examples
         ],
     }

@@ -8,6 +8,7 @@ import collections
 import contextlib
 import dataclasses
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 OF_TABLES = ("text_column", "key_column", "keep_columns", "delimiter")
 FORMATS = ("jsonl", "parquet")
 SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
-FILES = f"{SHARDS}|{checksums.ABOUT}"
-MARKER = f"{checksums.ABOUT}/{checksums.SUMS}"
+# What is about the scores was beside them in older versions.
+ABOUT_FILES = "|".join((spec.AUDIT, *map(re.escape, ("scores.json", spec.RUN, checksums.SUMS))))
+FILES = f"{SHARDS}|{checksums.ABOUT}|{ABOUT_FILES}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +92,9 @@ def main(argv: list[str]) -> None:
         from pipelines.score import saved_model_handler
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
     texts.check_any()
-    with atomic.write_folder(args.output, holds=FILES, marker=MARKER) as output_dir:
+    is_older = storage.is_file(os.path.join(args.output, checksums.SUMS))
+    marker = checksums.SUMS if is_older else f"{checksums.ABOUT}/{checksums.SUMS}"
+    with atomic.write_folder(args.output, holds=FILES, marker=marker) as output_dir:
         plan = scoring.Plan(
             texts=texts.stored_in(output_dir),
             serving=os.path.join(model_dir, config.saved_model),

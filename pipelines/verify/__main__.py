@@ -135,12 +135,12 @@ def _verify(args: argparse.Namespace, texts: str) -> None:
     model = _open_model(args.model_dir, dataset)
     with imports.quiet():
         from pipelines.verify import converted, keras_reference, recorded_reviews, trained_model
+    trained = trained_model.TrainedModel(model) if model else None
+    files = converted.load(model.folder, args.onnx) if model else None
     options = read_options(args, dataset)
     reviews = recorded_reviews.RecordedReviews(tree, dataset)
     with summary.show_listing("reading files", num_files):
         comparison.check_keys(reviews.expected_keys(), reviews.keys())
-    trained = trained_model.TrainedModel(model) if model else None
-    files = converted.load(model.folder, args.onnx) if model else None
     sizes = _sizes(args, dataset, model)
     reference = keras_reference.Reference(options)
     _adapt(reviews, reference, sizes)

@@ -63,7 +63,12 @@ def load(model_dir: str, network: str | None) -> Converted | None:
     """
     if network is not None:
         imports.check_installed("--onnx", "convert")
-        return Converted(os.path.join(os.path.dirname(network), model_folder.TOKENIZER), network)
+        tokenizer = os.path.join(os.path.dirname(network), model_folder.TOKENIZER)
+        if not storage.is_file(tokenizer):
+            raise BadInput(
+                f"there is no {tokenizer}, without which --onnx has no ids: take a model that has one"
+            )
+        return Converted(tokenizer, network)
     path = os.path.join(model_dir, model_folder.TOKENIZER)
     if not storage.is_file(path):
         terminal.say(f"there is no {path} to compare")

@@ -197,13 +197,26 @@ def test_what_dataflow_would_refuse_is_refused_at_once(flags, message):
     assert "\n" not in str(error.value)
 
 
-def test_workers_get_a_users_own_list_of_packages(tmp_path):
+def test_workers_get_a_users_own_packages_beside_the_locked_ones(tmp_path):
     own = tmp_path / "own.txt"
-    own.write_text("tensorflow-transform\n")
+    own.write_text("my-package==1.0\n")
     options = parse(*CLOUD, f"--requirements_file={own}")
     with runners.dataflow._worker_packages(options):
-        setup = options.view_as(SetupOptions)
-        assert (setup.requirements_file, setup.requirements_cache) == (str(own), None)
+        path = pathlib.Path(options.view_as(SetupOptions).requirements_file)
+        listed = path.read_text().splitlines()
+    assert listed[-1] == "my-package==1.0"
+    assert {each.partition(";")[0].strip() for each in listed[:-1]} == locked(
+        "requirements-worker.lock"
+    )
+
+
+def test_a_list_of_packages_that_is_not_there_is_refused(tmp_path):
+    options = parse(*CLOUD, f"--requirements_file={tmp_path}/own.txt")
+    with (
+        pytest.raises(BadInput, match=r"--requirements_file .*own.txt can't be read"),
+        runners.dataflow._worker_packages(options),
+    ):
+        pass
 
 
 def locked(name):

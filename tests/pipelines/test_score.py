@@ -166,6 +166,16 @@ def test_large_texts_are_scored_in_smaller_batches(texts, monkeypatch):
     ]
 
 
+def test_scores_of_a_version_that_had_all_in_one_folder_are_replaced(texts, model_dir):
+    output = model_dir.parent / "scores"
+    expected = scored(texts, model_dir)
+    for path in (output / "__about__").iterdir():
+        path.rename(output / path.name)
+    (output / "__about__").rmdir()
+    assert scored(texts, model_dir) == expected
+    assert sorted(os.listdir(output)) == ["__about__", "scores-00000-of-00001.jsonl"]
+
+
 def test_parquet_holds_the_same(texts, model_dir):
     rows = scored(texts, model_dir)
     scored(texts, model_dir, "--format=parquet", "--num_shards=9")
