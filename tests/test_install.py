@@ -40,7 +40,10 @@ def versions(lock):
 @pytest.mark.parametrize(
     ("lock", "extras"),
     [
-        ("requirements.lock", {"dev", "gcp", "pandas", "preprocess", "report", "tune", "tuned"}),
+        (
+            "requirements.lock",
+            {"convert", "dev", "gcp", "pandas", "preprocess", "report", "tune", "tuned"},
+        ),
         ("requirements-worker.lock", {"gcp", "preprocess"}),
     ],
 )

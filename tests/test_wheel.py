@@ -221,9 +221,8 @@ def test_mlflow_fits_beside_it_and_logs_a_model_as_documented(wheel, outside):
     _, _, lines = (ROOT / "docs/experiments.md").read_text().partition("## MLflow")
     code = textwrap.dedent("".join(re.findall(r"^(?:    .*)?\n", lines, re.MULTILINE)))
     (outside / "log.py").write_text(code + LOGGED)
-    programs = installed(
-        outside / "environment", f"--exclude-newer={tools.AS_OF}", wheel, "mlflow>=3"
-    )
+    packages = f"--exclude-newer={tools.AS_OF}", wheel, "mlflow>=3"
+    programs = installed(outside / "environment", *packages)
     env = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{outside}/mlflow.db"}
     printed = run(programs / "python", "log.py", env=env)
     logged = json.loads(printed.splitlines()[-1])

@@ -15,6 +15,7 @@ from textrecords.model_folder import Network, Training
 
 SWITCH = {"yes": "--{}", "no": "--no-{}"}
 MOST_CORNERS = 1000  # combinations that are checked before the first trial
+AFTERWARDS = {"calibrate", "choose_threshold"}  # settings that make no trial differ
 LOG_FROM = 10  # a range whose ends are so many times apart is searched by its logarithm
 
 
@@ -115,6 +116,10 @@ class Space:
 
         Of more than `MOST_CORNERS` combinations as many are tried: each value, and some by chance.
         """
+        if chosen := AFTERWARDS & self.over.keys():
+            raise BadInput(
+                f"--over {min(chosen)}: it's chosen after a training, so no trial differs"
+            )
         for values in self._corners():
             try:
                 settings.check_compatible(*self.settings(values))

@@ -66,7 +66,7 @@ def load(model_dir: str, network: str | None) -> Converted | None:
         tokenizer = os.path.join(os.path.dirname(network), model_folder.TOKENIZER)
         if not storage.is_file(tokenizer):
             raise BadInput(
-                f"there is no {tokenizer}, without which --onnx has no ids: take a model that has one"
+                f"there is no {tokenizer}, without which --onnx has no ids: take a model with one"
             )
         return Converted(tokenizer, network)
     path = os.path.join(model_dir, model_folder.TOKENIZER)

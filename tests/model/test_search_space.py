@@ -83,7 +83,8 @@ def test_the_settings_of_a_trial_are_those_given_but_for_the_ones_searched(tmp_p
             "--over, at pooling=last piece_len=50: --piece_len needs --pooling max_mean",
         ),
         (["max_len=10..60"], "--over, at max_len=60: --max_len 60: the records were cut at 50"),
-        (["choose_threshold=yes"], "--choose_threshold needs a validation split"),
+        (["choose_threshold=yes,no"], "--over choose_threshold: it's chosen after a training"),
+        (["calibrate=yes,no"], "--over calibrate: it's chosen after a training"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_before_any_trial(tmp_path, over, message):
