@@ -179,7 +179,7 @@ def test_predict_explains_a_score_by_its_tokens(trained, capsys):
     predict.main(["--model_dir", trained, "--explain", "--json", *texts])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     tokens = [[each["token"] for each in row["tokens"]] for row in rows]
-    assert tokens == [["a", "good", "film"], ["[OOV]", "[OOV]"]]
+    assert tokens == [["[OOV]", "good", "film"], ["[OOV]", "[OOV]"]]
     effects = {each["token"]: each["effect"] for each in rows[0]["tokens"]}
     assert max(effects, key=effects.get) == "good"
     predict.main(["--model_dir", trained, "--explain", *texts])
