@@ -15,13 +15,10 @@ def build(network: Network, num_classes: int, temperature: float = 1.0) -> keras
     """
     outputs = 1 if num_classes == 2 else num_classes
     activation = "sigmoid" if outputs == 1 else "softmax"
-    scaling = [keras.layers.Rescaling(1 / temperature)] if temperature != 1 else []
+    scaled = [keras.layers.Rescaling(1 / temperature), keras.layers.Activation(activation)]
+    is_scaled = temperature != 1
     if network.pooling == "max_mean":
-        return _pooled(network, outputs, [*scaling, keras.layers.Activation(activation)])
-    if scaling:
-        head = [keras.layers.Dense(outputs), *scaling, keras.layers.Activation(activation)]
-    else:
-        head = [keras.layers.Dense(outputs, activation=activation)]
+        return _pooled(network, outputs, scaled if is_scaled else scaled[1:])
     layers = [
         keras.Input([None], dtype="int32", name="tokens"),
         keras.layers.Embedding(
@@ -29,7 +26,9 @@ def build(network: Network, num_classes: int, temperature: float = 1.0) -> keras
         ),
         *_lstms(network, last_returns_sequences=False),
         *_dense(network),
-        *head,
+        # In this order, by which the layers' random weights come.
+        keras.layers.Dense(outputs, activation=None if is_scaled else activation),
+        *(scaled if is_scaled else []),
     ]
     return keras.Sequential(layers)
 
