@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from model import evaluate
 from textrecords import (
     checksums,
+    drift,
     imports,
     json_files,
     model_folder,
@@ -82,6 +83,7 @@ def build(dataset: Dataset, model: Model, *, input_dir: str | None = None) -> di
         "data": counts.describe(dataset.manifest, counted, config.network),
         "training": _training(metrics, model.folder),
         "result": results.describe(evaluation, scored),
+        "drift": _drift(model.folder, evaluation.profile),
         "mistakes": _mistakes(model, scored, source, names),
         "influence": _influence(network, scored, names),
     }
@@ -118,6 +120,17 @@ def _influence(
         "places": int(found.places.sum()),
         "words": len(found.words),
         "toward": influence.describe(found, names, scored.class_names),
+    }
+
+
+def _drift(model_dir: str, found: drift.Profile) -> dict[str, Any] | None:
+    """Returns how far these texts are from those that the model was tested on, if that is known."""
+    known = model_folder.read_profile(model_dir)
+    return known and {
+        "limits": {"some": drift.SOME, "much": drift.MUCH},
+        "psi": drift.compare(found, known),
+        "oov_share": found.oov_share,
+        "known_oov_share": known.oov_share,
     }
 
 

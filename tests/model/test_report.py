@@ -112,6 +112,11 @@ def test_the_result_is_what_train_measured(root, written):
     assert losses == metrics["history"]["val_loss"]
 
 
+def test_the_reviews_that_the_model_was_tested_on_have_not_drifted(written):
+    assert written["drift"]["psi"] == {"words": 0, "lengths": 0, "scores": 0}
+    assert written["drift"]["oov_share"] == written["drift"]["known_oov_share"] > 0
+
+
 def test_mistakes_have_their_texts(written):
     assert written["mistakes"]
     for row in written["mistakes"]:

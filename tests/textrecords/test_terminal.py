@@ -371,11 +371,13 @@ def model_dir(tmp_path_factory):
     return folder / "model"
 
 
-def test_words_have_the_colours_of_their_effects(model_dir):
-    flags = ["--model_dir", model_dir, "--explain", "good unknown"]
-    terminal = Terminal("-m", "model.predict", *flags, COLORTERM="truecolor")
+def test_words_have_the_colours_of_their_numbers():
+    words = [("good", 2.0), ("bad", -1.0), ("[x]", 0.0)]
+    program = f"from textrecords import terminal; terminal.say_tinted({words})"
+    terminal = Terminal("-c", program, COLORTERM="truecolor")
     assert terminal.read_all() == 0
-    assert re.search(r"\x1b\[30;48;2;0;255;0mgood\x1b\[0m \[OOV\] ", terminal.shown)
+    green, red = "\x1b[30;48;2;0;255;0m", "\x1b[30;48;2;255;128;128m"
+    assert terminal.shown == f"{green}good\x1b[0m {red}bad\x1b[0m [x] \r\n"
 
 
 def test_no_color_leaves_training_no_colours(model_dir, tmp_path):
