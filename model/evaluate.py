@@ -46,7 +46,7 @@ class Evaluation:
     accuracy: float
     confusion_matrix: list[list[int]]  # examples, by true class and then by predicted class
     calibration_error: float  # how far probabilities are from the shares that come true
-    profile: drift.Profile  # of the texts, by which drift of others is found
+    profile: drift.Profile | None = None  # of the texts, by which drift of others is found
 
     @property
     def most_frequent(self) -> float:

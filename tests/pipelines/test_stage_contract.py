@@ -631,7 +631,9 @@ def test_the_stages_by_themselves_give_what_the_pipeline_gives(tmp_path, made):
     metadata.write(splits, stages.plan, stages.transform_fn_dir, stages.found, shards)
     for path in (tmp_path / "out").glob(f".*.{atomic.FINISHED}"):
         path.unlink()
-    written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    out = tmp_path / "out"
+    files = [path for path in out.rglob("*") if path.is_file()]
+    written = {str(path.relative_to(out)): path.read_bytes() for path in files}
     assert {
         "manifest.json",
         "audit-00000-of-00001.jsonl",
