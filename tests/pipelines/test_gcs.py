@@ -145,7 +145,7 @@ def test_all_agree_on_every_token(store, made):
 
 
 def test_scores_are_those_of_predict(store, made):
-    rows = [json.loads(line) for line in store.read(f"s/{MADE['s/'][1]}").splitlines()]
+    rows = [json.loads(line) for line in store.read(f"s/{MADE['s/'][0]}").splitlines()]
     assert [row["key"] for row in rows] == sorted(key for key in REVIEWS if key.endswith(".txt"))
     printed = store.run("model.predict", "--model_dir", MODEL, "--json", "good film 1<br />")
     scores = {row["key"]: row["score"] for row in rows}
