@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 from tensorboard.plugins import projector
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import summary_v2 as hparams  # its `api` needs tf.keras
 
 from textrecords import input_pipeline, storage, terminal
 from textrecords.model_folder import ModelConfig
