@@ -90,7 +90,7 @@ def convert(options: Options) -> str:
     if options.to == "onnx":
         imports.check_installed("--to onnx", "convert")
     model_dir = storage.real(options.model_dir)
-    output = options.output or _beside(model_dir, options.to)
+    output = options.output or model_folder.beside(model_dir, options.to)
     storage.check_path(storage.real(output))
     storage.check_apart(model_dir=model_dir, output=output)
     model = load_model(model_dir, verify=not options.no_verify)
@@ -114,11 +114,6 @@ def _quiet() -> Iterator[None]:
     """Hides what the converters log, and their warnings of each other's versions."""
     with imports.quiet_logs(), warnings.catch_warnings(action="ignore"):
         yield
-
-
-def _beside(model_dir: str, name: str) -> str:
-    parent, of = os.path.split(model_dir)
-    return os.path.join(parent, name if of == "model" else f"{of}-{name}")
 
 
 def main(argv: list[str]) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import operator
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +61,13 @@ def evaluate(model: "keras.Model", dataset: Dataset, config: ModelConfig) -> Eva
     from textrecords import input_pipeline
 
     rows = input_pipeline.read_split(dataset, spec.TEST, config.network.input_size)
-    return compare(model, *_outputs(model, rows), config)
+    results = [
+        (labels, outputs, profile(tokens, outputs))
+        for tokens, labels, outputs in _scored(model, rows)
+    ]
+    labels, outputs, profiles = zip(*results, strict=True)
+    of_all = functools.reduce(operator.add, profiles)
+    return compare(model, np.concatenate(labels), np.concatenate(outputs), of_all, config)
 
 
 def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
@@ -68,31 +75,34 @@ def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
 
     Of several as good it's the one that is nearest to a half.
     """
-    labels, outputs, _ = _outputs(model, rows)
+    labels, outputs = _outputs(model, rows)
     return metrics.best_threshold(labels, outputs[:, 0])
 
 
 def best_temperature(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
     """Returns what to divide the logits by, so that the loss on the rows is the least."""
-    labels, outputs, _ = _outputs(model, rows)
+    labels, outputs = _outputs(model, rows)
     return metrics.best_temperature(labels, probabilities(outputs))
 
 
-def _outputs(
+def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels <int64>[n] and what the network gives, <float32>[n, outputs]."""
+    results = [(labels, outputs) for _, labels, outputs in _scored(model, rows)]
+    labels, outputs = (np.concatenate(parts) for parts in zip(*results, strict=True))
+    return labels, outputs
+
+
+def _scored(
     model: "keras.Model", rows: "input_pipeline.Rows"
-) -> tuple[np.ndarray, np.ndarray, drift.Profile]:
-    """Returns labels <int64>[n], what the network gives, <float32>[n, outputs], and a profile."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields tokens, labels and what the network gives for them, batch by batch."""
     from textrecords import input_pipeline
 
     batches = input_pipeline.batches(rows, BATCH_SIZE)
     total = input_pipeline.num_batches(rows, BATCH_SIZE)
     with terminal.tracked(batches, "evaluating", total) as shown:
-        results = []
         for tokens, labels in shown:
-            outputs = model.predict_on_batch(tokens)
-            results.append((labels, outputs, profile(tokens.numpy(), outputs)))
-    labels, outputs, profiles = zip(*results, strict=True)
-    return np.concatenate(labels), np.concatenate(outputs), functools.reduce(operator.add, profiles)
+            yield tokens.numpy(), labels.numpy(), model.predict_on_batch(tokens)
 
 
 def profile(tokens: np.ndarray, outputs: np.ndarray) -> drift.Profile:

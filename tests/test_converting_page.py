@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
 
 import keras
@@ -12,7 +11,7 @@ import needs
 import numpy as np
 import pytest
 import tiny_tree
-import uv
+import tools
 
 from model import convert, train
 from pipelines.preprocess import __main__ as preprocess
@@ -66,12 +65,7 @@ def home(request, tmp_path_factory):
 
 def run(python, code, home, **variables):
     """Runs code where the page has it run; returns what it prints."""
-    environment = {**os.environ, **variables}
-    done = subprocess.run(
-        [str(python), "-c", code], cwd=home, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return tools.run(python, "-c", code, cwd=home, env={**os.environ, **variables})
 
 
 def expected(home):
@@ -91,16 +85,8 @@ def test_keras_and_tensorflow_give_the_scores_of_the_saved_model(home):
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     """Returns a Python that has what the page names, and neither TensorFlow nor this project."""
-    folder = tmp_path_factory.mktemp("venv") / "bare"
-    python = folder / "bin/python"
-    packages = ["onnxruntime", "tokenizers", "ai-edge-litert", KERAS, "jax"]
-    for command in (
-        ["venv", "--quiet", "--python", sys.executable, folder],
-        ["pip", "install", "--quiet", "--python", python, *packages],
-    ):
-        if subprocess.run([uv.find_uv_bin(), *map(str, command)]).returncode:
-            needs.skip_without("package index", f"`uv pip install {' '.join(packages)}`")
-    return python
+    packages = "onnxruntime", "tokenizers", "ai-edge-litert", KERAS, "jax"
+    return tools.install(tmp_path_factory.mktemp("venv") / "bare", *packages)
 
 
 def test_keras_alone_gives_the_scores_of_the_saved_model_by_another_backend(home, bare):

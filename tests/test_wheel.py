@@ -14,6 +14,7 @@ import zipfile
 import pytest
 import tiny_dataset
 import tools
+from tools import run
 
 from model import train
 
@@ -41,12 +42,6 @@ print(json.dumps({
     "others": sorted({"model", "pipelines", "apache_beam"} & {*sys.modules}),
 }))
 """
-
-
-def run(*command, **options):
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +127,8 @@ def base(wheel, tmp_path_factory):
 
 def installed(folder, *packages):
     """Installs packages into an environment of their own, and returns the folder of programs."""
-    uv = [sys.executable, "-m", "uv"]
-    run(*uv, "venv", "--quiet", "--python", sys.executable, folder)
-    run(*uv, "pip", "install", "--quiet", "--python", folder / "bin/python", *packages)
+    run(tools.UV, "venv", "--quiet", "--python", sys.executable, folder)
+    run(tools.UV, "pip", "install", "--quiet", "--python", folder / "bin/python", *packages)
     return folder / "bin"
 
 

@@ -19,6 +19,7 @@ SOME, MUCH = 0.1, 0.25  # from which drift is some, and much
 LEAST_TEXTS = 100  # of fewer, chance alone gives such drift
 KNOWN, OOV = "known", "oov"
 SCORE_BINS = 10
+COMPARED = ("words", "lengths", "scores")  # of a profile
 UNSEEN = 0.5  # texts that a bin counts in addition, so that none is empty
 
 
@@ -67,9 +68,6 @@ class Profile:
     def __add__(self, other: "Profile") -> "Profile":
         parts = ((getattr(self, name), getattr(other, name)) for name in COMPARED)
         return Profile(self.texts + other.texts, *(_count(one, two) for one, two in parts))
-
-
-COMPARED = ("words", "lengths", "scores")
 
 
 def _count(*parts: Iterable[str] | Mapping[str, int]) -> dict[str, int]:

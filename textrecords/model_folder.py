@@ -148,6 +148,12 @@ class ModelConfig:
         return f"{SERVING}/{self.version}"
 
 
+def beside(model_dir: str, name: str) -> str:
+    """Returns a path of such a name beside a model, which no model beside it has."""
+    parent, of = os.path.split(model_dir)
+    return os.path.join(parent, name if of == "model" else f"{of}-{name}")
+
+
 @dataclasses.dataclass(frozen=True)
 class _Measured:
     """What is read of an evaluation; models of older versions have none of it."""

@@ -8,7 +8,16 @@ import os
 from typing import Any
 
 from model.report import build_report
-from textrecords import app, atomic, command_line, imports, json_files, storage, terminal
+from textrecords import (
+    app,
+    atomic,
+    command_line,
+    imports,
+    json_files,
+    model_folder,
+    storage,
+    terminal,
+)
 from textrecords.command_line import flag
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
@@ -35,12 +44,6 @@ class Options:
         metavar="FILE",
     )
     no_verify: bool = flag(command_line.NO_VERIFY, False)
-
-
-def _default_output(model_dir: str) -> str:
-    """Returns the path of a page beside a model, which no model beside it has."""
-    parent, name = os.path.split(model_dir)
-    return os.path.join(parent, PAGE if name == "model" else f"{name}-{PAGE}")
 
 
 def _check_output(path: str, *whole: str) -> None:
@@ -84,7 +87,7 @@ def main(argv: list[str]) -> None:
     storage.check_store(args.output or "", args.input or "")
     if args.input is not None and not storage.is_folder(args.input):
         raise BadInput(f"no input folder {args.input}: name the one with the texts")
-    output = args.output or _default_output(storage.real(args.model_dir))
+    output = args.output or model_folder.beside(storage.real(args.model_dir), PAGE)
     _check_output(output, args.records, args.model_dir)
     dataset = open_dataset(args.records, verify=not args.no_verify)
     model = load_model(args.model_dir, verify=not args.no_verify)

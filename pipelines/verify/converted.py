@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from textrecords import imports, model_folder, storage, terminal
+from textrecords import imports, model_folder, storage, terminal, tokenizer_json
 from textrecords.errors import BadInput
 
 
@@ -42,7 +42,7 @@ class Converted:
 
     def ids(self, texts: list[bytes]) -> np.ndarray:
         """Returns the ids of texts, valid UTF-8: <int32>[batch_size, max_len]."""
-        given = [text.decode() or "!" for text in texts]  # as `textrecords.tokenizer_json` has it
+        given = [text.decode() or tokenizer_json.NO_TOKENS for text in texts]
         return np.array([row.ids for row in self._tokenizer.encode_batch(given)], np.int32)
 
     def scores(self, ids: np.ndarray) -> np.ndarray:

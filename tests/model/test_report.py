@@ -17,7 +17,7 @@ from playwright import sync_api
 
 from model import train
 from model.report import __main__, charts, mistakes
-from textrecords import spec, text_source
+from textrecords import model_folder, spec, text_source
 from textrecords.errors import BadInput
 
 pytestmark = pytest.mark.slow
@@ -348,4 +348,4 @@ def test_without_its_extra_the_report_is_refused_before_any_work(monkeypatch, mo
     [("out/x/model", "out/x/report.html"), ("gs://b/tuned", "gs://b/tuned-report.html")],
 )
 def test_pages_of_models_beside_each_other_have_names_of_their_own(model_dir, page):
-    assert __main__._default_output(model_dir) == page
+    assert model_folder.beside(model_dir, __main__.PAGE) == page
