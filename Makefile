@@ -44,7 +44,7 @@ $(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock data sample preprocess train tune evaluate report convert score predict verify inspect bench engine test test-fast \
-  tensorboard audit soak lint clean
+  tensorboard audit soak lint docs clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -197,6 +197,9 @@ soak: $(STAMP)  ## Stop and damage it, again and again; ARGS="--trials 200 --see
 lint: $(STAMP)  ## Check style.
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
+
+docs: $(STAMP)  ## Write docs/flags.md, the table of all flags, from the commands.
+	@$(RUN) docs.flags
 
 clean:  ## Remove what make setup and the tests made; datasets and models in out/ and data/ stay.
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 
 setup(
     name="textrecords",
-    version="0.1.0",
+    version="0.2.0",
     description=(
         "A folder of text files in; TFRecords, a vocabulary, a trained LSTM classifier and a "
         "SavedModel that takes raw text out"

@@ -40,9 +40,7 @@ def snippets():
     found = {}
     for section in PAGE.read_text().split("\n## ")[1:]:
         heading, _, text = section.partition("\n")
-        blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
-        code = [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks]
-        found[heading] = "".join(each for each in code if "import " in each)
+        found[heading] = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     return found
 
 

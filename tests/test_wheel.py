@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import zipfile
 
 import pytest
@@ -212,8 +211,8 @@ def test_mlflow_fits_beside_it_and_logs_a_model_as_documented(wheel, outside):
     flags = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--epochs=2"]
     train.main(["--records=records", "--model_dir=out/aclImdb/model", *flags])
     metrics = json.loads((outside / "out/aclImdb/model/metrics.json").read_text())
-    _, _, lines = (ROOT / "docs/experiments.md").read_text().partition("## MLflow")
-    code = textwrap.dedent("".join(re.findall(r"^(?:    .*)?\n", lines, re.MULTILINE)))
+    _, _, text = (ROOT / "docs/experiments.md").read_text().partition("## MLflow")
+    code = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     (outside / "log.py").write_text(code + LOGGED)
     packages = f"--exclude-newer={tools.AS_OF}", wheel, "mlflow>=3"
     programs = installed(outside / "environment", *packages)

@@ -34,7 +34,7 @@ IDS = {b"train/neg/0.txt": [3, 3, 2], b"train/pos/0.txt": [4, 2], b"train/so so/
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("schema")
     write(folder / "in", TREE)
-    records = folder / "out" / "aclImdb" / "records"  # as in the README
+    records = folder / "out" / "aclImdb" / "records"  # as in docs/formats.md
     preprocess.main(["--input", str(folder / "in"), "--output", str(records)])
     return records
 
@@ -70,12 +70,11 @@ def test_tfxio_reads_the_records_by_the_schema(records, schema):
     assert sorted(batch["label"].numpy().tolist()) == [0, 1, 2]
 
 
-def test_the_three_lines_of_the_readme_load_the_records(records):
-    (lines,) = re.findall(
-        r"((?:    .*\n)*    .*TFRecordDataset.*\n(?:    .*\n)*)", (ROOT / "README.md").read_text()
-    )
-    program = re.sub("^    ", "", lines, flags=re.MULTILINE)
-    assert len([line for line in program.splitlines() if not line.startswith("import")]) == 3
+def test_the_three_documented_lines_load_the_records(records):
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "docs/formats.md").read_text(), re.DOTALL)
+    (program,) = (each for each in snippets if "TFRecordDataset" in each)
+    lines = filter(None, program.splitlines())
+    assert len([line for line in lines if not line.startswith("import")]) == 3
     program += "for batch in batches: print(batch['tokens'].to_list(), batch['label'].numpy())"
     environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
     done = subprocess.run(
