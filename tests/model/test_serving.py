@@ -78,7 +78,7 @@ def test_the_documented_request_gets_an_answer_a_text(tmp_path, classes, of_each
     outputs = answer(served, request)
     assert outputs.keys() == of_each
     assert {values.shape[0] for values in outputs.values()} == {len(texts)}
-    documented = json.loads(re.search(r"    (\{.*\n    \]\})", DOC, re.DOTALL).group(1))
+    documented = json.loads(re.search(r"```json\n(\{.*?)```", DOC, re.DOTALL).group(1))
     if len(classes) == 2:
         assert {tuple(sorted(row)) for row in documented["predictions"]} == {tuple(sorted(of_each))}
 
