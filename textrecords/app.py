@@ -21,6 +21,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     _ready_streams()
     signals.handle_stop()
     imports.set_keras_up()
+    imports.leave_unused(sys.argv)
     try:
         main(sys.argv[1:])
         sys.stdout.flush()

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 from textrecords import signals
@@ -28,7 +28,13 @@ EXTRAS = {
     "tuned": {"sklearn": "scikit-learn"},
 }
 
+# What TensorFlow, Keras and Beam load if it is installed, though no command uses it through them;
+# this takes a third of their time to load.
+UNUSED = ("IPython", "matplotlib", "pandas", "pymongo", "scipy", "sklearn")
+UNUSED_LOCALLY = ("google.cloud",)  # and without it Beam knows no gs://
+
 _verbose = False
+_unused: tuple[str, ...] = ()
 
 
 def check_installed(what: str, extra: str) -> None:
@@ -62,6 +68,19 @@ def set_keras_up() -> None:
     os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")  # where no file can be
 
 
+def leave_unused(argv: Iterable[str]) -> None:
+    """Has `quiet` load TensorFlow and Beam without the packages that a command doesn't use.
+
+    For processes of commands: in a user's own, libraries find what is installed.
+
+    Args:
+      argv: the arguments of the command, which name all paths.
+    """
+    global _unused
+    is_local = not any("://" in each for each in argv)
+    _unused = UNUSED + (UNUSED_LOCALLY if is_local else ())
+
+
 def show_logs() -> None:
     """Has TensorFlow, Beam and other libraries say what they log: `--verbose`."""
     global _verbose
@@ -86,21 +105,37 @@ def quiet_logs() -> Iterator[None]:
 def quiet() -> Iterator[None]:
     """Imports TensorFlow or Beam without their messages, and a good deal faster.
 
-    They make a million objects that stay. Looking through these for garbage, while they load, time
-    and again while a pipeline runs, and once more at exit, would take seconds.
-
     A signal waits for the end: their libraries can crash if Python is stopped while it loads them.
     """
     _give_matplotlib_a_folder()
-    gc.disable()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
+    # Later, what is garbage then would stay, too.
+    is_first = "tensorflow" not in sys.modules
     try:
-        with _silence():
+        with _silence(), _fast() if is_first else contextlib.nullcontext():
             yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _fast() -> Iterator[None]:
+    """Loads libraries without the packages that aren't used, and without collecting garbage.
+
+    They make a million objects that stay. Looking through these for garbage, while they load, time
+    and again while a pipeline runs, and once more at exit, would take seconds.
+    """
+    before = {name: sys.modules.pop(name) for name in _unused if name in sys.modules}
+    sys.modules.update(dict.fromkeys(_unused))  # so they seem to be missing
+    gc.disable()
+    try:
+        yield
     finally:
         gc.freeze()
         gc.enable()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for name in _unused:
+            del sys.modules[name]
+        sys.modules.update(before)  # of google.cloud the bare name, which other packages may share
 
 
 @functools.cache

@@ -30,7 +30,8 @@ ErrorTypes = tuple[type[Exception], ...]
 
 REMOTE = re.compile("gs://[^/]+(/|$)")
 REQUESTS = 32  # at once: nearly all the time of a small file is waiting
-LEFTOVERS = {"Thumbs.db", "desktop.ini", "__MACOSX"}
+# A file or folder that is hidden, or that systems leave in folders, anywhere in a path.
+LEFTOVER = re.compile(r"(?:^|/)(?:\.|(?:Thumbs\.db|desktop\.ini|__MACOSX)(?:/|$))")
 LISTED_FIELDS = "items(name,size,generation),prefixes,nextPageToken"
 # What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
 UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
@@ -220,7 +221,7 @@ def entry(path: str) -> pathlib.Path | Entry:
 
 def is_leftover(name: str) -> bool:
     """Tells whether a file, by its path, is hidden, or one that systems leave in folders."""
-    return any(part.startswith(".") or part in LEFTOVERS for part in name.split("/"))
+    return LEFTOVER.search(name) is not None
 
 
 def names(folder: str) -> list[str]:

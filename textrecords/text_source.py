@@ -101,8 +101,9 @@ class Source:
         """
         walk = _walk_remote if storage.is_remote(self.input_dir) else _walk_local
         top = os.path.join(self.input_dir, folder) if folder else self.input_dir
+        fits = re.compile(fnmatch.translate(self.pattern)).match
         for path, entry, why in walk(top, start, end):
-            if why is None and not fnmatch.fnmatchcase(os.path.basename(path), self.pattern):
+            if why is None and not fits(path.rpartition("/")[2]):
                 why = f"not {self.pattern}"
             yield key_of(folder, path), entry, why
 
@@ -268,7 +269,7 @@ def _walk_local(
     while folders:
         below = folders.pop()
         for entry in scan(os.path.join(folder, below) if below else folder):
-            path = os.path.join(below, entry.name)
+            path = os.path.join(below, entry.name) if below else entry.name
             if storage.is_leftover(entry.name):
                 yield path, entry, "hidden"
             elif entry.is_dir(follow_symlinks=False):

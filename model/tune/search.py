@@ -45,10 +45,10 @@ def search(space: search_space.Space, output: str, *, trials: int) -> None:
       BadInput: if there is no validation split, or another search is kept in the folder.
     """
     with imports.quiet():
-        import optuna
-
         from model.training import replicas
         from model.tune import trial
+    with imports.quiet():
+        import optuna
 
     replicas.check(1)
     trial.check(space.dataset)

@@ -56,3 +56,46 @@ def test_a_home_that_cannot_be_written_leaves_no_traceback_and_no_files(tmp_path
     run(TEMPORARY, str(tmp_path / "new"), **surroundings)
     run(KERAS, **surroundings)
     assert os.listdir(tmp_path / "new") == os.listdir(tmp_path / "tmp") == []
+
+
+LOADED = """
+import sys
+from textrecords import app, imports
+
+def main(argv):
+    with imports.quiet():
+        import apache_beam.io.filesystems
+        import keras
+    unused = (*imports.UNUSED, "google.cloud.storage")
+    print(*(name for name in unused if name in sys.modules))
+    import google.cloud.storage, matplotlib, pandas, sklearn
+
+app.run(main)
+"""
+
+
+def test_tensorflow_and_beam_are_loaded_without_what_a_command_does_not_use():
+    assert run(LOADED, "--output=records") == "\n"
+    assert run(LOADED, "--output=gs://bucket/records") == "google.cloud.storage\n"
+
+
+GARBAGE = """
+import gc, weakref
+from textrecords import imports
+
+class Node: pass
+
+imports.tensorflow()
+node = Node()
+node.itself, gone = node, weakref.ref(node)
+gc.disable()
+del node
+with imports.quiet():
+    import keras
+gc.collect()
+print(gone())
+"""
+
+
+def test_what_is_garbage_when_more_is_loaded_does_not_stay():
+    assert run(GARBAGE) == "None\n"
