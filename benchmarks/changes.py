@@ -21,7 +21,7 @@ from textrecords.model_folder import ModelConfig
 RESULTS = pathlib.Path(__file__).with_suffix(".json")
 
 # As the tuned preset has it, but for scores, dropout, and the number of tokens.
-PIECES = """--max_len 1000 --piece_len 50 --pooling max_mean --embedding_dim 16 --lstm_units 32
+CHUNKS = """--max_len 1000 --chunk_len 50 --pooling max_mean --embedding_dim 16 --lstm_units 32
   --dense_units 0 --bucket_by_length --batch_size 64 --learning_rate 0.004 --decay cosine
   --epochs 6"""
 DROPOUT = "--embedding_dropout 0.2 --dense_dropout 0.3"
@@ -29,11 +29,11 @@ DROPOUT = "--embedding_dropout 0.2 --dense_dropout 0.3"
 # Flags by what they change. The first ones add up; the others are the tuned preset but for one.
 CHANGES = {
     "the tutorial's network": "",
-    "whole reviews, 50 tokens at a time; all outputs count": PIECES,
-    "and 20,000 tokens": f"{PIECES} --max_tokens 20000",
-    "and dropout": f"{PIECES} --max_tokens 20000 {DROPOUT}",
-    "and scores of words and pairs: tuned": "--preset tuned",
-    "tuned, but a quarter as many scores": "--preset tuned --ngram_bits 20",
+    "whole reviews, 50 tokens at a time; all outputs count": CHUNKS,
+    "and 20,000 tokens": f"{CHUNKS} --max_tokens 20000",
+    "and dropout": f"{CHUNKS} --max_tokens 20000 {DROPOUT}",
+    "and n-gram weights: tuned": "--preset tuned",
+    "tuned, but a quarter as many n-gram weights": "--preset tuned --ngram_bits 20",
     "tuned, but no word is embedded": "--preset tuned --embedding_tokens 2",
     "tuned, but every word is embedded": "--preset tuned --embedding_tokens 0",
     "tuned, but the learning rate stays": "--preset tuned --decay none",

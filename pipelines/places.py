@@ -64,12 +64,12 @@ class Place:
         for chunk in more_itertools.chunked(found, LISTED_TOGETHER):
             looked_at, (key, *_) = looked_at + len(chunk), chunk[-1]
             if self.label is None:
-                yield Listed(left_out=collections.Counter({self.why: len(chunk)}))
+                yield Listed(skipped=collections.Counter({self.why: len(chunk)}))
                 continue
             reviews = [(key, entry) for key, entry, why in chunk if why is None]
-            left_out = collections.Counter(why for _, _, why in chunk if why is not None)
+            skipped = collections.Counter(why for _, _, why in chunk if why is not None)
             text_source.SEEN["listed"] += len(reviews)
-            yield Listed.of(self.split, self.label, reviews) + Listed(left_out=left_out)
+            yield Listed.of(self.split, self.label, reviews) + Listed(skipped=skipped)
             if reviews:
                 yield [(key, self.label, self.split, b"", "") for key, _ in reviews]
         if looked_at == most:
@@ -107,13 +107,13 @@ class Listed:
 
     Attributes:
       reviews: how many there are, by split and class, as in `train/pos`.
-      left_out: why files are left out, and how many.
+      skipped: why files are left out, and how many.
       files: the fingerprint of the reviews by path, size and version, from before any was read.
       keys: of the reviews.
     """
 
     reviews: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    skipped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     files: Fingerprint = NO_FILES
     keys: sharding.Keys = sharding.NO_KEYS
 

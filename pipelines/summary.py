@@ -73,7 +73,7 @@ def show_files(folder: str) -> None:
 
 def show(manifest: Manifest, items: str, output_dir: str, seconds: float) -> None:
     """Prints what a dataset holds, which was made of files, or of rows."""
-    for why, count in manifest.left_out.items():
+    for why, count in manifest.skipped.items():
         terminal.say(f"left out {count:,}: {why}")
     for name, split in manifest.splits.items():
         counts = ", ".join(f"{count:,} {c}" for c, count in split.class_examples.items())
@@ -88,7 +88,7 @@ def show(manifest: Manifest, items: str, output_dir: str, seconds: float) -> Non
     audit = manifest.audit
     terminal.say(
         f"texts in two splits: {audit.leaked_texts:,} ({audit.leaked_by_words:,} by their words); "
-        f"in two classes: {audit.contrary_texts:,} ({audit.contrary_by_words:,})"
+        f"in two classes: {audit.conflicting_texts:,} ({audit.conflicting_by_words:,})"
     )
     if audit.shards:
         terminal.say(f"the reviews in question are named in {named(audit.shards)}")

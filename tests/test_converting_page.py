@@ -29,7 +29,7 @@ TREE = {
 }
 KERAS = f"keras=={keras.__version__}"
 SIZES = ["--max_len=6", "--embedding_dim=2", "--lstm_units=2", "--epochs=1"]
-POOLED = ["--pooling=max_mean", "--ngram_bits=8", "--piece_len=4"]
+POOLED = ["--pooling=max_mean", "--ngram_bits=8", "--chunk_len=4"]
 PRINT = "print(scores.tolist())"
 # Fails wherever TensorFlow or this project can be imported.
 ALONE = "import importlib.util as u; assert not (u.find_spec('tensorflow') or u.find_spec('model'))"

@@ -75,7 +75,7 @@ def test_it_works_from_a_folder_with_modules_of_the_same_names(wheel, tmp_path):
     paths = [f"--records={tmp_path}/records", f"--model_dir={tmp_path}/model"]
     sizes = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--epochs=1"]
     # Pooled, so that the network has layers that Keras lacks.
-    train.main([*paths, *sizes, "--pooling=max_mean", "--ngram_bits=4", "--piece_len=2"])
+    train.main([*paths, *sizes, "--pooling=max_mean", "--ngram_bits=4", "--chunk_len=2"])
     site, own = tmp_path / "site", tmp_path / "own"
     own.mkdir()
     for name in ("model.py", "pipelines.py", "spec.py", "layers.py"):

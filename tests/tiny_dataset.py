@@ -90,7 +90,7 @@ def write(folder, reviews, *, classes=("neg", "pos"), num_shards=2, compression=
         splits=splits,
         audit=Audit((), 0, 0, 0, 0),
         schema_sha256=checksums.sha256(schema),
-        left_out={},
+        skipped={},
     )
     with open(os.path.join(folder, spec.MANIFEST), "w", encoding="utf-8") as file:
         file.write(manifest.to_json())

@@ -30,30 +30,30 @@ class Frequent(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("textrecords")
-class Pieces(keras.layers.Layer):
+class Chunks(keras.layers.Layer):
     """Cuts reviews into pieces that are read at once, for so many steps fewer.
 
     A method of Johnson and Zhang (2016).
     """
 
-    def __init__(self, piece_len: int, **kwargs: Any):
+    def __init__(self, chunk_len: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self._piece_len = piece_len
+        self._chunk_len = chunk_len
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "piece_len": self._piece_len}
+        return {**super().get_config(), "chunk_len": self._chunk_len}
 
     def call(self, inputs: keras.KerasTensor, tokens: keras.KerasTensor) -> keras.KerasTensor:
-        """Returns <float32>[pieces, piece_len, size], with zeros for padding, however far it goes.
+        """Returns <float32>[chunks, chunk_len, size], with zeros for padding, however far it goes.
 
         Args:
           inputs: what stands for the tokens, <float32>[batch_size, length, size].
           tokens: <int32>[batch_size, length].
         """
         inputs = ops.where((tokens != spec.PADDING_ID)[:, :, None], inputs, 0.0)
-        missing = -ops.shape(tokens)[1] % self._piece_len
+        missing = -ops.shape(tokens)[1] % self._chunk_len
         padded = ops.pad(inputs, [[0, 0], [0, missing], [0, 0]])
-        return ops.reshape(padded, [-1, self._piece_len, inputs.shape[-1]])
+        return ops.reshape(padded, [-1, self._chunk_len, inputs.shape[-1]])
 
 
 @keras.saving.register_keras_serializable("textrecords")
@@ -64,11 +64,11 @@ class Pool(keras.layers.Layer):
         """Returns <float32>[batch_size, 2 * units].
 
         Args:
-          outputs: <float32>[pieces, piece_len, units], or of whole rows.
+          outputs: <float32>[chunks, chunk_len, units], or of whole rows.
           tokens: <int32>[batch_size, length].
         """
-        length, piece_len = ops.shape(tokens)[1], ops.shape(outputs)[1]
-        padded_length = -(-length // piece_len) * piece_len
+        length, chunk_len = ops.shape(tokens)[1], ops.shape(outputs)[1]
+        padded_length = -(-length // chunk_len) * chunk_len
         outputs = ops.reshape(outputs, [-1, padded_length, outputs.shape[-1]])[:, :length]
         is_token = (tokens != spec.PADDING_ID)[:, :, None]
         highest = ops.max(ops.where(is_token, outputs, -1.0), axis=1)  # an LSTM gives no less
@@ -78,11 +78,11 @@ class Pool(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("textrecords")
-class NGrams(keras.layers.Layer):
-    """Scores of words and of pairs of words, hashed into buckets; each counts once a review.
+class NGramWeights(keras.layers.Layer):
+    """Scores of words and bigrams, hashed into buckets; each counts once a review.
 
     A class's logit is the sum of a review's scores, over the square root of their number. They are
-    fitted by `model.network.n_gram_scores`, and training leaves them alone. To be of use to layers
+    fitted by `model.network.n_gram_weights`, and training leaves them alone. To be of use to layers
     that are trained on the same reviews, they are fitted several times: reviews are in folds, by
     the sum of their ids, and in training a review is scored by what all folds but its own have
     taught, else it would be known by heart. Otherwise it's scored by the mean, which is all that
@@ -104,15 +104,15 @@ class NGrams(keras.layers.Layer):
 
     def build(self, _: tuple[int | None, ...]) -> None:
         scores, folds = [self._none, self._outputs], [FOLDS * self._none, self._outputs]
-        self.scores = self.add_weight(shape=scores, initializer="zeros", name="scores")
-        self.fold_scores = self.add_weight(shape=folds, initializer="zeros", name="fold_scores")
+        self.ngram_weights = self.add_weight(shape=scores, initializer="zeros", name="scores")
+        self.fold_weights = self.add_weight(shape=folds, initializer="zeros", name="fold_scores")
 
     def save_own_variables(self, store: dict[str, np.ndarray]) -> None:
-        store["scores"] = self.scores.numpy()
+        store["scores"] = self.ngram_weights.numpy()
 
     def load_own_variables(self, store: Mapping[str, np.ndarray]) -> None:
-        self.scores.assign(store["scores"])
-        self.fold_scores.assign(np.tile(store["scores"], (FOLDS, 1)))
+        self.ngram_weights.assign(store["scores"])
+        self.fold_weights.assign(np.tile(store["scores"], (FOLDS, 1)))
 
     def call(
         self, tokens: keras.KerasTensor, training: bool | None = None
@@ -120,13 +120,13 @@ class NGrams(keras.layers.Layer):
         """Looks the n-grams of tokens <int32>[batch_size, length] up.
 
         Returns:
-          The scores of the words and of the pairs where they stand, <float32>[batch_size, length,
+          The scores of the words and of the bigrams where they stand, <float32>[batch_size, length,
           2 * outputs], and the logits, <float32>[batch_size, outputs].
         """
         if training:
             start = fold(tokens)[:, None] * self._none
-            return self.score(tokens, lambda at: ops.take(self.fold_scores, start + at, axis=0))
-        return self.score(tokens, lambda at: ops.take(self.scores, at, axis=0))
+            return self.score(tokens, lambda at: ops.take(self.fold_weights, start + at, axis=0))
+        return self.score(tokens, lambda at: ops.take(self.ngram_weights, at, axis=0))
 
     def score(
         self,
@@ -140,16 +140,16 @@ class NGrams(keras.layers.Layer):
           look_up: gives the scores of buckets <int32>[batch_size, n], <float32>[batch_size, n,
             outputs].
         """
-        words, pairs = self._buckets(tokens)
+        words, bigrams = self._buckets(tokens)
 
         def scores(buckets: keras.KerasTensor) -> keras.KerasTensor:
             found = look_up(buckets % self._none)
             return ops.where(buckets[:, :, None] < self._none, found, 0.0)
 
-        buckets, counts = self._distinct(words, pairs)
+        buckets, counts = self._distinct(words, bigrams)
         total = ops.sum(ops.where(counts[:, :, None], scores(buckets), 0.0), axis=1)
         number = ops.sum(ops.cast(counts, "float32"), axis=1, keepdims=True)
-        at_tokens = ops.concatenate([scores(words), scores(pairs)], axis=-1)
+        at_tokens = ops.concatenate([scores(words), scores(bigrams)], axis=-1)
         return at_tokens, total / ops.sqrt(ops.maximum(number, 1.0))
 
     def assign(self, tables: np.ndarray) -> None:
@@ -159,8 +159,8 @@ class NGrams(keras.layers.Layer):
           tables: for each fold those that its reviews had no part in, <float32>[FOLDS, 2**bits,
             outputs].
         """
-        self.scores.assign(np.mean(tables, axis=0))
-        self.fold_scores.assign(np.concatenate(tables))
+        self.ngram_weights.assign(np.mean(tables, axis=0))
+        self.fold_weights.assign(np.concatenate(tables))
 
     def count(self, tokens: keras.KerasTensor) -> tuple[np.ndarray, np.ndarray]:
         """Returns the distinct n-grams of reviews, tokens <int32>[n, length].
@@ -178,8 +178,8 @@ class NGrams(keras.layers.Layer):
         nothing = ops.zeros_like(tokens)
         padding = spec.PADDING_ID
         words = ops.where(tokens != padding, self._hash(tokens, nothing), self._none)
-        pairs = ops.where(behind != padding, self._hash(tokens, behind), self._none)
-        return words, pairs
+        bigrams = ops.where(behind != padding, self._hash(tokens, behind), self._none)
+        return words, bigrams
 
     def _hash(self, first: keras.KerasTensor, second: keras.KerasTensor) -> keras.KerasTensor:
         # It wraps around, as int32 does. A sum of a single row, Keras would take for a bias, which
@@ -188,10 +188,10 @@ class NGrams(keras.layers.Layer):
         return ops.right_shift(mixed, 32 - self._bits) % self._none  # never negative
 
     def _distinct(
-        self, words: keras.KerasTensor, pairs: keras.KerasTensor
+        self, words: keras.KerasTensor, bigrams: keras.KerasTensor
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Returns the buckets of each review, sorted, and which of them count."""
-        buckets = ops.sort(ops.concatenate([words, pairs], axis=1), axis=1)
+        buckets = ops.sort(ops.concatenate([words, bigrams], axis=1), axis=1)
         before = ops.pad(buckets[:, :-1], [[0, 0], [1, 0]], constant_values=-1)  # no bucket
         return buckets, ops.logical_and(buckets != before, buckets < self._none)
 

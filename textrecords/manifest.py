@@ -102,8 +102,8 @@ class Audit:
     shards: tuple[Shard, ...]  # of all findings, also on single reviews; none is empty
     leaked_texts: int  # distinct texts that stand in two splits or more
     leaked_by_words: int
-    contrary_texts: int  # distinct texts that stand in two classes or more
-    contrary_by_words: int
+    conflicting_texts: int  # distinct texts that stand in two classes or more
+    conflicting_by_words: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Manifest:
     splits: dict[Literal[spec.ALL_SPLITS], Split]
     audit: Audit
     schema_sha256: str
-    left_out: dict[str, int]  # why: how many files
+    skipped: dict[str, int]  # why: how many files
 
     @property
     def sha256(self) -> str:

@@ -81,9 +81,9 @@ class Network:
     pooling: Literal[POOLINGS] = flag(
         "which outputs of the last LSTM count: the last, or the maximum and mean of all", "last"
     )
-    piece_len: Count = flag("tokens a piece, all pieces read at once; 0: none", 0)
+    chunk_len: Count = flag("tokens per chunk; chunks are read in parallel; 0: no chunks", 0)
     ngram_bits: NgramBits = flag(
-        "of the number of scores of words and of pairs beside the LSTM; 0: none", 0
+        "n-gram weights: 2 to this power, for words and bigrams; 0: none", 0
     )
     dense_units: Count = flag("units behind the LSTMs; 0: no such layer", 64)
     dense_dropout: Share = flag("of the outputs of that layer, or of the LSTMs", 0.0)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from textrecords import checksums
 
-FORMAT_VERSION = 7  # of the manifest
+FORMAT_VERSION = 8  # of the manifest
 # Raised when the same input and flags give other bytes: datasets of another version are stale.
 DATA_VERSION = 3
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")

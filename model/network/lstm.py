@@ -43,10 +43,10 @@ def _pooled(
     embedded = keras.layers.Embedding(known, network.embedding_dim)(layers.Frequent(known)(tokens))
     read = keras.layers.SpatialDropout1D(network.embedding_dropout)(embedded)
     if network.ngram_bits:
-        scores, ngram_logits = layers.NGrams(outputs, network.ngram_bits)(tokens)
+        scores, ngram_logits = layers.NGramWeights(outputs, network.ngram_bits)(tokens)
         read = keras.layers.Concatenate()([read, scores])
-    if network.piece_len:
-        read = layers.Pieces(network.piece_len)(read, tokens)
+    if network.chunk_len:
+        read = layers.Chunks(network.chunk_len)(read, tokens)
     for layer in _lstms(network, last_returns_sequences=True):
         read = layer(read)
     pooled = layers.Pool()(read, tokens)

@@ -35,10 +35,10 @@ def _call(
     layer: keras.layers.Layer, *inputs: keras.KerasTensor, **options: Any
 ) -> keras.KerasTensor:
     """Calls a layer; of one of ours there remain the operations that it does."""
-    if isinstance(layer, layers.NGrams):
-        size = layer.scores.shape
+    if isinstance(layer, layers.NGramWeights):
+        size = layer.ngram_weights.shape
         table = keras.layers.Embedding(
-            *size, weights=[layer.scores], trainable=False, name=layer.name
+            *size, weights=[layer.ngram_weights], trainable=False, name=layer.name
         )
         return layer.score(*inputs, table)
     if type(layer).__module__ == layers.__name__:

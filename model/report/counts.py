@@ -69,7 +69,7 @@ def describe(manifest: Manifest, counts: dict[str, Counts], network: Network) ->
         "classes": [terminal.one_line(name) for name in manifest.classes],
         "splits": [_describe_split(name, manifest, counts[name], network) for name in counts],
         "leaked_texts": manifest.audit.leaked_texts,
-        "contrary_texts": manifest.audit.contrary_texts,
+        "conflicting_texts": manifest.audit.conflicting_texts,
         "bad_files": manifest.bad_files,
         "lengths": _lengths({name: of.lengths for name, of in counts.items()}),
         "coverage": _coverage(counts[spec.TRAIN].ids, network.max_tokens),

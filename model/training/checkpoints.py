@@ -18,7 +18,7 @@ FILE = rf"{NAME}-(\d+)\.(index|data-.*)"  # of a checkpoint; its number counts s
 VALUE = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # where TensorFlow keeps a variable of `Checkpoint`
 STATE = VALUE.format("state")
 OF_TENSORFLOW = ("save_counter/", "_CHECKPOINTABLE_OBJECT_GRAPH")  # in checkpoints, too
-VERSION = 2  # of what a checkpoint holds, and of the order of batches: raised when one changes
+VERSION = 3  # of what a checkpoint holds, and of the order of batches: raised when one changes
 
 
 class Checkpoints(keras.callbacks.Callback):

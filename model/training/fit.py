@@ -161,9 +161,9 @@ def _build(
 def _fit_n_grams(model: keras.Model, rows: input_pipeline.Rows) -> None:
     with imports.quiet():
         # Here, since networks without n-grams need no scikit-learn.
-        from model.network import n_gram_scores
+        from model.network import n_gram_weights
 
-    n_gram_scores.adapt(model, input_pipeline.batches(rows, evaluate.BATCH_SIZE))
+    n_gram_weights.adapt(model, input_pipeline.batches(rows, evaluate.BATCH_SIZE))
 
 
 def _train_batches(

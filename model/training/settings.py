@@ -15,7 +15,7 @@ LEAST_LEN = 10  # so that a few words more than those of train are read, too
 def check_compatible(network: Network, training: Training) -> None:
     """Raises `BadInput` for flags that don't go together, or need what isn't installed."""
     pools = network.pooling != "last"
-    for name in ("embedding_tokens", "embedding_dropout", "piece_len", "ngram_bits"):
+    for name in ("embedding_tokens", "embedding_dropout", "chunk_len", "ngram_bits"):
         if getattr(network, name) and not pools:
             raise BadInput(f"--{name} needs --pooling max_mean")
     if network.ngram_bits:
@@ -25,9 +25,9 @@ def check_compatible(network: Network, training: Training) -> None:
             "--mask_padding: --pooling max_mean leaves padding out by itself: leave that out"
         )
     # Else it would see other padding in training than when it serves.
-    reads_padding = network.bidirectional and not network.piece_len if pools else True
+    reads_padding = network.bidirectional and not network.chunk_len if pools else True
     if training.bucket_by_length and reads_padding and not network.mask_padding:
-        needs = "--piece_len" if pools else "--mask_padding or --pooling max_mean"
+        needs = "--chunk_len" if pools else "--mask_padding or --pooling max_mean"
         raise BadInput(
             f"--bucket_by_length: the network would see other padding than when it serves: give "
             f"{needs}, too"

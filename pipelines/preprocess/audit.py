@@ -273,7 +273,7 @@ def _findings(found: SameWords) -> Iterator[Finding]:
         yield _finding("leak", everywhere, splits=named, same_texts=_in_several(splits))
     labels = [(s.text_hash, s.label) for s in everywhere if s.label != spec.UNKNOWN_LABEL]
     if len({label for _, label in labels}) > 1:
-        yield _finding("contrary labels", everywhere, same_texts=_in_several(labels))
+        yield _finding("conflicting labels", everywhere, same_texts=_in_several(labels))
 
 
 def _in_several(places: Iterable[tuple[bytes, Any]]) -> int:

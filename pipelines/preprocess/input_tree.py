@@ -73,7 +73,7 @@ class Tree:
         """
         for split, classes in self.examples(found).items():
             _check_not_empty(self.source, self.folders[split], classes)
-        return found + Listed(left_out=self.beside)
+        return found + Listed(skipped=self.beside)
 
     def examples(self, listed: Listed) -> dict[str, dict[str, int]]:
         """Returns how many reviews of each split and class were found."""

@@ -68,11 +68,11 @@ def write(
             shards=tuple(sorted(audit_shards, key=operator.attrgetter("file"))),
             leaked_texts=audited.same_texts["leak"],
             leaked_by_words=audited.findings["leak"],
-            contrary_texts=audited.same_texts["contrary labels"],
-            contrary_by_words=audited.findings["contrary labels"],
+            conflicting_texts=audited.same_texts["conflicting labels"],
+            conflicting_by_words=audited.findings["conflicting labels"],
         ),
         schema_sha256=checksums.sha256(schema_file),
-        left_out=dict(sorted(listed.left_out.items())),
+        skipped=dict(sorted(listed.skipped.items())),
     )
     KeptListing.of(plan.tree.source, listed.files, manifest).keep_in(plan.output_dir)
     json_files.write(os.path.join(plan.output_dir, spec.MANIFEST), manifest)

@@ -80,7 +80,7 @@ def list_on_workers(tree: Input, options: PipelineOptions, path: str) -> Listed:
 
 def _keep_listed(listed: Listed, path: str) -> None:
     # As dicts, since before Python 3.12 dataclasses don't know how to copy counters.
-    counts = {name: dict(getattr(listed, name)) for name in ("reviews", "left_out")}
+    counts = {name: dict(getattr(listed, name)) for name in ("reviews", "skipped")}
     json_files.write(path, dataclasses.replace(listed, **counts))
 
 

@@ -91,7 +91,7 @@ def _is_made_of(
     `--check_contents` asks; those that couldn't be read then are tried again in any case.
     """
     number = made.input.files + made.bad_files
-    num_files = number + sum(made.left_out.values())
+    num_files = number + sum(made.skipped.values())
     elsewhere = list_elsewhere if num_files > LISTED_HERE else None
     try:
         tree = find_input(options.input, made.flags)
@@ -107,10 +107,10 @@ def _is_made_of(
     except BadInput:
         return False
     # What is left out shapes no record, so it is no need to make them again.
-    same_left_out = options.if_needed or found.left_out == made.left_out
+    same_skipped = options.if_needed or found.skipped == made.skipped
     # Much faster to tell than the fingerprint.
     same_number = found.num_reviews == number
-    if not (same_left_out and same_number and _few_unfit(made, limits)):
+    if not (same_skipped and same_number and _few_unfit(made, limits)):
         return False
     listed = KeptListing.of(tree.source, found.files, made)
     known = listed.is_kept_in(options.output)

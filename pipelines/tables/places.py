@@ -83,10 +83,10 @@ class TablePlace:
 
 
 def _list(items: list[Item], texts: KeepTexts) -> Iterator[list[Unread] | Listed]:
-    left_out = collections.Counter(terminal.one_line(it) for it in items if isinstance(it, str))
+    skipped = collections.Counter(terminal.one_line(it) for it in items if isinstance(it, str))
     listed = [texts.keep(*item) for item in items if not isinstance(item, str)]
     text_source.SEEN["listed"] += len(listed)
     number = collections.Counter(split_and_class(each.split, each.label) for each in listed)
-    yield Listed(number, left_out, keys=sharding.Keys.of([each.key for each in listed]))
+    yield Listed(number, skipped, keys=sharding.Keys.of([each.key for each in listed]))
     if listed:
         yield [each[:] for each in listed]

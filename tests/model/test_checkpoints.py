@@ -11,7 +11,7 @@ import tiny_dataset
 from test_train import reviews
 
 from model import train
-from model.network import lstm, n_gram_scores
+from model.network import lstm, n_gram_weights
 from model.training import checkpoints, fit, timing
 from textrecords import model_folder
 from textrecords.errors import BadInput, Failure
@@ -31,10 +31,10 @@ FLAGS = [
 def records(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("checkpoints") / "records")
     words = ("bad", "good")
-    contrary = [(text, 1 - label) for text, label in reviews(words, 12)]
+    flipped = [(text, 1 - label) for text, label in reviews(words, 12)]
     tiny_dataset.write(
         folder,
-        {"train": reviews(words, 40), "validation": contrary, "test": reviews(words, 9)},
+        {"train": reviews(words, 40), "validation": flipped, "test": reviews(words, 9)},
     )
     return folder
 
@@ -101,16 +101,16 @@ def test_it_ends_with_the_weights_of_a_training_never_stopped(
 
 
 def test_n_grams_go_on_as_they_were(records, tmp_path, monkeypatch):
-    flags = ["--pooling=max_mean", "--piece_len=2", "--ngram_bits=6", "--bucket_by_length"]
+    flags = ["--pooling=max_mean", "--chunk_len=2", "--ngram_bits=6", "--bucket_by_length"]
     run(records, tmp_path / "never_stopped", *flags)
     with monkeypatch.context() as patch:
         stop_after(patch, 8)
         with pytest.raises(KeyboardInterrupt):
             run(records, tmp_path / "model", *flags)
-    monkeypatch.setattr(n_gram_scores, "adapt", lambda *_: pytest.fail("they were fitted again"))
+    monkeypatch.setattr(n_gram_weights, "adapt", lambda *_: pytest.fail("they were fitted again"))
     run(records, tmp_path / "model", *flags)
     weights, _ = result(tmp_path / "model")
-    assert any("n_grams" in name for name in weights)
+    assert any("n_gram_weights" in name for name in weights)
     assert weights == result(tmp_path / "never_stopped")[0]
 
 

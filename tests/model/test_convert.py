@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 TOKENS = np.array([[2, 5, 3, 5], [4, 2, 0, 0], [1, 0, 0, 0]], np.int32)
 PLAIN = {"max_tokens": 6, "max_len": 4, "embedding_dim": 2, "lstm_units": 3}
-POOLED = {**PLAIN, "pooling": "max_mean", "piece_len": 3, "dense_dropout": 0.5}
+POOLED = {**PLAIN, "pooling": "max_mean", "chunk_len": 3, "dense_dropout": 0.5}
 NETWORKS = {
     "tutorial": {**PLAIN, "mask_padding": False},
     "masked": {**PLAIN, "mask_padding": True},
@@ -36,9 +36,9 @@ def network(request):
     shape = {"mask_padding": False, **NETWORKS[request.param]}
     model = lstm.build(Network(**shape), 3)
     for layer in model.layers:
-        if isinstance(layer, layers.NGrams):
+        if isinstance(layer, layers.NGramWeights):
             random = np.random.default_rng(0)
-            layer.scores.assign(random.normal(size=layer.scores.shape))
+            layer.ngram_weights.assign(random.normal(size=layer.ngram_weights.shape))
     return portable.built_in(model, TOKENS.shape[1])
 
 

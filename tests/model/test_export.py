@@ -148,9 +148,9 @@ def test_it_works_alone_once_the_records_are_gone(tmp_path):
     assert set(outputs["label"]) <= {"neg", "pos"}
 
 
-@pytest.mark.parametrize("piece_len", [None, 0, 2, 3, 5])
-def test_no_texts_give_no_scores(tmp_path, piece_len):
-    shape = {} if piece_len is None else {"pooling": "max_mean", "piece_len": piece_len}
+@pytest.mark.parametrize("chunk_len", [None, 0, 2, 3, 5])
+def test_no_texts_give_no_scores(tmp_path, chunk_len):
+    shape = {} if chunk_len is None else {"pooling": "max_mean", "chunk_len": chunk_len}
     network = dataclasses.replace(NETWORK, **shape)
     outputs = load(export_model(tmp_path, network)[1])(text=tf.constant([], tf.string))
     assert outputs["score"].shape == outputs["label"].shape == [0]

@@ -1,4 +1,4 @@
-"""Scores of words and pairs of words, and the layers that read them."""
+"""Scores of words and bigrams, and the layers that read them."""
 
 import dataclasses
 import pathlib
@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from test_lstm import SMALL, TRAINING
 
 from model import train
-from model.network import lstm, n_gram_scores
+from model.network import lstm, n_gram_weights
 from model.training import settings
 from model.tune import __main__ as tune
 from textrecords import layers, model_folder
@@ -31,14 +31,14 @@ POOLED = dataclasses.replace(
     embedding_tokens=5,
     embedding_dropout=0.1,
     pooling="max_mean",
-    piece_len=4,
+    chunk_len=4,
     ngram_bits=10,
     dense_units=0,
 )
 
 
 def made(outputs=1, bits=12):
-    layer = layers.NGrams(outputs, bits)
+    layer = layers.NGramWeights(outputs, bits)
     layer.build((None, None))
     return layer
 
@@ -46,8 +46,8 @@ def made(outputs=1, bits=12):
 def adapted(batches, outputs=1, bits=12):
     """Returns a layer whose scores are fitted to the batches."""
     tokens = keras.Input([None], dtype="int32")
-    layer = layers.NGrams(outputs, bits)
-    n_gram_scores.adapt(keras.Model(tokens, layer(tokens)), batches)
+    layer = layers.NGramWeights(outputs, bits)
+    n_gram_weights.adapt(keras.Model(tokens, layer(tokens)), batches)
     return layer
 
 
@@ -61,7 +61,7 @@ def reviews(number=60):
     return rows, labels
 
 
-def test_a_word_and_a_pair_count_once_a_review():
+def test_a_word_and_a_bigram_count_once_a_review():
     layer = made()
     buckets, sizes = layer.count(np.array([[3, 4, 3, 4, 0], [5, 0, 0, 0, 0]], np.int32))
     assert sizes.tolist() == [4, 1]  # 3, 4, 3 4, 4 3; and 5
@@ -70,22 +70,22 @@ def test_a_word_and_a_pair_count_once_a_review():
 
 def test_logits_are_the_sum_of_scores_over_the_root_of_their_number():
     layer = made()
-    table = np.arange(layer.scores.shape[0], dtype=np.float32)[:, None] / 1e4
-    layer.scores.assign(table)
+    table = np.arange(layer.ngram_weights.shape[0], dtype=np.float32)[:, None] / 1e4
+    layer.ngram_weights.assign(table)
     tokens = np.array([[3, 4, 3, 4, 0]], np.int32)
     at_tokens, logits = layer(tokens)
     buckets, _ = layer.count(tokens)
     assert float(logits[0, 0]) == pytest.approx(table[buckets].sum() / 2, rel=1e-6)
-    words, pairs = np.asarray(at_tokens)[0].T
-    assert words[0] == words[2] and words[1] == words[3] and pairs[0] == pairs[2]
-    assert pairs[0] != pairs[1]
-    assert (words[4], pairs[3], pairs[4]) == (0, 0, 0)
+    words, bigrams = np.asarray(at_tokens)[0].T
+    assert words[0] == words[2] and words[1] == words[3] and bigrams[0] == bigrams[2]
+    assert bigrams[0] != bigrams[1]
+    assert (words[4], bigrams[3], bigrams[4]) == (0, 0, 0)
 
 
 def test_assigned_tables_score_in_training_and_their_mean_does_otherwise():
     layer = made(bits=3)
     layer.assign(np.arange(5 * 8, dtype=np.float32).reshape(5, 8, 1))
-    assert np.asarray(layer.scores)[:, 0].tolist() == [16, 17, 18, 19, 20, 21, 22, 23]
+    assert np.asarray(layer.ngram_weights)[:, 0].tolist() == [16, 17, 18, 19, 20, 21, 22, 23]
     tokens = np.array([[4, 0]], np.int32)  # in fold 4
     [bucket], _ = layer.count(tokens)
     assert np.asarray(layer(tokens)[1]).tolist() == [[16 + bucket]]
@@ -99,7 +99,7 @@ def test_scores_are_those_of_a_logistic_regression_by_log_count_ratios():
     positive = random.random(60) < 0.2 + 0.6 * present[:, 5]
     folds = np.arange(60) % 5
     features = present / np.sqrt(np.maximum(present.sum(axis=1), 1))[:, None]
-    tables = n_gram_scores.fit(sparse.csr_array(features), positive.astype(int), folds, 1)
+    tables = n_gram_weights.fit(sparse.csr_array(features), positive.astype(int), folds, 1)
     assert (tables.shape, tables.dtype) == ((5, 16, 1), np.float32)
     for fold in range(5):
         others = folds != fold
@@ -118,9 +118,9 @@ def test_a_table_is_fitted_without_the_reviews_of_its_fold():
     random = np.random.default_rng(0)
     features = sparse.csr_array((random.random([50, 32]) < 0.2).astype(float))
     labels, folds = np.arange(50) // 5 % 2, np.arange(50) % 5
-    before = n_gram_scores.fit(features, labels, folds, 1)
+    before = n_gram_weights.fit(features, labels, folds, 1)
     features.data[np.repeat(folds == 2, np.diff(features.indptr))] = 9
-    after = n_gram_scores.fit(features, np.where(folds == 2, 1 - labels, labels), folds, 1)
+    after = n_gram_weights.fit(features, np.where(folds == 2, 1 - labels, labels), folds, 1)
     same = [one.tobytes() == other.tobytes() for one, other in zip(before, after, strict=True)]
     assert same == [False, False, True, False, False]
 
@@ -128,15 +128,17 @@ def test_a_table_is_fitted_without_the_reviews_of_its_fold():
 def test_without_reviews_of_both_classes_scores_are_zero():
     features = sparse.csr_array(np.eye(6, 8))
     labels, folds = np.array([0, 1, 0, 0, 0, 0]), np.array([3, 3, 0, 0, 1, 1])
-    tables = n_gram_scores.fit(features, labels, folds, 1)
+    tables = n_gram_weights.fit(features, labels, folds, 1)
     assert tables.any(axis=(1, 2)).tolist() == [True, True, True, False, True]
-    all_of_fold_3 = n_gram_scores.fit(features, labels, np.full(6, 3), 1)
+    all_of_fold_3 = n_gram_weights.fit(features, labels, np.full(6, 3), 1)
     assert all_of_fold_3.any(axis=(1, 2)).tolist() == [True, True, True, False, True]
     assert np.isfinite(tables).all() and np.isfinite(all_of_fold_3).all()
 
 
 def test_a_class_without_reviews_has_zeros_for_scores():
-    tables = n_gram_scores.fit(sparse.csr_array(np.eye(4)), np.array([0, 2, 0, 2]), np.arange(4), 3)
+    tables = n_gram_weights.fit(
+        sparse.csr_array(np.eye(4)), np.array([0, 2, 0, 2]), np.arange(4), 3
+    )
     assert tables.shape == (5, 4, 3)
     assert tables.any(axis=(0, 1)).tolist() == [True, False, True]
 
@@ -155,8 +157,8 @@ def test_in_training_a_review_is_scored_without_its_own_fold():
     labels = np.arange(40) % 2
     layer = adapted([(rows, labels)], bits=16)
     # The second word is in no other review: nothing of it is known without this one.
-    words, pairs = np.asarray(layer(rows, training=True)[0]).transpose(2, 0, 1)
-    assert not words[:, 1].any() and not pairs[:, 0].any()
+    words, bigrams = np.asarray(layer(rows, training=True)[0]).transpose(2, 0, 1)
+    assert not words[:, 1].any() and not bigrams[:, 0].any()
     assert ((np.asarray(layer(rows)[0])[:, 1, 0] > 0) == labels).all()
 
 
@@ -182,7 +184,7 @@ def test_reviews_of_a_single_fold_have_no_scores_in_training():
 
 
 def test_more_n_grams_than_liblinear_takes_are_refused(monkeypatch):
-    monkeypatch.setattr(n_gram_scores, "MAX_NGRAMS", 2)
+    monkeypatch.setattr(n_gram_weights, "MAX_NGRAMS", 2)
     with pytest.raises(Failure, match="train has 3 n-grams, and liblinear takes at most 2"):
         adapted([(np.array([[2, 3]], np.int32), np.array([0]))])
 
@@ -191,24 +193,24 @@ def test_the_scores_are_alike_each_time():
     rows, labels = reviews()
     one = adapted([(rows, labels)])
     other = adapted([(rows[:30], labels[:30]), (rows[30:], labels[30:])])
-    assert np.asarray(one.fold_scores).any()
-    assert np.asarray(one.fold_scores).tobytes() == np.asarray(other.fold_scores).tobytes()
-    assert np.asarray(one.scores).tobytes() == np.asarray(other.scores).tobytes()
+    assert np.asarray(one.fold_weights).any()
+    assert np.asarray(one.fold_weights).tobytes() == np.asarray(other.fold_weights).tobytes()
+    assert np.asarray(one.ngram_weights).tobytes() == np.asarray(other.ngram_weights).tobytes()
 
 
 def test_pooling_takes_the_maximum_and_mean_of_tokens_alone():
-    outputs = np.array([[[0.1], [0.5]], [[-0.3], [9.0]]], np.float32)  # two pieces of two
+    outputs = np.array([[[0.1], [0.5]], [[-0.3], [9.0]]], np.float32)  # two chunks of two
     pooled = layers.Pool()(outputs, np.array([[5, 6, 7]], np.int32))
     assert np.asarray(pooled)[0] == pytest.approx([0.5, 0.1])
     padded = layers.Pool()(outputs, np.array([[5, 0, 0]], np.int32))
     assert np.asarray(padded)[0] == pytest.approx([0.1, 0.1])
 
 
-def test_pieces_keep_their_tokens_in_order():
+def test_chunks_keep_their_tokens_in_order():
     rows = np.arange(10, dtype=np.float32).reshape(2, 5, 1)
     tokens = np.array([[2, 2, 2, 2, 2], [2, 2, 2, 2, 0]], np.int32)
-    pieces = np.asarray(layers.Pieces(3)(rows, tokens))[:, :, 0]
-    assert pieces.tolist() == [[0, 1, 2], [3, 4, 0], [5, 6, 7], [8, 0, 0]]
+    chunks = np.asarray(layers.Chunks(3)(rows, tokens))[:, :, 0]
+    assert chunks.tolist() == [[0, 1, 2], [3, 4, 0], [5, 6, 7], [8, 0, 0]]
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -218,8 +220,8 @@ def test_padding_makes_no_difference_to_a_pooled_network(num_classes, bidirectio
     network = dataclasses.replace(POOLED, bidirectional=bidirectional)
     model = lstm.build(network, num_classes)
     rows, labels = reviews()
-    n_gram_scores.adapt(model, [(rows, labels)])
-    rows = rows[:, :7]  # the last piece isn't full
+    n_gram_weights.adapt(model, [(rows, labels)])
+    rows = rows[:, :7]  # the last chunk isn't full
     alone = np.asarray(model(rows[:1]))
     assert alone.shape == (1, 1 if num_classes == 2 else 3)
     padded = np.asarray(model(np.pad(rows[:1], [(0, 0), (0, 17)])))
@@ -231,35 +233,35 @@ def test_a_pooled_network_learns(tmp_path):
     keras.utils.set_random_seed(0)
     model = lstm.build(POOLED, 2)
     rows, labels = reviews()
-    n_gram_scores.adapt(model, [(rows, labels)])
+    n_gram_weights.adapt(model, [(rows, labels)])
     layer = model.get_layer("n_grams")
-    before = [np.asarray(table) for table in (layer.scores, layer.fold_scores)]
+    before = [np.asarray(table) for table in (layer.ngram_weights, layer.fold_weights)]
     lstm.compile_model(model, TRAINING, 50)
     history = model.fit(rows, labels, epochs=15, verbose=0).history
     assert history["accuracy"][-1] == 1
-    assert (np.asarray(layer.scores) == before[0]).all()
-    assert (np.asarray(layer.fold_scores) == before[1]).all()
+    assert (np.asarray(layer.ngram_weights) == before[0]).all()
+    assert (np.asarray(layer.fold_weights) == before[1]).all()
     assert not any(weight.trainable for weight in layer.weights)
     model.save_weights(tmp_path / "x.weights.h5")
     again = lstm.build(POOLED, 2)
     again.load_weights(tmp_path / "x.weights.h5")
     assert np.asarray(again(rows)).tolist() == np.asarray(model(rows)).tolist()
     # The file holds the mean of the folds alone, and so training on goes by it.
-    folds = np.asarray(again.get_layer("n_grams").fold_scores)
-    assert (folds == np.tile(layer.scores, (layers.FOLDS, 1))).all()
+    folds = np.asarray(again.get_layer("n_grams").fold_weights)
+    assert (folds == np.tile(layer.ngram_weights, (layers.FOLDS, 1))).all()
 
 
 @pytest.mark.parametrize(
     ("network", "training", "message"),
     [
-        ({"piece_len": 4}, {}, "--piece_len needs --pooling max_mean"),
+        ({"chunk_len": 4}, {}, "--chunk_len needs --pooling max_mean"),
         ({"ngram_bits": 4}, {}, "--ngram_bits needs --pooling max_mean"),
         ({"pooling": "max_mean", "mask_padding": True}, {}, "leaves padding out by itself: leave"),
         ({}, {"bucket_by_length": True}, "give --mask_padding or --pooling max_mean, too"),
         (
             {"pooling": "max_mean", "bidirectional": True},
             {"bucket_by_length": True},
-            "give --piece_len, too",
+            "give --chunk_len, too",
         ),
     ],
 )

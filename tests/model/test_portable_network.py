@@ -19,9 +19,9 @@ NETWORKS = {
     "last": PLAIN,
     "last, both ways": {**PLAIN, "bidirectional": True, "lstm_layers": 2},
     "pooled": POOLED,
-    "pieces": {**POOLED, "piece_len": 3, "dropout": 0.5, "dense_dropout": 0.5},
-    "pieces both ways": {**POOLED, "piece_len": 3, "bidirectional": True},
-    "n-grams": {**POOLED, "piece_len": 3, "ngram_bits": 4, "dense_units": 0},
+    "chunks": {**POOLED, "chunk_len": 3, "dropout": 0.5, "dense_dropout": 0.5},
+    "chunks both ways": {**POOLED, "chunk_len": 3, "bidirectional": True},
+    "n-grams": {**POOLED, "chunk_len": 3, "ngram_bits": 4, "dense_units": 0},
     "n-grams alone in whole rows": {**POOLED, "ngram_bits": 4, "embedding_dropout": 0.5},
 }
 # Loads a network where this project isn't, and prints what it gives.
@@ -36,12 +36,14 @@ print(json.dumps([keras.config.backend(), "textrecords" in sys.modules, scores.t
 
 
 def build(name, num_classes=2):
-    """Returns a network of random weights, its scores of n-grams among them."""
+    """Returns a network of random weights, its n-gram weights among them."""
     keras.utils.set_random_seed(0)
     model = lstm.build(Network(**NETWORKS[name]), num_classes)
     for layer in model.layers:
-        if isinstance(layer, layers.NGrams):
-            tables = np.random.default_rng(0).normal(size=[layers.FOLDS, *layer.scores.shape])
+        if isinstance(layer, layers.NGramWeights):
+            tables = np.random.default_rng(0).normal(
+                size=[layers.FOLDS, *layer.ngram_weights.shape]
+            )
             layer.assign(tables.astype(np.float32))
     return model
 

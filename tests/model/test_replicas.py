@@ -81,7 +81,7 @@ np.savez("shares", sizes=[[len(labels) for labels in of] for of in each])
 """
 TUTORIAL = [*QUICK, "--epochs=8", "--patience=8"]
 TUNED = [
-    *("--preset=tuned", "--max_len=4", "--piece_len=2", "--ngram_bits=4", "--embedding_dim=4"),
+    *("--preset=tuned", "--max_len=4", "--chunk_len=2", "--ngram_bits=4", "--embedding_dim=4"),
     *("--lstm_units=4", "--embedding_dropout=0", "--dense_dropout=0", "--batch_size=8"),
     *("--epochs=3", "--checkpoint_every=2", "--clipnorm=0.05", "--class_weights=balanced"),
 ]

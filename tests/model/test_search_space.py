@@ -79,8 +79,8 @@ def test_the_settings_of_a_trial_are_those_given_but_for_the_ones_searched(tmp_p
     ("over", "message"),
     [
         (
-            ["pooling=max_mean,last", "piece_len=50,0"],
-            "--over, at pooling=last piece_len=50: --piece_len needs --pooling max_mean",
+            ["pooling=max_mean,last", "chunk_len=50,0"],
+            "--over, at pooling=last chunk_len=50: --chunk_len needs --pooling max_mean",
         ),
         (["max_len=10..60"], "--over, at max_len=60: --max_len 60: the records were cut at 50"),
         (["choose_threshold=yes,no"], "--over choose_threshold: it's chosen after a training"),

@@ -106,8 +106,8 @@ def test_times_that_cannot_be_read_are_none(tmp_path, content):
 def test_validation_stops_the_training_and_chooses_the_weights(tmp_path):
     """What is learned from train is wrong in validation, so that its first epoch is the best."""
     words = ("bad", "good")
-    contrary = [(text, 1 - label) for text, label in reviews(words, 30)]
-    splits = {"train": reviews(words, 40), "validation": contrary, "test": reviews(words, 9)}
+    flipped = [(text, 1 - label) for text, label in reviews(words, 30)]
+    splits = {"train": reviews(words, 40), "validation": flipped, "test": reviews(words, 9)}
     records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
     tiny_dataset.write(records, splits)
     train.main(["--records", records, "--model_dir", model_dir, *QUICK, "--patience=2"])

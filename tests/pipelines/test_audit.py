@@ -64,12 +64,12 @@ def test_the_audit_names_what_is_wrong(tmp_path):
     assert (train.found, train.distinct_texts, train.examples) == (8, 6, 8)
     assert (test.found, test.distinct_texts, test.examples) == (3, 2, 3)
     assert (train.undecodable, train.without_tokens, train.short) == (1, 1, 3)
-    assert (manifest.audit.leaked_texts, manifest.audit.contrary_texts) == (1, 2)
+    assert (manifest.audit.leaked_texts, manifest.audit.conflicting_texts) == (1, 2)
     both = ["test/neg/0.txt", "test/pos/0.txt", "train/neg/2.txt"]
     minds = ["train/neg/3.txt", "train/pos/0.txt"]
     assert findings(tmp_path / "out") == [
-        {"finding": "contrary labels", "same_texts": 1, "keys": both},
-        {"finding": "contrary labels", "same_texts": 1, "keys": minds},
+        {"finding": "conflicting labels", "same_texts": 1, "keys": both},
+        {"finding": "conflicting labels", "same_texts": 1, "keys": minds},
         {"finding": "duplicate", "split": "test", "same_texts": 1, "keys": both[:2]},
         {
             "finding": "duplicate",
@@ -170,7 +170,7 @@ def test_leaks_and_duplicates_are_found_in_any_form(tmp_path, capsys):
     assert (train.found, train.distinct_texts, train.distinct_by_words) == (4, 4, 3)
     found = manifest.audit
     assert (found.leaked_texts, found.leaked_by_words) == (1, 2)
-    assert (found.contrary_texts, found.contrary_by_words) == (1, 2)
+    assert (found.conflicting_texts, found.conflicting_by_words) == (1, 2)
     keys = ["test/neg/0.txt", "train/neg/0.txt", "train/pos/0.txt"]
     expected = {"finding": "leak", "splits": ["train", "test"], "same_texts": 0, "keys": keys}
     assert expected in findings(tmp_path / "out")
@@ -514,7 +514,7 @@ def test_a_text_that_is_there_100_000_times_is_not_held_in_memory(drop_duplicate
     assert tagged["audited"].dropped.number == 100_000 - kept.total()
     duplicates, *_ = findings = [json.loads(line) for _, line in tagged["findings"]]
     assert [each["finding"] for each in findings] == [
-        *("duplicate", "duplicate", "leak", "contrary labels")
+        *("duplicate", "duplicate", "leak", "conflicting labels")
     ]
     assert (len(duplicates["keys"]), duplicates["unnamed"]) == (100, 24_900)
     assert duplicates["keys"][:2] == ["test/0/000000", "test/0/000004"]

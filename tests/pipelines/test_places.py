@@ -91,12 +91,12 @@ def test_files_in_hidden_folders_are_left_out_as_on_a_disk(monkeypatch, tmp_path
     write(tmp_path, {f"a/{name}": "" for name in names})
     serve(monkeypatch, [f"a/{name}" for name in names])
     local = places.list_here([Place("a", "a")], text_source.Source(str(tmp_path)))
-    assert local.left_out == {"hidden": 3}
+    assert local.skipped == {"hidden": 3}
     for most in range(1, len(names) + 1):
         keys, found, _ = listed(Place("a", "a"), most, 2)
         assert sorted(keys) == ["a/b.txt", "a/deep/e.txt"]
-        assert (found.left_out, found.reviews, found.keys) == (
-            local.left_out,
+        assert (found.skipped, found.reviews, found.keys) == (
+            local.skipped,
             local.reviews,
             local.keys,
         )
@@ -123,15 +123,15 @@ def test_names_that_are_no_paths_are_left_out(monkeypatch):
     for most in (1, 2, None):
         keys, found, _ = listed(Place("a", "a"), most, 2)
         assert keys == ["a/f.txt"]
-        assert found.left_out.total() == 4
-        assert found.left_out[text_source.NO_PATH] + found.left_out["hidden"] == 4
+        assert found.skipped.total() == 4
+        assert found.skipped[text_source.NO_PATH] + found.skipped["hidden"] == 4
 
 
 def test_the_files_of_a_place_that_is_left_out_are_counted(tmp_path):
     write(tmp_path, {f"unsup/{name}": "" for name in ("1.txt", "2.md", "deep/3.txt", ".4.txt")})
     source = text_source.Source(str(tmp_path))
     *_, found = Place("unsup", why="no labels").list_files(source)
-    assert found == Listed(left_out={"no labels": 4})
+    assert found == Listed(skipped={"no labels": 4})
 
 
 def test_a_stage_tags_what_is_no_list_of_files(monkeypatch):

@@ -683,7 +683,7 @@ def test_a_class_is_a_folder_of_train_by_its_name(tmp_path, name):
 def test_names_that_are_not_utf8_are_left_out_readably(tmp_path):
     write(tmp_path / "in", {**TREE, "train/caf\udce9/0.txt": "x"})
     manifest = run(tmp_path / "in", tmp_path / "out", "--classes", "neg", "pos")
-    assert manifest.left_out == {"train/caf\\udce9: not a chosen class": 1}
+    assert manifest.skipped == {"train/caf\\udce9: not a chosen class": 1}
 
 
 def many(folder, number=150):
@@ -853,7 +853,7 @@ def test_special_files_and_loops_are_left_out(tmp_path):
     (folder / "up").symlink_to("..")
     (folder / "null.txt").symlink_to(os.devnull)
     manifest = run(tmp_path / "in", tmp_path / "out")
-    assert manifest.left_out["links to folders, and special files"] == 4
+    assert manifest.skipped["links to folders, and special files"] == 4
 
 
 def test_words_and_texts_of_any_length_are_taken(tmp_path):

@@ -39,7 +39,7 @@ def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
         "train": {"neg": 2, "pos": 2},
         "test": {"neg": 1, "pos": 1},
     }
-    assert tree.listed.left_out == {
+    assert tree.listed.skipped == {
         "beside the class folders": 1,
         "beside the split folders": 1,
         "hidden": 2,
@@ -57,7 +57,7 @@ def test_a_link_to_a_folder_that_is_not_taken_counts_as_one(tmp_path, name):
     source = text_source.Source(str(tmp_path / "in"))
     tree = input_tree.find_reviews(source, ["neg", "pos"])
     why = "no split" if name == "linked" else "not a chosen class"
-    assert tree.listed.left_out == {f"{name}: {why}": 1}
+    assert tree.listed.skipped == {f"{name}: {why}": 1}
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def test_class_folders_without_train_are_all_train(tmp_path):
     assert {place.folder: place.label for place in tree.places} == {
         **{"bad": "bad", "good": "good", "unsup": None}
     }
-    assert tree.listed.left_out == {
+    assert tree.listed.skipped == {
         "beside the class folders": 1,
         "hidden": 1,
         "not *.txt": 1,
@@ -136,7 +136,7 @@ def test_class_folders_without_train_are_all_train(tmp_path):
         text_source.Source(str(tmp_path)), ["good", "unsup"], may_be_flat=True
     )
     assert chosen.examples(chosen.listed) == {"train": {"good": 1, "unsup": 1}}
-    assert chosen.listed.left_out["bad: not a chosen class"] == 2
+    assert chosen.listed.skipped["bad: not a chosen class"] == 2
 
 
 @pytest.mark.parametrize(
@@ -168,11 +168,11 @@ def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_pat
     write(tmp_path, GOOD | {f"{folder}{name}": "" for folder in folders for name in leftovers})
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path), pattern="*"))
     assert tree.classes == ("neg", "pos")
-    assert tree.listed.left_out == {"hidden": 12}
+    assert tree.listed.skipped == {"hidden": 12}
     assert {each.key.decode() for each in tree.all_reviews()} == set(GOOD)
     write(tmp_path / "flat", FLAT | {"__MACOSX/bad/0.txt": ""})
     flat = text_source.Source(str(tmp_path / "flat"))
-    assert input_tree.find_reviews(flat, may_be_flat=True).listed.left_out == {"hidden": 1}
+    assert input_tree.find_reviews(flat, may_be_flat=True).listed.skipped == {"hidden": 1}
 
 
 def test_a_file_is_listed_with_the_split_and_class_of_its_folder(tmp_path):
@@ -196,7 +196,7 @@ def test_classes_override_order_and_choice(tmp_path):
     )
     chosen = input_tree.find_reviews(text_source.Source(str(tmp_path)), ["pos", "unsup"])
     assert chosen.examples(chosen.listed)["train"] == {"pos": 1, "unsup": 1}
-    assert chosen.listed.left_out == {
+    assert chosen.listed.skipped == {
         "train/neg: not a chosen class": 2,
         "test/neg: not a chosen class": 1,
     }
@@ -273,7 +273,7 @@ def test_usual_names_of_splits_are_taken_for_what_they_are_and_the_rest_is_count
         "validation": {"neg": 0, "pos": 1},
         "test": {"neg": 1, "pos": 1},
     }
-    assert tree.listed.left_out == {
+    assert tree.listed.skipped == {
         "beside the split folders": 1,
         "extra: no split": 2,
         "link: no split": 1,
@@ -333,7 +333,7 @@ def test_nested_folders_and_other_names_are_found_by_the_pattern(tmp_path):
     (tmp_path / "train/a/link.md").symlink_to(tmp_path / "train/b/3")
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path), pattern="*"))
     assert tree.examples(tree.listed) == {"train": {"a": 3, "b": 1}}
-    assert tree.listed.left_out == {"hidden": 1, "links to folders, and special files": 1}
+    assert tree.listed.skipped == {"hidden": 1, "links to folders, and special files": 1}
     keys = {b"train/a/0", b"train/a/deep/er/1.md", b"train/a/link.md"}
     assert {each.key for each in tree.all_reviews() if each.label == "a"} == keys
 

@@ -98,7 +98,7 @@ def test_splits_are_told_by_files_folders_or_a_column(tmp_path):
     run(f"{tmp_path}/folders/*/*.csv", tmp_path / "of_folders", *flags)
     manifest = run(tmp_path / "one.csv", tmp_path / "of_column", *flags, *split_column)
     assert manifest.classes == ("9", "10", "11")
-    assert manifest.left_out == {"rows of no split": 2}
+    assert manifest.skipped == {"rows of no split": 2}
     for split in spec.SPLITS:
         records = read(tmp_path / "of_files", split)
         assert {key: label for key, (label, _) in records.items()} == {
@@ -165,7 +165,7 @@ def test_what_is_wrong_with_rows_is_counted_and_named(tmp_path, capsys):
     manifest = run(tmp_path / "in", tmp_path / "out", "--drop_leaked", "--drop_duplicates")
     assert manifest.bad_files == 2
     assert manifest.audit.leaked_texts == 1
-    assert manifest.audit.contrary_texts == 1
+    assert manifest.audit.conflicting_texts == 1
     assert manifest.splits["train"].examples == len(ROWS) - 1
     findings = [
         json.loads(line) for line in (tmp_path / "out" / manifest.audit.shards[0].file).open()
@@ -203,7 +203,7 @@ def test_labels_and_names_of_files_may_hold_any_letters(tmp_path):
     tiny_table.write(tmp_path / name, [{"id": n} | row for n, row in enumerate(rows)])
     manifest = run(tmp_path / name, tmp_path / "out", "--key_column=id", "--classes", *labels)
     assert manifest.classes == tuple(labels)
-    assert manifest.left_out == {"rows of no chosen class": 1}
+    assert manifest.skipped == {"rows of no chosen class": 1}
     records = read(tmp_path / "out", "train")
     assert {key: label for key, (label, _) in records.items()} == {str(n): n for n in range(4)}
 

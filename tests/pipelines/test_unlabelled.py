@@ -63,7 +63,7 @@ def test_a_leak_into_test_is_found_and_a_repeat_of_train_is_none(made):
             "keys": ["test/neg/1.txt", "train/unsup/1.txt"],
         }
     ]
-    assert "contrary labels" not in {each["finding"] for each in findings(made / "out")}
+    assert "conflicting labels" not in {each["finding"] for each in findings(made / "out")}
 
 
 def test_a_leaked_text_stays_where_it_is_measured_or_learned(made, tmp_path):
@@ -78,7 +78,7 @@ def test_labelled_splits_are_the_same_with_and_without_them(made, tmp_path):
     run(made / "in", tmp_path / "with", *flags)
     manifest = run(made / "in", tmp_path / "without", *flags, "--no-unlabelled")
     assert "unlabelled" not in manifest.splits
-    assert manifest.left_out == {"train/unsup: no labels": 3, "unlabelled: no split": 1}
+    assert manifest.skipped == {"train/unsup: no labels": 3, "unlabelled: no split": 1}
     for split in ("train", "validation", "test"):
         [one] = (tmp_path / "with").glob(f"{split}-*")
         assert one.read_bytes() == (tmp_path / "without" / one.name).read_bytes()
@@ -153,7 +153,7 @@ def test_rows_that_say_so_are_left_out_if_that_is_asked(tmp_path):
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     flags = ("--split_column=split", "--no-unlabelled")
     manifest = run(tmp_path / "in.jsonl", tmp_path / "out", *flags)
-    assert (list(manifest.splits), manifest.left_out) == (["train"], {"no label": 1})
+    assert (list(manifest.splits), manifest.skipped) == (["train"], {"no label": 1})
 
 
 def test_a_table_of_texts_alone_needs_no_column_of_labels(tmp_path):

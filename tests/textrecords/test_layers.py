@@ -33,25 +33,27 @@ class Case:
 
 
 def n_grams() -> keras.layers.Layer:
-    layer = layers.NGrams(outputs=3, bits=4)
+    layer = layers.NGramWeights(outputs=3, bits=4)
     layer.build(TOKENS.shape)
     layer.assign(np.random.default_rng(0).normal(size=[layers.FOLDS, 16, 3]).astype(np.float32))
     return layer
 
 
-def of_pieces(outputs: list[np.ndarray]) -> list[np.ndarray]:
-    """Puts the pieces of a text together."""
-    (pieces,) = outputs
-    texts = pieces.reshape(len(TOKENS), -1, pieces.shape[-1])
+def of_chunks(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Puts the chunks of a text together."""
+    (chunks,) = outputs
+    texts = chunks.reshape(len(TOKENS), -1, chunks.shape[-1])
     assert not texts[:, LENGTH:].any()
     return [texts[:, :LENGTH]]
 
 
 CASES = {
     "Frequent": lambda: Case(layers.Frequent(4), [TOKENS], lambda found: [found[0][:, :LENGTH]]),
-    "Pieces": lambda: Case(layers.Pieces(2), [VECTORS, TOKENS], of_pieces),
+    "Chunks": lambda: Case(layers.Chunks(2), [VECTORS, TOKENS], of_chunks),
     "Pool": lambda: Case(layers.Pool(), [VECTORS, TOKENS], lambda found: found),
-    "NGrams": lambda: Case(n_grams(), [TOKENS], lambda found: [found[0][:, :LENGTH], found[1]]),
+    "NGramWeights": lambda: Case(
+        n_grams(), [TOKENS], lambda found: [found[0][:, :LENGTH], found[1]]
+    ),
 }
 
 
@@ -133,17 +135,17 @@ def test_padding_makes_no_difference(case):
     assert_same(case.kept(arrays(case.layer(*vectors, padded))), expected, rtol=1e-6)
 
 
-def test_words_and_pairs_fall_into_the_buckets_that_a_hash_of_32_bits_gives():
+def test_words_and_bigrams_fall_into_the_buckets_that_a_hash_of_32_bits_gives():
     tokens = np.random.default_rng(0).integers(1, 2**31 - 1, [4, 50], np.int32)
     bits = 6
-    layer = layers.NGrams(outputs=1, bits=bits)
-    words, pairs = map(np.asarray, layer._buckets(tokens))
+    layer = layers.NGramWeights(outputs=1, bits=bits)
+    words, bigrams = map(np.asarray, layer._buckets(tokens))
 
     def expected(first: int, second: int) -> int:
         mixed = (first * -1640531535 + second * -2048144777) % 2**32
         return mixed >> 32 - bits
 
-    for row, of_row, of_pairs in zip(tokens.tolist(), words, pairs, strict=True):
+    for row, of_row, of_bigrams in zip(tokens.tolist(), words, bigrams, strict=True):
         assert of_row.tolist() == [expected(token, 0) for token in row]
         both = [expected(*pair) for pair in itertools.pairwise(row)]
-        assert of_pairs.tolist() == [*both, 2**bits]
+        assert of_bigrams.tolist() == [*both, 2**bits]

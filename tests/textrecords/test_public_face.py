@@ -23,7 +23,7 @@ REVIEWS = {"train": [("c c c b b a", 0), ("a b", 1), ("c", 1), ("", 0), ("b c a 
 IN_ORDER = [[2, 2, 2, 3, 3, 4], [2], [3, 2, 4, 2], [4, 3], [1]]
 SMALL = ["--max_len=4", "--embedding_dim=8", "--lstm_units=8", "--dense_units=8"]
 QUICK = ["--learning_rate=0.02", "--batch_size=8", "--epochs=20"]
-POOLED = ["--pooling=max_mean", "--ngram_bits=4", "--piece_len=2", "--embedding_tokens=3"]
+POOLED = ["--pooling=max_mean", "--ngram_bits=4", "--chunk_len=2", "--embedding_tokens=3"]
 WORDS = ("bad", "good", "odd")
 # Prints the ids of the only token of each row, in two epochs.
 PRINT_ORDERS = """

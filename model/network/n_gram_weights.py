@@ -36,7 +36,7 @@ def adapt(model: keras.Model, batches: Iterable) -> None:
     layer = model.get_layer(layers.N_GRAMS)
     parts = [(*layer.count(tokens), labels, layers.fold(tokens)) for tokens, labels in batches]
     buckets, sizes, labels, folds = (np.concatenate(part) for part in zip(*parts, strict=True))
-    num_buckets, outputs = layer.scores.shape
+    num_buckets, outputs = layer.ngram_weights.shape
     layer.assign(fit(_features(buckets, sizes, num_buckets), labels, folds, outputs))
 
 
