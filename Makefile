@@ -44,7 +44,7 @@ $(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock data sample preprocess train tune evaluate report convert score predict verify inspect bench engine test test-fast \
-  tensorboard audit soak lint docs clean
+  tensorboard audit sbom dist soak lint docs clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -190,6 +190,17 @@ audit: $(STAMP)  ## Look up known weaknesses of the locked packages; it needs th
 	  *"known vulnerabilit"*) echo "$$report"; exit $$code;; \
 	  *) echo "error: the service gives no answer: $$(grep -im1 error <<< "$$report")" >&2; exit 1;; \
 	esac
+
+sbom: $(STAMP)  ## Write dist/sbom.json, what is installed, as CycloneDX.
+	@mkdir -p dist
+	@$(VENV)/bin/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment \
+	  --output-reproducible --output-file dist/sbom.json $(VENV)/bin/python
+	@echo "wrote dist/sbom.json"
+
+dist: $(STAMP)  ## Build the sdist and the wheel in dist/: the same bytes each time.
+	@$(VENV)/bin/python -c 'import setuptools_reproducible as build; build.build_sdist("dist"); \
+	  build.build_wheel("dist")' > /dev/null
+	@echo "wrote dist/"
 
 soak: $(STAMP)  ## Stop and damage it, again and again; ARGS="--trials 200 --seed 1".
 	@$(RUN) tests.soak $(ARGS)

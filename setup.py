@@ -62,6 +62,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3",
             "ruff",
+            "setuptools-reproducible==0.1",
             "uv",
         ],
     },

@@ -275,6 +275,7 @@ def planned(tmp_path_factory):
     python = here / ".venv/bin/python"
     python.write_text("#!/bin/sh\nshift\nprintf '%s\\037' \"$@\"\necho\n")
     python.chmod(0o755)
+    (here / ".venv/bin/uv").symlink_to(shutil.which("true"))
     (here / ".venv/installed").touch()
 
     @functools.cache

@@ -43,14 +43,26 @@ print(json.dumps({
 """
 
 
+BUILD = """
+import setuptools_reproducible as build
+
+build.build_sdist("dist")
+build.build_wheel("dist")
+"""
+
+
+def copy_sources(folder):
+    """Copies what packages are built from, so that nothing of an old build gets in."""
+    for top in TOPS:
+        shutil.copytree(ROOT / top, folder / top, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Builds the wheel from a copy, so that nothing is left here, nor gets in from an old build."""
     source = tmp_path_factory.mktemp("source")
-    for top in TOPS:
-        shutil.copytree(ROOT / top, source / top, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    copy_sources(source)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", source)
     (wheel,) = (source / "dist").iterdir()
     return wheel
@@ -67,6 +79,20 @@ def test_the_wheel_holds_all_packages_and_their_data(wheel):
     }
     assert {"model/presets/tuned.txt", "model/report/page.html.jinja"} < expected
     assert {name for name in names if ".dist-info/" not in name} == expected
+
+
+def test_the_same_sources_give_the_same_bytes_of_sdist_and_wheel(tmp_path):
+    built = []
+    for name, seconds in (("first", 1_000_000_000), ("second", 1_500_000_000)):
+        (tmp_path / name).mkdir()
+        copy_sources(tmp_path / name)
+        for path in (tmp_path / name).rglob("*"):
+            os.utime(path, (seconds, seconds))
+        run(sys.executable, "-c", BUILD, cwd=tmp_path / name)
+        packages = sorted((tmp_path / name / "dist").iterdir())
+        built.append({package.name: package.read_bytes() for package in packages})
+    assert [pathlib.Path(name).suffix for name in built[0]] == [".whl", ".gz"]
+    assert built[0] == built[1]
 
 
 def test_it_works_from_a_folder_with_modules_of_the_same_names(wheel, tmp_path):
