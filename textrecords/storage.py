@@ -256,18 +256,29 @@ def reading_anywhere(path: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def read_range(path: str, begin: int, size: int) -> bytes:
-    """Returns so many bytes of a file, or fewer if it ends before; raises `OSError`."""
-    if not is_remote(path):
-        file = os.open(path, os.O_RDONLY)
-        try:
-            return os.pread(file, size, begin)
-        finally:
-            os.close(file)
-    if not size:
-        return b""  # which no range of bytes is
-    with _client_errors_as_os_errors(path):
-        return _blob(path).download_as_bytes(start=begin, end=begin + size - 1)
+@contextlib.contextmanager
+def reading_ranges() -> Iterator[Callable[[str, int, int], bytes]]:
+    """Yields what returns so many bytes of a file, or fewer if it ends before; raises `OSError`.
+
+    It takes a path, the first byte, and how many. A file on this machine is opened once.
+    """
+    with contextlib.ExitStack() as opened:
+
+        @functools.cache
+        def open_once(path: str) -> int:
+            file = os.open(path, os.O_RDONLY)
+            opened.callback(os.close, file)
+            return file
+
+        def read(path: str, begin: int, size: int) -> bytes:
+            if not is_remote(path):
+                return os.pread(open_once(path), size, begin)
+            if not size:
+                return b""  # which no range of bytes is
+            with _client_errors_as_os_errors(path):
+                return _blob(path).download_as_bytes(start=begin, end=begin + size - 1)
+
+        yield read
 
 
 def read_bytes(path: str, most: int | None = None) -> bytes:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from textrecords import encoding_guess, storage
@@ -130,20 +130,25 @@ class Source:
     def _contents(self, reviews: Iterable[Unread]) -> Iterator[tuple[Unread, bytes | OSError]]:
         """Yields each review, and its bytes, or why it can't be read, in order."""
 
-        def content(review: Unread) -> tuple[Unread, bytes | OSError]:
-            try:
-                return review, self._content(review)
-            except OSError as error:
-                return review, error
+        with self._reading() as read:
 
-        if self.is_remote:
-            return storage.map_concurrently(content, reviews)
-        return map(content, reviews)
+            def content(review: Unread) -> tuple[Unread, bytes | OSError]:
+                try:
+                    return review, read(review)
+                except OSError as error:
+                    return review, error
 
-    def _content(self, review: Unread) -> bytes:
-        """Returns the bytes of a review; raises `OSError`, also if it's no file or too large."""
-        path = self.path(review.key)
-        return _read_remote(path) if self.is_remote else _read_file(path)
+            run = storage.map_concurrently if self.is_remote else map
+            yield from run(content, reviews)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Callable[[Unread], bytes]]:
+        """Yields what returns the bytes of a review.
+
+        It raises `OSError`, also if it's no file or too large.
+        """
+        read = _read_remote if self.is_remote else _read_file
+        yield lambda review: read(self.path(review.key))
 
     def identity(self, review: Unread) -> bytes:
         """Returns what stands for a review, beside its bytes, in the fingerprint of the input."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, ClassVar
 
 from pipelines.places import split_and_class
@@ -116,13 +116,18 @@ class TableSource(text_source.Source):
         """Tells whether a row was found to hold nothing to learn from."""
         return review.where.startswith(BAD)
 
-    def _content(self, review: Unread) -> bytes:
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Callable[[Unread], bytes]]:
+        with storage.reading_ranges() as read_range:
+            yield lambda review: self._content(review, read_range)
+
+    def _content(self, review: Unread, read_range: Callable[[str, int, int], bytes]) -> bytes:
         if self.is_bad(review):
             raise OSError(errno.EINVAL, review.where[1:].decode())
         name, begin, size = _PLACE.unpack(review.where[1:])
-        path = os.path.join(self.output_dir, spec.TEXTS, name.hex())
+        path = f"{self.output_dir}/{spec.TEXTS}/{name.hex()}"
         try:
-            text = storage.read_range(path, begin, size)
+            text = read_range(path, begin, size)
         except OSError as error:  # the row was read whole once, so it isn't bad
             raise Failure(f"can't read {path} ({error.strerror}): run again") from None
         if len(text) != size:
