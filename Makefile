@@ -43,7 +43,7 @@ $(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads 
   variables are $(KNOWN), and flags of a command go into ARGS="--flag value"))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock data sample preprocess train tune evaluate report convert score predict verify inspect bench engine test test-fast \
+.PHONY: help setup lock data sample preprocess train tune evaluate report convert score predict verify inspect bench engine test test-fast test-slow \
   tensorboard audit sbom dist soak lint docs clean
 
 help:  ## List the targets.
@@ -175,11 +175,16 @@ engine: $(STAMP)  ## Bring ENGINE up on this machine, flink, spark or prism, unt
 	@$(RUN) engines "$(ENGINE)" $(ARGS)
 
 # A file's tests stay together: they share what takes long to make.
-test: $(STAMP)  ## Run all tests, on up to eight cores.
-	@$(RUN) pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+TEST := $(RUN) pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
-test-fast: $(STAMP)  ## Run the tests that take no longer than seconds.
-	@$(RUN) pytest --numprocesses auto --maxprocesses 8 --dist loadfile -m "not slow" $(ARGS)
+test: $(STAMP)  ## Run the tests, on up to eight cores.
+	@$(TEST) -m "not slow" $(ARGS)
+
+test-fast: $(STAMP)  ## Run the tests that neither run whole commands nor train.
+	@$(TEST) -m "not slow and not integration" $(ARGS)
+
+test-slow: $(STAMP)  ## Run the tests that make test skips: engines, clouds, other tools, stops.
+	@$(TEST) -m slow $(ARGS)
 
 # A package that the service doesn't know is an error: nothing passes unlooked at.
 AUDIT := $(VENV)/bin/uv tool run --quiet pip-audit@2.10.1 --requirement requirements.lock \

@@ -251,6 +251,7 @@ def served_alone(model, folder):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_whole_path_from_text_to_scores(tmp_path):
     records, model = tmp_path / "records", tmp_path / "model"
     verify = ["pipelines.verify", "--input", tmp_path / "in", "--records", records]
@@ -282,6 +283,7 @@ def test_the_whole_path_from_text_to_scores(tmp_path):
     )
 
 
+@pytest.mark.integration
 def test_training_imports_neither_beam_nor_tf_transform():
     code = "import sys; from model.training import export, fit; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

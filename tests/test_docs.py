@@ -58,7 +58,7 @@ RUN_HERE = {
 # Commands, as regular expressions; the file that runs them, or what they run with these flags; and
 # a piece of it that does.
 ELSEWHERE = [
-    ("make (test|lint)", ".ci/run", "make test\nmake lint\n"),
+    ("make (test|test-slow|lint)", ".ci/run", "make test\nmake test-slow\nmake lint\n"),
     ("make preprocess", ".ci/run", "make preprocess\n"),
     ("make data ARCHIVE=.*", ".ci/run", 'make data ARCHIVE="$ARCHIVE"'),
     ("make train PRESET=tuned.*", ".ci/run", "make train PRESET=tuned"),
@@ -122,7 +122,7 @@ ELSEWHERE = [
 # Commands, as regular expressions, and why they aren't run.
 NOT_RUN = [
     ("(PYTHON=python3.12 )?make setup", "the tests run in what it has built"),
-    ("make test-fast|make test ARGS=.*", "parts of make test"),
+    ("make test-fast|make test(-slow)? ARGS=.*", "parts of make test"),
     ("make bench .*", "minutes on real reviews; tests/test_benchmarks.py runs its parts"),
     (r"\.venv/bin/python -m benchmarks.cost .*", "minutes on real reviews"),
     (r"\.venv/bin/pip install -e .*", "it downloads CUDA"),
@@ -485,13 +485,13 @@ def check_shape(expected, printed):
     assert not whole or lines == parts[0]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_make_train_prints_what_the_readme_shows(trained):
     (expected,) = (each for each in shown() if each.command == "make train")
     check_shape(expected.output, trained[1])
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "each", [each for each in shown() if each.command != "make train"], ids=lambda each: each[1]
 )
@@ -499,7 +499,7 @@ def test_a_command_prints_what_a_page_shows(trained, each):
     check_shape(each.output, run(trained[0], each.command))
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_the_other_commands_for_daily_use_run(trained):
     project, _ = trained
     done = {each.command for each in shown()}
@@ -512,7 +512,7 @@ def test_the_other_commands_for_daily_use_run(trained):
         assert json.loads(scores.readline()).keys() == json.loads(documented).keys()
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_the_snippets_of_python_run(trained):
     """In one process, since each would load TensorFlow, but with names of their own."""
     pages = (README, ROOT / "docs/python.md", ROOT / "docs/serving.md")

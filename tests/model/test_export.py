@@ -16,6 +16,8 @@ from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.model_folder import Network, Training
 
+pytestmark = pytest.mark.integration
+
 NETWORK = Network(
     max_tokens=4,
     max_len=3,

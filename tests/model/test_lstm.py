@@ -8,7 +8,7 @@ from model.network import lstm
 from textrecords import model_folder
 from textrecords.model_folder import Network, Training
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 TUTORIAL = Network(
     max_tokens=1000,

@@ -20,7 +20,7 @@ from model.tune import __main__ as tune
 from textrecords import layers, model_folder
 from textrecords.errors import BadInput, Failure
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -60,6 +60,7 @@ def test_a_network_of_keras_own_layers_gives_the_same(name, num_classes, tmp_pat
     np.testing.assert_array_equal(model(TOKENS), expected)  # it's as it was
 
 
+@pytest.mark.integration
 def test_the_file_is_read_where_this_project_is_not(tmp_path):
     model = build("n-grams")
     path = str(tmp_path / "model.keras")
@@ -90,7 +91,7 @@ def test_the_file_has_no_date_no_address_and_no_optimizer(tmp_path):
     assert all(int(number) < len(numbers) for number in numbers)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_another_process_writes_the_same_bytes(tmp_path):
     code = f"""
 import sys

@@ -63,6 +63,7 @@ def test_a_preset_that_cannot_be_used_is_refused(tmp_path, content, message):
     assert message in str(error.value)
 
 
+@pytest.mark.integration
 def test_the_model_folder_records_what_ran(tmp_path):
     tiny_dataset.write(tmp_path / "records", {"train": [("a", 0), ("b", 1)]})
     mine = tmp_path / "mine.txt"

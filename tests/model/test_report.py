@@ -20,7 +20,7 @@ from model.report import __main__, charts, mistakes
 from textrecords import model_folder, spec, text_source
 from textrecords.errors import BadInput
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 QUICK = ["--max_tokens=10", "--max_len=6", "--embedding_dim=4", "--lstm_units=4", "--epochs=3"]
 SCRIPT = "<script>document.title='run'</script>"

@@ -19,7 +19,7 @@ from textrecords import input_pipeline, model_folder
 from textrecords.dataset import open_dataset
 from textrecords.spec import InputSize
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 SMALL = ["--max_len=4", "--embedding_dim=3", "--lstm_units=2", "--dense_units=2", "--epochs=2"]
 TEXTS = [("film <b>bad</b> film", 0), ("good film", 1), ("film # good a b c d e", 1)]

@@ -20,7 +20,7 @@ from textrecords.model_folder import Network, Training
 from textrecords.saved_model import load_model
 from textrecords.spec import InputSize
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 SMALL = ["--max_len=4", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4"]
 QUICK = [*SMALL, "--learning_rate=0.05", "--batch_size=8", "--epochs=12"]

@@ -15,7 +15,7 @@ from model.tune import search, trial
 from textrecords import atomic
 from textrecords.errors import BadInput, Failure
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 PATHS = ["--records=r", "--model_dir=m"]
 

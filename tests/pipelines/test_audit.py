@@ -18,7 +18,7 @@ from textrecords import spec, text_source
 from textrecords.dataset import open_dataset, read_vocabulary
 from textrecords.errors import BadInput, Failure
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 LETTERS = string.ascii_lowercase
 TREE = {

@@ -252,7 +252,8 @@ def run(*args):
     return done.returncode, errors[0]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("tables", "status", "message"),
     [
@@ -299,7 +300,7 @@ def test_one_line_is_said_and_nothing_left(tmp_path, tables, status, message):
     assert not output.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_up_to_one_percent_of_the_rows_may_be_bad(tmp_path):
     lines = [f"{json.dumps(row)}\n" for row in ROWS]
     lines[7], lines[300:303] = "null\n", ['{"label": 1}\n', '{"text": 5}\n', '{"text": "x"}\n']
@@ -316,7 +317,7 @@ def test_up_to_one_percent_of_the_rows_may_be_bad(tmp_path):
         preprocess.main(paths)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_bad_tables_are_not_scored(tmp_path):
     model_dir = trained(tmp_path / "model", ("neg", "pos"))
     paths = ["--output", str(tmp_path / "out"), "--model_dir", str(model_dir)]

@@ -22,7 +22,7 @@ from textrecords import checksums, model_folder, spec, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput, Failure
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 # Counts: film 4; b, a 2 each; good, bad, É, é 1 each. Ties go by falling token.
 TREE = {

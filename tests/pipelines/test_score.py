@@ -23,7 +23,7 @@ from textrecords import checksums, spec, text_source
 from textrecords.errors import BadInput, Failure
 from textrecords.saved_model import load_model
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 SMALL = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--dense_units=2", "--epochs=1"]
 TEXTS = {

@@ -41,7 +41,7 @@ from pipelines.unfit_files import Limits, UnfitFiles
 from textrecords import atomic, checksums, command_line, drift, spec
 from textrecords.manifest import DataFlags
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 TREE = {
     f"{split}/{name}/{n}.txt": " ".join([name, "film", "it's"][: n % 4]) * (1 + n % 2)

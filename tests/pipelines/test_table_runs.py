@@ -20,7 +20,7 @@ from textrecords import spec
 from textrecords.errors import BadInput, Failure
 from textrecords.saved_model import load_model
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 WORDS = ["film", "bad", "good", "long", "short", "actor", "plot", "scene"]
 GENERATOR = np.random.default_rng(0)
@@ -108,6 +108,7 @@ def test_splits_are_told_by_files_folders_or_a_column(tmp_path):
         assert read(tmp_path / "of_column", split) == records
 
 
+@pytest.mark.slow
 def test_bytes_are_the_same_however_many_workers_read_the_tables(tmp_path, monkeypatch):
     for number in range(3):
         tiny_table.write(tmp_path / "in" / f"train-{number}.parquet", ROWS[number::3])

@@ -16,7 +16,7 @@ from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 LABELLED = {
     f"{split}/{label}/{n}.txt": f"{label} {split} film {n}"

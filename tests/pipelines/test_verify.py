@@ -21,7 +21,7 @@ from textrecords.errors import BadInput, Failure
 from textrecords.manifest import Shard
 from textrecords.saved_model import load_model
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 TREE = {
     "train/neg/0.txt": "Bad FILM.<br />A film, a b",
@@ -233,6 +233,7 @@ CHINESE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [

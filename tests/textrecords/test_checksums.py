@@ -142,6 +142,7 @@ def test_every_command_refuses_before_it_works(records, tmp_path, damaged):
     assert os.listdir(tmp_path) == ["records"]
 
 
+@pytest.mark.integration
 def test_without_sums_damage_would_go_unnoticed(tmp_path, monkeypatch):
     """So the trials can fail."""
     monkeypatch.setattr(checksums, "check", lambda *_: None)
@@ -149,6 +150,7 @@ def test_without_sums_damage_would_go_unnoticed(tmp_path, monkeypatch):
     assert swapped.startswith("WRONG: ")
 
 
+@pytest.mark.integration
 def test_no_verify_takes_files_as_they_are(records, tmp_path, capsys):
     model = tmp_path / "model"
     flags = ["--records", str(records), "--model_dir", str(model)]

@@ -15,7 +15,7 @@ import tiny_dataset
 import textrecords as tr
 from model import train
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 ROOT = pathlib.Path(__file__).parents[2]
 # The vocabulary: c 2, b 3, a 4. In the order of the records the two shards take turns.

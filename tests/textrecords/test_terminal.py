@@ -24,7 +24,7 @@ from test_train import QUICK, reviews
 from model import train
 from textrecords import checksums
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 ROOT = pathlib.Path(__file__).parents[2]
 SPLITS = ("train", "test")
