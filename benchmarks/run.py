@@ -29,7 +29,7 @@ SAMPLE_COUNT = 50_000  # made-up reviews, where no folder is named
 PACKAGES = ("apache-beam", "keras", "pyarrow", "tensorflow", "tensorflow-transform")
 # Those that start processes come first: a process's peak of memory counts that of its parent then,
 # and this one is small until it loads TensorFlow.
-PARTS = ("scale", "preprocess", "tables", "score", "feed", "step", "length")
+PARTS = ("scale", "preprocess", "tables", "score", "startup", "feed", "step", "length")
 DEFAULT_PARTS = PARTS[1:]
 
 Contender = Callable[[], dict[str, Any]]  # does the work once; returns what else was measured
