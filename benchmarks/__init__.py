@@ -1,1 +1,1 @@
-"""How fast this project is, side by side with what one would otherwise run."""
+"""Benchmarks of this project, side by side with the usual alternatives."""

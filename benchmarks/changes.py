@@ -1,8 +1,8 @@
-"""What each change from the tutorial's network to the tuned one gives, on the validation split.
+"""Measures what each change from the tutorial's network to the tuned one gives on validation.
 
     python -m benchmarks.changes --records DIR
 
-A trial that is done isn't done again: a run that was stopped goes on.
+Finished trials aren't repeated: an interrupted run resumes.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ from textrecords.model_folder import ModelConfig
 
 RESULTS = pathlib.Path(__file__).with_suffix(".json")
 
-# As the tuned preset has it, but for scores, dropout, and the number of tokens.
+# As in the tuned preset, except for n-gram weights, dropout, and the number of tokens.
 CHUNKS = """--max_len 1000 --chunk_len 50 --pooling max_mean --embedding_dim 16 --lstm_units 32
   --dense_units 0 --bucket_by_length --batch_size 64 --learning_rate 0.004 --decay cosine
   --epochs 6"""
 DROPOUT = "--embedding_dropout 0.2 --dense_dropout 0.3"
 
-# Flags by what they change. The first ones add up; the others are the tuned preset but for one.
+# Flags by what they change. The first ones accumulate; the others change the tuned preset once.
 CHANGES = {
     "the tutorial's network": "",
     "whole reviews, 50 tokens at a time; all outputs count": CHUNKS,
@@ -43,11 +43,11 @@ CHANGES = {
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="benchmarks.changes",
-        description="Tries the changes that make the tuned preset, each with several seeds.",
+        description="Tries the changes that lead to the tuned preset, each with several seeds.",
     )
     add = parser.add_argument
-    add("--records", required=True, metavar="DIR", help="of preprocess --validation 0.2")
-    add("--seeds", type=command_line.number(least=1), default=3, help="trainings of each")
+    add("--records", required=True, metavar="DIR", help="output of preprocess --validation 0.2")
+    add("--seeds", type=command_line.number(minimum=1), default=3, help="trainings per change")
     add("--output", type=pathlib.Path, default=RESULTS, metavar="FILE", help="the file to write")
     args = parser.parse_args(argv)
     dataset = open_dataset(args.records)
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     except FileNotFoundError:
         results = {"manifest_sha256": sha256, "machine": run.machine(), "trials": {}}
     if results["manifest_sha256"] != sha256:
-        raise BadInput(f"{args.output} is of other records: name another --output")
+        raise BadInput(f"{args.output} has results on other records: name another --output")
     for seed in range(args.seeds):
         for name, changed in CHANGES.items():
             trials = results["trials"].setdefault(name, {})
@@ -85,8 +85,11 @@ def _try(dataset: Dataset, config: ModelConfig) -> dict:
 
 
 def table(results: dict) -> str:
-    """Returns the results as Markdown: means over the seeds, and the least and greatest."""
-    lines = ["| network | accuracy | least to most | loss | best epochs |", "|---|--:|--:|--:|--:|"]
+    """Returns the results as Markdown: means over the seeds, with minimum and maximum."""
+    lines = [
+        "| network | accuracy | minimum to maximum | loss | best epochs |",
+        "|---|--:|--:|--:|--:|",
+    ]
     for name, trials in results["trials"].items():
         outcomes = list(trials.values())
         columns = ("val_accuracy", "val_loss", "best_epoch")

@@ -1,8 +1,8 @@
-"""What preprocessing would take at sizes that no one machine holds: the numbers of docs/scale.md.
+"""Estimates the cost of preprocessing at sizes that exceed one machine, for docs/scale.md.
 
-What one review costs is measured on a folder, as the difference between two runs, so that what a
-run costs at any size is left out; distinct words grow as a power of the reviews (Heaps' law), which
-is fitted to the folder. The rest are the assumptions below.
+The cost per review is measured on a folder, as the difference between two runs, which excludes the
+fixed cost of a run; the number of distinct words is a power of the number of reviews (Heaps' law),
+fitted to the folder. The rest are the assumptions below.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ FITTED = (1_000, 10_000)  # reviews of train, for the growth of words
 SUBSET = 1000  # reviews of each of two classes
 
 # Assumptions.
-CORES_PER_WORKER, HOURS = 4, 1.0  # how long a user wants to wait
-REQUESTS_PER_READ, READS = 3, 3  # of an object store: size, start, content; audit, count, write
+CORES_PER_WORKER, HOURS = 4, 1.0  # the acceptable duration
+REQUESTS_PER_READ, READS = 3, 3  # to an object store: size, start, content; audit, count, write
 REQUEST_SECONDS, REQUESTS_AT_ONCE = 0.03, 32  # a worker's threads
 LISTED_PER_SECOND = 20_000  # by one client of an object store: pages of 1,000 in 50 ms
 BYTES_PER_WORD = 150  # of a Python dict of words and counts
@@ -55,15 +55,15 @@ def main(argv: list[str]) -> None:
     listed = list(tree.all_keys())
     listed_per_second = len(listed) / (time.perf_counter() - started)
     keys = (key for key in listed if key.startswith(b"train/"))
-    keys = sorted(keys, key=lambda key: hashlib.sha256(key).digest())  # the classes mixed
+    keys = sorted(keys, key=lambda key: hashlib.sha256(key).digest())  # mixes the classes
     texts = (source.decode(source.read(key))[0].decode() for key in keys)
     words, shard_bytes = count_words(texts)
     rows = [
-        ("core seconds a million reviews", f"{core_seconds * 1e6:,.0f}"),
-        ("bytes a record", f"{record_bytes:,.0f}"),
-        ("files listed a second, local disk", f"{listed_per_second:,.0f}"),
+        ("core seconds per million reviews", f"{core_seconds * 1e6:,.0f}"),
+        ("bytes per record", f"{record_bytes:,.0f}"),
+        ("files listed per second, local disk", f"{listed_per_second:,.0f}"),
         ("distinct words", f"{words(1):,.0f} x reviews^{math.log10(words(10) / words(1)):.2f}"),
-        ("bytes of counts a shard of 10,000", f"{shard_bytes:,.0f}"),
+        ("bytes of counts per shard of 10,000", f"{shard_bytes:,.0f}"),
     ]
     show(("measured", args.input), rows)
     columns = [estimate(size, core_seconds, record_bytes, words, shard_bytes) for size in SIZES]
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
 
 
 def per_review(tree: input_tree.Tree, work_dir: str) -> tuple[float, float]:
-    """Returns the core seconds and the bytes of records that a review takes."""
+    """Returns the core seconds and the bytes of records per review."""
     subset = os.path.join(work_dir, "subset")
     step.copy_subset(tree.source, subset, SUBSET)
     seconds, number = {}, {subset: 2 * SUBSET, tree.source.input_dir: tree.listed.num_reviews}
@@ -119,7 +119,7 @@ def estimate(
     words: Callable[[float], float],
     shard_bytes: float,
 ) -> dict[str, str]:
-    """Returns what a dataset of so many reviews takes, by name."""
+    """Returns the cost of a dataset of this size, by name."""
     trained = json.loads(run.RESULTS.read_text())["step"]["contenders"]["this project"]
     num_shards = sharding.default_num_shards(size)
     in_shard = size / num_shards
@@ -132,15 +132,15 @@ def estimate(
     bucket = words(size) / vocabulary.NUM_BUCKETS * BYTES_PER_WORD
     return {
         "shards": f"{num_shards:,}",
-        "MB a shard": f"{in_shard * record_bytes / 1e6:,.1f}",
+        "MB per shard": f"{in_shard * record_bytes / 1e6:,.1f}",
         "core hours": f"{core_hours:,.1f}",
         f"workers of {CORES_PER_WORKER} cores for {HOURS:g} h": f"{workers:,}",
-        "hours of waiting for an object store, in all": f"{waiting:,.0f}",
+        "total hours of waiting for an object store": f"{waiting:,.0f}",
         "GB of word counts shuffled": f"{counts / 1e9:,.1f}",
         "distinct words": f"{words(size):,.0f}",
-        "GB of memory a bucket of words": f"{bucket / 1e9:,.2f}",
-        "hours of an epoch of training, as in `step`": f"{hours:,.1f}",
-        "hours of listing, in all": f"{size / LISTED_PER_SECOND / 3600:,.1f}",
+        "GB of memory per bucket of words": f"{bucket / 1e9:,.2f}",
+        "hours per epoch of training, as in `step`": f"{hours:,.1f}",
+        "total hours of listing": f"{size / LISTED_PER_SECOND / 3600:,.1f}",
     }
 
 

@@ -19,8 +19,8 @@ with imports.quiet():
     from textrecords import input_pipeline
 
 MAX_TOKENS, MAX_LEN, BATCH_SIZE = 1000, 100, 32
-FOR_EVER = 1_000_000  # epochs
-EPOCHS_A_TURN = 5  # a single one is too short to time
+FOREVER = 1_000_000  # epochs
+EPOCHS_PER_TURN = 5  # a single one is too short to time
 
 Batches = Iterable[tuple[tf.Tensor, tf.Tensor]]  # of an epoch
 
@@ -28,20 +28,20 @@ Batches = Iterable[tuple[tf.Tensor, tf.Tensor]]  # of an epoch
 def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
-    """Returns the contenders, this project's cached epochs first, once all gave the same ids."""
+    """Returns the contenders, this project's cached epochs first, after comparing all ids."""
     records_dir = os.path.join(work_dir, "feed")
     preprocess.run_module("pipelines.preprocess", "--input", input_dir, "--output", records_dir)
     classes = open_dataset(records_dir).classes
     epoch = ours(records_dir)
-    endless = iter(ours(records_dir, epochs=FOR_EVER))
-    frozen = epoch.cache()  # batches, in the order of their first epoch for ever
+    endless = iter(ours(records_dir, epochs=FOREVER))
+    frozen = epoch.cache()  # batches, always in the order of their first epoch
     keras_tutorial = tutorial(os.path.join(input_dir, spec.TRAIN), classes)
     num_reviews = check_same(itertools.islice(endless, len(epoch)), frozen, keras_tutorial)
-    from_disk = ours(records_dir, cache="none")  # as an epoch is before anything is cached
+    from_disk = ours(records_dir, cache="none")  # like an epoch before anything is cached
     num_batches = tf.constant(len(epoch))
 
     def take_epochs(batches: tf.data.Dataset | Iterator) -> dict[str, int]:
-        epochs = [count_rows_fed(iter(batches), num_batches) for _ in range(EPOCHS_A_TURN)]
+        epochs = [count_rows_fed(iter(batches), num_batches) for _ in range(EPOCHS_PER_TURN)]
         return {"reviews": int(sum(epochs))}
 
     return {
@@ -56,7 +56,7 @@ def contenders(
 def count_rows_fed(batches: Iterator, num_batches: tf.Tensor) -> tf.Tensor:
     """Takes batches one by one inside a graph, as Keras' `fit` does, and counts their rows.
 
-    A loop in Python would cost more a batch than the pipeline, and so measure Python.
+    A Python loop would cost more per batch than the pipeline, and so measure Python.
     """
     rows = 0
     for _ in tf.range(num_batches):
@@ -83,7 +83,7 @@ def ours(
 def tutorial(train_dir: str, classes: tuple[str, ...]) -> tf.data.Dataset:
     """Returns the batches of a Keras tutorial: files are read and split into tokens each epoch.
 
-    They are shuffled by Keras' own means: all files once, and 256 at a time each epoch.
+    They are shuffled as in Keras: all files once, and 256 at a time in each epoch.
     """
     texts = keras.utils.text_dataset_from_directory(
         train_dir, class_names=list(classes), batch_size=BATCH_SIZE, seed=0, verbose=False
@@ -103,20 +103,20 @@ def standardize(text: tf.Tensor) -> tf.Tensor:
 
 
 def padding(batches: Batches) -> float:
-    """Returns which share of an epoch's ids is padding."""
+    """Returns the share of padding among an epoch's ids."""
     ids = [tokens.numpy() for tokens, _ in batches]
     padded = sum(np.count_nonzero(tokens == spec.PADDING_ID) for tokens in ids)
     return padded / sum(tokens.size for tokens in ids)
 
 
 def check_same(first: Batches, *others: Batches) -> int:
-    """Returns the number of reviews; raises `Failure` unless all give the same, with the same ids.
+    """Returns the number of reviews; raises `Failure` unless all give the same ids.
 
-    It goes through one epoch of each, which also fills their caches.
+    This runs one epoch of each, which also fills their caches.
     """
     rows = count_rows(first)
     if any(count_rows(other) != rows for other in others):
-        raise Failure("the contenders' batches hold other ids: there is nothing to compare")
+        raise Failure("the contenders' batches have different ids: nothing to compare")
     return rows.total()
 
 

@@ -1,7 +1,7 @@
-"""How much of a vocabulary stays when reviews are added: what of a dataset could be kept?
+"""Measures how much of a dataset could be kept when reviews are added.
 
-A token's id is its rank by frequency. So a record can stay as it is only if no token in it has
-changed places with another.
+A token's id is its rank by frequency. So a record can be kept only if the ranks of all of its
+tokens are unchanged.
 """
 
 import collections
@@ -20,8 +20,8 @@ KEPT = DataFlags.max_tokens - spec.NUM_RESERVED
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(prog="benchmarks.growth", description=__doc__)
     parser.add_argument("--input", type=command_line.path, required=True, help="the reviews")
-    parser.add_argument("--share", type=float, default=0.01, help="of train, that is added")
-    parser.add_argument("--trials", type=command_line.number(least=1), default=5)
+    parser.add_argument("--share", type=float, default=0.01, help="of train, to add")
+    parser.add_argument("--trials", type=command_line.number(minimum=1), default=5)
     args = parser.parse_args(argv)
     reviews = read(args.input)
     after = rank(reviews)
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
 
 
 def changes(before: list[list[bytes]], after: dict[bytes, int]) -> tuple[int, int]:
-    """Returns how many ids of a later vocabulary weren't these before, and records with any."""
+    """Returns how many ids of a later vocabulary have changed, and the records with any of them."""
     ids = rank(before)
     changed = {token for token in ids.keys() | after.keys() if ids.get(token) != after.get(token)}
     return len(changed & after.keys()), sum(not changed.isdisjoint(tokens) for tokens in before)
@@ -55,7 +55,7 @@ def read(input_dir: str) -> list[list[bytes]]:
 
 
 def rank(reviews: list[list[bytes]]) -> dict[bytes, int]:
-    """Returns the ids of the tokens that a vocabulary keeps."""
+    """Returns the ids of the tokens in a vocabulary."""
     counts = collections.Counter()
     for tokens in reviews:
         counts.update(tokens)

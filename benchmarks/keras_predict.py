@@ -1,6 +1,6 @@
-"""Scores a folder as Keras' documentation teaches it, for `benchmarks.score` to time.
+"""Scores a folder as in Keras' documentation, for `benchmarks.score` to time.
 
-The network is that of a model of this project, behind a `TextVectorization` of its vocabulary.
+The network is that of a model of this project, after a `TextVectorization` with its vocabulary.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def run(input_dir: str, records_dir: str, model_dir: str, output: str) -> None:
     network = evaluate.load_model(model_dir, settings)
     vectorized = texts.map(vectorize, num_parallel_calls=tf.data.AUTOTUNE)
     scores = network.predict(vectorized.prefetch(tf.data.AUTOTUNE), verbose=0)[:, 0]
-    with open(output, "w", encoding="utf-8") as file:  # Keras doesn't tell which file each is of
+    with open(output, "w", encoding="utf-8") as file:  # without keys, which Keras doesn't return
         file.writelines(json.dumps({"score": score}) + "\n" for score in scores.tolist())
 
 

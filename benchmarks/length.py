@@ -1,4 +1,4 @@
-"""Epochs of training on long reviews, with batches of like length and with batches of any."""
+"""Times training epochs on long reviews, with batches of similar length and without."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ NETWORK = dataclasses.replace(step.NETWORK, max_len=400, mask_padding=True)
 def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
-    """Returns the contenders, those by length first, each past its first epoch, which compiles."""
+    """Returns the contenders, those by length first, after their first epochs, which compile."""
     subset_dir, records_dir = (os.path.join(work_dir, name) for name in ("long", "length"))
     step.copy_subset(text_source.Source(input_dir), subset_dir, REVIEWS_PER_CLASS)
     preprocess.run_module("pipelines.preprocess", "--input", subset_dir, "--output", records_dir)

@@ -1,8 +1,8 @@
-"""Preprocessing as tf.Transform's documentation teaches it, for `benchmarks.preprocess` to time.
+"""Preprocesses as in tf.Transform's documentation, for `benchmarks.preprocess` to time.
 
 Two passes: the first writes the texts, shuffled, as tf.train.Examples; the second counts the words
-and writes the ids. Ids are those of this project. A review is one line; a longer text would become
-several reviews.
+and writes the ids, which are those of this project. A review is one line; a text of several lines
+would become several reviews.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def write_texts(pipeline: beam.Pipeline, split_dir: str, classes: list[str], pat
 
 
 def write_ids(pipeline: beam.Pipeline, splits: list[str], output_dir: str) -> None:
-    """Writes the ids of all splits and the transform graph; the words of train are counted."""
+    """Writes the ids of all splits and the transform graph; counts the words of train."""
     transform_fn = None
     for split in splits:
         source = tfxio.TFExampleRecord(os.path.join(output_dir, f"texts-{split}*"), schema=SCHEMA)

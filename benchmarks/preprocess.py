@@ -1,4 +1,4 @@
-"""Preprocessing as a whole process, start to end, against a plain tf.Transform pipeline."""
+"""Times preprocessing as a whole process, from start to end, against plain tf.Transform."""
 
 import collections
 import functools
@@ -15,14 +15,14 @@ from textrecords import imports, spec, text_source
 from textrecords.dataset import read_vocabulary
 from textrecords.errors import Failure
 
-# What `ru_maxrss` counts in, by the system.
+# The unit of `ru_maxrss` depends on the system.
 MAXRSS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
-    """Returns the contenders, this project first, once both have given the same result."""
+    """Returns the contenders, this project first, after comparing their results."""
     tree = input_tree.find_reviews(text_source.Source(input_dir))
     ours = ["pipelines.preprocess", "--input", input_dir, "--no-unlabelled"]
     plain = ["benchmarks.plain_tft", "--input", input_dir, "--classes", *tree.classes]
@@ -38,7 +38,7 @@ def contenders(
 
 
 def run(command: list[str], reviews: int, work_dir: str) -> dict[str, Any]:
-    """Runs a module that preprocesses so many reviews; returns what is measured beside time."""
+    """Runs a module that preprocesses reviews; returns the measurements other than time."""
     with tempfile.TemporaryDirectory(dir=work_dir) as output_dir:
         peak = run_module(*command, "--output", output_dir)
     return {"reviews": reviews, "peak_mib": peak}
@@ -47,7 +47,7 @@ def run(command: list[str], reviews: int, work_dir: str) -> dict[str, Any]:
 def run_module(*command: str) -> float:
     """Runs `python -m` as a new process; returns the peak of its memory in MiB.
 
-    Both contenders do all their work in one process; were there more, it would be the largest's.
+    Both contenders do all their work in one process; with several, it would be the largest one's.
 
     Raises:
       Failure: if the command fails.
@@ -66,12 +66,12 @@ def run_module(*command: str) -> float:
 
 
 def check_same(ours_dir: str, plain_dir: str) -> dict[str, int]:
-    """Returns what both datasets hold; raises `Failure` unless they are the same."""
+    """Returns facts about both datasets; raises `Failure` unless they are the same."""
     vocabulary, other = (
         read_vocabulary(os.path.join(folder, spec.VOCABULARY)) for folder in (ours_dir, plain_dir)
     )
     if vocabulary != other:
-        raise Failure("the contenders' vocabularies differ: there is nothing to compare")
+        raise Failure("the contenders' vocabularies differ: nothing to compare")
     num_reviews = 0
     for split in spec.SPLITS:
         records, others = (read_ids(folder, split) for folder in (ours_dir, plain_dir))
@@ -84,7 +84,7 @@ def check_same(ours_dir: str, plain_dir: str) -> dict[str, int]:
 def read_ids(folder: str, split: str) -> collections.Counter[tuple[int, bytes]]:
     """Counts the records of a split by label and ids, in no order.
 
-    A review without tokens counts as one OOV: a plain pipeline writes it as no ids at all.
+    A review without tokens counts as one OOV: the plain pipeline writes it without ids.
     """
     with imports.quiet():
         import numpy as np

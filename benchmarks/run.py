@@ -1,6 +1,6 @@
-"""Times this project side by side with what one would otherwise run: `make bench`.
+"""Times this project side by side with the usual alternatives: `make bench`.
 
-The contenders of a part take turns, so that what slows the machine for a while slows them all.
+The contenders of a part take turns, so that a temporary slowdown of the machine affects all.
 """
 
 import datetime
@@ -25,10 +25,10 @@ from textrecords import app, command_line, text_source
 from textrecords.errors import BadInput
 
 RESULTS = pathlib.Path(__file__).with_name("results.json")
-SAMPLE_COUNT = 50_000  # made-up reviews, where no folder is named
+SAMPLE_COUNT = 50_000  # generated reviews, if no folder is given
 PACKAGES = ("apache-beam", "keras", "pyarrow", "tensorflow", "tensorflow-transform")
-# Those that start processes come first: a process's peak of memory counts that of its parent then,
-# and this one is small until it loads TensorFlow.
+# Those that start processes come first: a process's peak memory includes that of its parent at that
+# time, and this process is small until it loads TensorFlow.
 PARTS = ("scale", "preprocess", "tables", "score", "startup", "feed", "step", "length")
 DEFAULT_PARTS = PARTS[1:]
 
@@ -48,13 +48,13 @@ def main(argv: list[str]) -> None:
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "machine": machine(),
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-            "input": args.input or f"{SAMPLE_COUNT:,} made-up reviews",
+            "input": args.input or f"{SAMPLE_COUNT:,} generated reviews",
             "repeats": args.repeats,
         }
-        # Parts that aren't run now stay as they were.
+        # Keeps the results of parts that aren't run.
         results = json.loads(args.output.read_text()) if args.output.exists() else {}
         for name in [part for part in PARTS if part in args.only]:
-            print(f"{name}: making ready")
+            print(f"{name}: preparing")
             part = importlib.import_module(f"benchmarks.{name}")
             source = args.counts if name == "scale" else input_dir
             contenders, facts = part.contenders(source, work_dir)
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
 
 
 def measure(contenders: dict[str, Contender], repeats: int) -> dict[str, list[dict[str, Any]]]:
-    """Runs all contenders in turn, `repeats` rounds; returns what was measured in each run."""
+    """Runs all contenders in turn, for `repeats` rounds; returns each run's measurements."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for _ in progress.track(range(repeats), "timing"):
         for name, contender in contenders.items():
@@ -77,7 +77,7 @@ def measure(contenders: dict[str, Contender], repeats: int) -> dict[str, list[di
 
 
 def summarize(runs: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Returns the medians of each contender; `ratio` is of time, to the first contender's."""
+    """Returns the medians of each contender; `ratio` is its time over the first contender's."""
     medians = {
         name: {key: statistics.median(run[key] for run in measured) for key in measured[0]}
         for name, measured in runs.items()
@@ -95,12 +95,12 @@ def summarize(runs: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]
 
 
 def show(part: str, facts: dict[str, Any], measured: dict[str, dict[str, Any]]) -> None:
-    """Prints a part's results, in Markdown, as the README has them."""
+    """Prints a part's results as Markdown, for the documentation."""
     shown = table.Table(title=part, title_justify="left", caption_justify="left", box=box.MARKDOWN)
-    told = (f"{name.replace('_', ' ')}: {value:,.5g}" for name, value in facts.items())
-    shown.caption = ", ".join(told)
+    captions = (f"{name.replace('_', ' ')}: {value:,.5g}" for name, value in facts.items())
+    shown.caption = ", ".join(captions)
     shown.add_column("contender")
-    for name in ("seconds", "least to most", "reviews/s", "time ratio"):
+    for name in ("seconds", "minimum to maximum", "reviews/s", "time ratio"):
         shown.add_column(name, justify="right", no_wrap=True)
     has_peak = all("peak_mib" in result["median"] for result in measured.values())
     if has_peak:
@@ -119,8 +119,8 @@ def show(part: str, facts: dict[str, Any], measured: dict[str, dict[str, Any]]) 
 
 
 def machine() -> dict[str, Any]:
-    """Returns what the times depend on."""
-    cpuinfo = pathlib.Path("/proc/cpuinfo")  # where there is none, Python's own word is taken
+    """Returns the hardware and system that the times depend on."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")  # only on Linux
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -141,24 +141,31 @@ def _parts(text: str) -> list[str]:
 
 
 def _counts(text: str) -> list[int]:
-    return [command_line.number(least=6)(count) for count in text.split(",")]
+    return [command_line.number(minimum=6)(count) for count in text.split(",")]
 
 
 def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
         prog="benchmarks.run",
-        description="Times this project side by side with what one would otherwise run.",
+        description="Times this project side by side with the usual alternatives.",
     )
     add = parser.add_argument
     add(
         "--input",
         type=command_line.path,
         metavar="DIR",
-        help="the reviews; without it, a large sample is made",
+        help="the reviews (default: a large generated sample)",
     )
-    add("--only", type=_parts, default=",".join(DEFAULT_PARTS), help=f"of {', '.join(PARTS)}")
-    add("--repeats", type=command_line.number(least=1), default=5, help="rounds; medians are told")
-    add("--counts", type=_counts, default="50000,200000", help="reviews made up for scale")
+    add(
+        "--only", type=_parts, default=",".join(DEFAULT_PARTS), help=f"parts, of {', '.join(PARTS)}"
+    )
+    add(
+        "--repeats",
+        type=command_line.number(minimum=1),
+        default=5,
+        help="rounds; medians are shown",
+    )
+    add("--counts", type=_counts, default="50000,200000", help="generated reviews for scale")
     add("--output", type=pathlib.Path, default=RESULTS, metavar="FILE", help="the file to write")
     return parser
 

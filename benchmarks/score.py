@@ -1,4 +1,4 @@
-"""Scoring of a folder as a whole process, start to end, against Keras' `predict`."""
+"""Times scoring of a folder as a whole process, from start to end, against Keras' `predict`."""
 
 import functools
 import json
@@ -13,13 +13,13 @@ from textrecords import spec, text_source
 from textrecords.errors import Failure
 
 REVIEWS_PER_CLASS = 10_000
-ROUNDING = 1e-5  # of float32, in batches of other sizes
+ROUNDING = 1e-5  # of float32, with different batch sizes
 
 
 def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
-    """Returns the contenders, this project first, once both have given the same scores."""
+    """Returns the contenders, this project first, after comparing their scores."""
     input_copy, records_dir, model_dir = (
         os.path.join(work_dir, name) for name in ("texts", "score", "model")
     )
@@ -42,7 +42,7 @@ def contenders(
 
 
 def run(command: list[str], work_dir: str) -> tuple[list[float], float]:
-    """Returns the scores, from the least on, and the peak of memory in MiB."""
+    """Returns the sorted scores, and the peak memory in MiB."""
     with tempfile.TemporaryDirectory(dir=work_dir) as output_dir:
         peak = preprocess.run_module(*command, "--output", output_dir)
         paths = pathlib.Path(output_dir).glob("*.jsonl")

@@ -21,7 +21,7 @@ with imports.quiet():
 
 REVIEWS_PER_CLASS = 2_500  # of the first two classes of train, so that five rounds take a minute
 
-# What is chosen for the IMDb reviews, whatever is timed.
+# What is chosen for the IMDb reviews, whatever the timed reviews are.
 GIVEN = ["--records=", "--model_dir=", "--max_len=100", "--no-mask_padding"]
 NETWORK, TRAINING = flags.read_settings(train.parse_args(GIVEN))
 
@@ -29,7 +29,7 @@ NETWORK, TRAINING = flags.read_settings(train.parse_args(GIVEN))
 def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
-    """Returns the contenders, this project first, each past its first epoch, which traces."""
+    """Returns the contenders, this project first, after their first epochs, which trace."""
     source = text_source.Source(input_dir)
     subset_dir, records_dir = (os.path.join(work_dir, name) for name in ("subset", "step"))
     classes = copy_subset(source, subset_dir, REVIEWS_PER_CLASS)
@@ -47,10 +47,10 @@ def contenders(
 def epochs(
     fits: dict[str, tuple[keras.Model, tf.data.Dataset]], num_reviews: int
 ) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Returns contenders that train for an epoch, each past its first epoch, which traces."""
+    """Returns contenders that train for an epoch, after their first epochs, which trace."""
 
     def epoch(model: keras.Model, batches: tf.data.Dataset, num_reviews: int) -> dict[str, int]:
-        model.fit(batches, shuffle=False, verbose=0)  # the batches are shuffled
+        model.fit(batches, shuffle=False, verbose=0)  # the batches are already shuffled
         return {"reviews": num_reviews}
 
     runs = {name: functools.partial(epoch, *fit, num_reviews) for name, fit in fits.items()}
@@ -75,7 +75,7 @@ def copy_subset(
 
 
 def ours(network: Network, training: Training) -> keras.Model:
-    """Returns what `model.train` fits."""
+    """Returns the model that `model.train` fits."""
     model = lstm.build(network, num_classes=2)
     lstm.compile_model(model, training)
     return fast_lstm.to_train(model, network, training)

@@ -1,7 +1,7 @@
-"""Preprocessing of the same reviews as tables and as files, with and without them in the cache.
+"""Times preprocessing of the same reviews as tables and as files, cached and uncached.
 
-Texts that are preprocessed for the first time mostly come from the disk, which takes far longer for
-files than for a table. Only root can empty the system's cache: for others there are no such times.
+Texts that are preprocessed for the first time usually come from the disk, which takes far longer
+for files than for a table. Only root can drop the system's cache; other users get no such times.
 """
 
 import functools
@@ -30,7 +30,7 @@ DROP_CACHES = pathlib.Path("/proc/sys/vm/drop_caches")
 def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
-    """Returns the contenders, Parquet first, once all have given the same ids."""
+    """Returns the contenders, Parquet first, after comparing their ids."""
     table = read(input_dir)
     parquet, csv = (os.path.join(work_dir, f"tables.{kind}") for kind in ("parquet", "csv"))
     pyarrow.parquet.write_table(table, parquet, row_group_size=50_000)
@@ -58,10 +58,10 @@ def contenders(
 
 
 def run_uncached(loading: list[str], run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Times a contender once nothing is cached but the libraries.
+    """Times a contender with nothing cached except the libraries.
 
     Args:
-      loading: a module with flags that loads them.
+      loading: a module and flags that load the libraries.
       run: the contender.
     """
     os.sync()
@@ -92,4 +92,4 @@ def check_same(commands: dict[str, list[str]], work_dir: str) -> None:
         ids = [preprocess.read_ids(folder, split) for split in (spec.TRAIN, spec.TEST)]
         made.append((open_dataset(folder).vocabulary, ids))
     if any(each != made[0] for each in made):
-        raise Failure("tables and files give other ids: there is nothing to compare")
+        raise Failure("tables and files give different ids: nothing to compare")

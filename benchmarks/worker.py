@@ -1,7 +1,7 @@
-"""What one of many workers sees of a dataset that no machine holds.
+"""Simulates one of many workers on a dataset that exceeds one machine.
 
-The stages are those of preprocess; only the files are made up. Each stage runs in a process of its
-own, for the peak of its memory, on as many reviews as the worker would get: it lists, reads and
+The stages are those of preprocess; only the files are generated. Each stage runs in its own
+process, to measure its peak memory, on as many reviews as the worker would get: it lists, reads and
 hashes its part of the files, audits its buckets, and writes its shards.
 """
 
@@ -22,18 +22,18 @@ from rich import box, table
 from benchmarks import preprocess
 from textrecords import app, command_line, imports, spec, storage, text_source
 
-TEXTS = 1_000  # different ones; each review adds a word of its own
+TEXTS = 1_000  # different ones; each review adds a unique word
 FOLDER = "train/pos"
 CLASSES = ("neg", "pos")
 
 
 @dataclasses.dataclass(frozen=True)
-class MadeUp(text_source.Source):
-    """A folder of as many reviews as one likes, which are made when they are read.
+class GeneratedReviews(text_source.Source):
+    """A folder of any number of reviews, which are generated when they are read.
 
     Attributes:
       number: of reviews.
-      texts: what they say, in turn.
+      texts: their texts, used in turn.
     """
 
     number: int = 0
@@ -51,12 +51,12 @@ class MadeUp(text_source.Source):
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What a worker has to do.
+    """The share of the work of one worker.
 
     Attributes:
-      reviews: of the whole dataset.
-      workers: that share them.
-      records: a dataset, of whose input the texts are, with its transform graph.
+      reviews: number of reviews of the whole dataset.
+      workers: number of workers that share them.
+      records: a dataset, with its transform graph; the texts are from its input.
     """
 
     reviews: int
@@ -68,10 +68,10 @@ class Share:
         return self.reviews // self.workers
 
     @functools.cached_property
-    def source(self) -> MadeUp:
+    def source(self) -> GeneratedReviews:
         files = sorted(pathlib.Path(self.records, "../in/train").rglob("*.txt"))[:TEXTS]
         texts = tuple(path.read_bytes() for path in files)
-        return MadeUp(input_dir="made up", number=self.own, texts=texts)
+        return GeneratedReviews(input_dir="generated", number=self.own, texts=texts)
 
     def elements(self) -> Iterator[list[text_source.Unread]]:
         """Yields lists of reviews as they are listed."""
@@ -81,7 +81,7 @@ class Share:
         return (each for each in found if isinstance(each, list))
 
     def hashed(self, number: int) -> Iterator[list[tuple]]:
-        """Yields lists of reviews, without their texts, until so many are there."""
+        """Yields lists of hashed reviews, without their texts, at least `number` in total."""
         from pipelines.preprocess.review_batches import Review
 
         for listed in itertools.islice(self.elements(), -(-number // 2_000)):
@@ -96,7 +96,7 @@ def list_files(share: Share) -> int:
 
 
 def read(share: Share) -> int:
-    """Reads and hashes them, for buckets as there are in the whole dataset."""
+    """Reads and hashes the reviews, with the whole dataset's number of buckets."""
     import apache_beam as beam
 
     from pipelines import grouping
@@ -104,7 +104,7 @@ def read(share: Share) -> int:
     from pipelines.preprocess import audit
 
     whole = Listed(collections.Counter({FOLDER: share.reviews}))
-    gather = grouping.GatherInBundle(audit.MOST_HELD)
+    gather = grouping.GatherInBundle(audit.MAX_HELD)
     gather.start_bundle()
     done = 0
     for listed in share.elements():
@@ -160,10 +160,10 @@ STAGES: dict[str, Callable[[Share], int]] = {
 
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(prog="benchmarks.worker", description=__doc__)
-    parser.add_argument("--reviews", type=command_line.number(least=1), default=10**9)
-    parser.add_argument("--workers", type=command_line.number(least=1), default=500)
-    parser.add_argument("--stage", choices=STAGES, help="of a process of its own")
-    parser.add_argument("--folder", help="where it finds a dataset, and puts what it measured")
+    parser.add_argument("--reviews", type=command_line.number(minimum=1), default=10**9)
+    parser.add_argument("--workers", type=command_line.number(minimum=1), default=500)
+    parser.add_argument("--stage", choices=STAGES, help="run only this stage, in this process")
+    parser.add_argument("--folder", help="of the dataset, and for the measurements of a stage")
     args = parser.parse_args(argv)
     if args.stage:
         run_stage(args.stage, Share(args.reviews, args.workers, f"{args.folder}/records"))
@@ -187,7 +187,7 @@ def main(argv: list[str]) -> None:
 
 
 def run_stage(stage: str, share: Share) -> None:
-    """Runs one stage on a worker's share; writes the reviews and the seconds beside the records."""
+    """Runs one stage on a worker's share; writes reviews and seconds next to the records."""
     with imports.quiet():
         import tensorflow  # noqa: F401, as each worker does
 

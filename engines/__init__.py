@@ -1,1 +1,1 @@
-"""Brings up engines that Beam's pipelines can run on: Flink, Spark and Prism, on this machine."""
+"""Starts engines for Beam pipelines on this machine: Flink, Spark and Prism."""

@@ -1,4 +1,4 @@
-"""Flink and Spark on this machine: a master and two workers each, in processes of their own."""
+"""Local Flink and Spark clusters: a master and two workers each, in separate processes."""
 
 import contextlib
 import dataclasses
@@ -17,9 +17,9 @@ from textrecords import signals
 from textrecords.errors import Failure
 
 HOST = "localhost"
-NUM_WORKERS = 2  # of one slot, or core, each
+NUM_WORKERS = 2  # with one slot, or core, each
 SECONDS_TO_START = 60
-# What Java 17 keeps from libraries that look into its classes, and these engines do.
+# Packages that Java 17 closes to reflection, which these engines use.
 OPENED = (
     *("java.io", "java.lang", "java.lang.invoke", "java.lang.reflect", "java.net", "java.nio"),
     *("java.text", "java.time", "java.util", "java.util.concurrent"),
@@ -39,7 +39,7 @@ taskmanager.host: {host}
 heartbeat.interval: 2000
 taskmanager.numberOfTaskSlots: 1
 taskmanager.cpu.cores: 1
-# All of them, since Flink's scripts, which reckon what isn't said, aren't there.
+# All of them, since Flink's scripts, which compute the missing ones, aren't used.
 taskmanager.memory.framework.heap.size: 128m
 taskmanager.memory.framework.off-heap.size: 128m
 taskmanager.memory.task.heap.size: 512m
@@ -50,7 +50,7 @@ taskmanager.memory.network.max: 128m
 taskmanager.memory.jvm-metaspace.size: 256m
 taskmanager.memory.jvm-overhead.min: 192m
 taskmanager.memory.jvm-overhead.max: 192m
-# Beam's classes are on the class path, and stay loaded from stage to stage: so do its workers.
+# Beam's classes are on the class path, so they and Beam's workers stay loaded between stages.
 classloader.resolve-order: parent-first
 """
 SPARK_MASTER = "org.apache.spark.deploy.master.Master"
@@ -60,13 +60,13 @@ SPARK_JOB_SERVER = "org.apache.beam.runners.spark.SparkJobServerDriver"
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """What runs Beam's pipelines.
+    """An engine that runs Beam pipelines.
 
     Attributes:
-      runner: its name in Beam.
-      flags: what else Beam needs to know.
-      url: of its web page, or None if it has none.
-      workers: the processes of its workers.
+      runner: Beam's name for it.
+      flags: Beam's other flags for it.
+      url: of its web UI, or None if it has none.
+      workers: its worker processes.
     """
 
     runner: str
@@ -77,13 +77,13 @@ class Engine:
 
 @contextlib.contextmanager
 def prism(folder: pathlib.Path) -> Iterator[Engine]:
-    """Yields Prism, which Beam starts itself."""
+    """Yields Prism, which Beam starts on its own."""
     yield Engine("PrismRunner", (f"--prism_location={downloads.prism()}",))
 
 
 @contextlib.contextmanager
 def flink(folder: pathlib.Path) -> Iterator[Engine]:
-    """Yields a Flink cluster that writes its logs into `folder`."""
+    """Yields a Flink cluster that writes its logs to `folder`."""
     jar = downloads.job_server("beam-runners-flink-1.19", FLINK_JOB_SERVER)
     home = downloads.package("apache-flink-libraries", downloads.FLINK) / "pyflink" / "lib"
     beam = [path for path in jar.parent.glob("*.jar") if not path.name.startswith("flink-")]
@@ -102,7 +102,7 @@ def flink(folder: pathlib.Path) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def spark(folder: pathlib.Path) -> Iterator[Engine]:
-    """Yields a Spark cluster that writes its logs into `folder`."""
+    """Yields a Spark cluster that writes its logs to `folder`."""
     home = downloads.package("pyspark", downloads.SPARK) / "pyspark"
     jars = (home / "jars").glob("*.jar")
     jar = downloads.job_server("beam-runners-spark-3", SPARK_JOB_SERVER, jars)
@@ -130,7 +130,7 @@ ENGINES = {"flink": flink, "prism": prism, "spark": spark}
 
 
 class _Processes:
-    """Processes of a cluster, which end with the block, and their logs."""
+    """The processes of a cluster, which are stopped at the end of the block, and their logs."""
 
     def __init__(self, folder: pathlib.Path, environment: dict[str, str] | None = None) -> None:
         self.started: list[subprocess.Popen] = []
@@ -138,7 +138,7 @@ class _Processes:
         self._environment = {**os.environ, **(environment or {})}
 
     def start_java(self, class_path: list[pathlib.Path], main_class: str, *args: object) -> None:
-        """Starts a Java program, in a session of its own: Ctrl-C is for who has started it."""
+        """Starts a Java program in its own session, so that Ctrl-C doesn't reach it."""
         name = f"{len(self.started)}-{main_class.rpartition('.')[2]}"
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
         paths = {"CLASSPATH": os.pathsep.join(map(str, class_path))}
@@ -154,11 +154,11 @@ class _Processes:
                     start_new_session=True,
                 )
         except FileNotFoundError:
-            raise downloads.Unavailable("there is no java: install Java 17") from None
+            raise downloads.Unavailable("java isn't installed: install Java 17") from None
         self.started.append(process)
 
     def wait(self, is_up: Callable[[], bool]) -> None:
-        """Waits for what they serve; raises `Failure` if one of them ends, or takes too long."""
+        """Waits until the cluster is up; raises `Failure` if a process ends or takes too long."""
         deadline = time.monotonic() + SECONDS_TO_START
         while time.monotonic() < deadline:
             if any(process.poll() is not None for process in self.started):
@@ -167,7 +167,7 @@ class _Processes:
                 if is_up():
                     return
             time.sleep(0.2)
-        raise Failure(f"the cluster doesn't start: see the logs in {self._folder}")
+        raise Failure(f"the cluster didn't start: see the logs in {self._folder}")
 
     def __enter__(self) -> "_Processes":
         return self

@@ -1,4 +1,4 @@
-"""What the engines are made of: downloaded by Maven, Go and uv, and kept for the next time."""
+"""Downloads the engines with Maven, Go and uv, and caches them."""
 
 import os
 import pathlib
@@ -15,8 +15,8 @@ from textrecords.errors import Failure
 CACHE = pathlib.Path(
     os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "textrecords-engines"
 )
-# Beam's job servers are served for no version as the one jar that Beam would download; the classes
-# they consist of are, up to this one.
+# The single jars of Beam's job servers, which Beam would download, aren't available for any
+# version; their classes are, up to this one.
 BEAM = "2.62.0"
 FLINK = "1.19.3"
 SPARK = "3.5.9"
@@ -40,16 +40,16 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 
 class Unavailable(Failure):
-    """What an engine needs isn't here, and can't be had; the message is one line."""
+    """Something that an engine needs isn't available; the message is one line."""
 
 
 def job_server(name: str, main_class: str, others: Iterable[pathlib.Path] = ()) -> pathlib.Path:
     """Returns a jar that starts one of Beam's job servers.
 
     Args:
-      name: of the library that it's in; the jars that it needs lie in the same folder.
-      main_class: to start.
-      others: jars that it needs, too, and that the library takes for granted.
+      name: of its library; the library's dependencies are put in the same folder.
+      main_class: the class to start.
+      others: more jars that it needs, which aren't among the library's dependencies.
     """
 
     def make(folder: pathlib.Path) -> None:
@@ -65,7 +65,7 @@ def job_server(name: str, main_class: str, others: Iterable[pathlib.Path] = ()) 
 
 
 def package(name: str, version: str) -> pathlib.Path:
-    """Returns the folder that a package of Python's index is in, without what it depends on."""
+    """Returns the folder of a package from PyPI, without its dependencies."""
 
     def make(folder: pathlib.Path) -> None:
         _run(UV, "pip", "install", "--quiet", "--no-deps", "--target", folder, f"{name}=={version}")
@@ -74,7 +74,7 @@ def package(name: str, version: str) -> pathlib.Path:
 
 
 def prism() -> pathlib.Path:
-    """Returns the program of Beam's local engine."""
+    """Returns the path of the Prism program."""
 
     def make(folder: pathlib.Path) -> None:
         path = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{PRISM}"
@@ -84,11 +84,11 @@ def prism() -> pathlib.Path:
 
 
 def _kept(name: str, make: Callable[[pathlib.Path], None]) -> pathlib.Path:
-    """Returns the folder of that name in the cache, made if it isn't there."""
+    """Returns the folder with this name in the cache; makes it if it doesn't exist."""
     folder = CACHE / name
     if not folder.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        terminal.say(f"getting {name}, once")
+        terminal.say(f"downloading {name}, only once")
         with tempfile.TemporaryDirectory(dir=CACHE, prefix=f".{name}-") as parent:
             new = pathlib.Path(parent, name)
             new.mkdir()
@@ -96,13 +96,13 @@ def _kept(name: str, make: Callable[[pathlib.Path], None]) -> pathlib.Path:
             try:
                 new.rename(folder)
             except OSError:
-                if not folder.exists():  # else somebody else has made the same, meanwhile
+                if not folder.exists():  # otherwise another process has made it meanwhile
                     raise
     return folder
 
 
 def _manifest(main_class: str, jars: list[str]) -> str:
-    """Returns a jar's manifest: its lines are at most 72 bytes, and go on after a space."""
+    """Returns a jar's manifest: lines have at most 72 bytes, and are continued after a space."""
     lines = ["Manifest-Version: 1.0", f"Main-Class: {main_class}", f"Class-Path: {' '.join(jars)}"]
     folded = [line[:70] + "".join(f"\n {line[at : at + 69]}" for at in range(70, len(line), 69))
               for line in lines]  # fmt: skip
@@ -112,8 +112,8 @@ def _manifest(main_class: str, jars: list[str]) -> str:
 def _run(*command: object, env: dict[str, str] | None = None) -> None:
     words = [str(word) for word in command]
     if shutil.which(words[0]) is None:
-        raise Unavailable(f"there is no {words[0]}: install it")
+        raise Unavailable(f"{words[0]} isn't installed: install it")
     done = subprocess.run(words, env=env, capture_output=True, text=True)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise Unavailable(f"`{' '.join(words)}` failed: {said[-1] if said else done.returncode}")
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise Unavailable(f"`{' '.join(words)}` failed: {lines[-1] if lines else done.returncode}")

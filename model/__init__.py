@@ -1,1 +1,1 @@
-"""From TFRecords to a trained LSTM classifier and a SavedModel that takes raw text."""
+"""Trains an LSTM classifier on TFRecords and exports it as a SavedModel that takes raw text."""

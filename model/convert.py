@@ -1,6 +1,6 @@
-"""Writes a model for programs without TensorFlow: ONNX or LiteRT, with the files to feed it by.
+"""Converts a model to ONNX or LiteRT, for programs without TensorFlow, with the files to feed it.
 
-TensorFlow is imported where it is first needed, so that `--help` is immediate.
+TensorFlow is imported lazily, so that `--help` is immediate.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ from textrecords.saved_model import load_model
 if TYPE_CHECKING:
     import keras
 
-OPSET = 18  # of ONNX: what tf2onnx knows
-# What lies beside the network: how texts become its ids, and what its scores mean.
+OPSET = 18  # of ONNX: the newest that tf2onnx supports
+# Copied next to the network: how texts become its ids, and what its scores mean.
 BESIDE = (model_folder.TOKENIZER, model_folder.CONFIG)
 
 
@@ -41,8 +41,8 @@ class Options:
     model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
     to: Literal["onnx", "tflite"] = flag("the format of the network")
     output: Path | None = flag(
-        "the folder to write; by default beside the model's: onnx, or <name>-onnx if that isn't "
-        "named model",
+        "the folder to write (default: next to the model folder, onnx, or <name>-onnx if that "
+        "isn't named model)",
         None,
         metavar="DIR",
     )
@@ -60,9 +60,9 @@ def to_onnx(network: "keras.Model", path: str, max_len: int) -> None:
 
 
 def to_tflite(network: "keras.Model", path: str, max_len: int) -> None:
-    """Writes a network that takes `tokens` <int32>[1, max_len], by operations of LiteRT alone.
+    """Writes a network that takes `tokens` <int32>[1, max_len], with only LiteRT's operations.
 
-    Of more rows at once an LSTM's loop would need TensorFlow's operations.
+    With more rows at once, an LSTM's loop would need TensorFlow's operations.
     """
     import keras
     import tensorflow as tf
@@ -84,13 +84,13 @@ def convert(options: Options) -> str:
     """Writes the network of a model, and copies `BESIDE`; returns the folder.
 
     Raises:
-      BadInput: if there is no whole model, what converts isn't installed, or the folder holds
-        something else.
+      BadInput: if there is no complete model, the converter isn't installed, or the folder
+        contains something else.
     """
     if options.to == "onnx":
         imports.check_installed("--to onnx", "convert")
     model_dir = storage.real(options.model_dir)
-    output = options.output or model_folder.beside(model_dir, options.to)
+    output = options.output or model_folder.sibling(model_dir, options.to)
     storage.check_path(storage.real(output))
     storage.check_apart(model_dir=model_dir, output=output)
     model = load_model(model_dir, verify=not options.no_verify)
@@ -105,13 +105,15 @@ def convert(options: Options) -> str:
             storage.copy(path, os.path.join(new, file))
         checksums.write(new)
     for file in files.keys() - found.keys():
-        terminal.say(f"{model_dir} has no {file}: turn texts into ids by its signature `tokenize`")
+        terminal.say(
+            f"{model_dir} has no {file}: turn texts into ids with its signature `tokenize`"
+        )
     return output
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides what the converters log, and their warnings of each other's versions."""
+    """Hides the converters' logs, and their warnings about each other's versions."""
     with imports.quiet_logs(), warnings.catch_warnings(action="ignore"):
         yield
 

@@ -1,6 +1,6 @@
-"""How well a model does on reviews that it was not trained on: loss, accuracy, confusion matrix.
+"""Evaluates a model on reviews that it wasn't trained on: loss, accuracy, confusion matrix.
 
-TensorFlow is imported where it is first needed, so that `--help` is immediate.
+TensorFlow is imported lazily, so that `--help` is immediate.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Larger than in training, for speed: the result doesn't depend on it.
 BATCH_SIZE = 512
-MOST_COLUMNS = 10  # of a confusion matrix that is printed
+MAX_COLUMNS = 10  # of a confusion matrix that is printed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,23 +41,23 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """How well a model does on a split."""
+    """The results of a model on a split."""
 
     loss: float
     accuracy: float
     confusion_matrix: list[list[int]]  # examples, by true class and then by predicted class
-    calibration_error: float  # how far probabilities are from the shares that come true
-    profile: drift.Profile | None = None  # of the texts, by which drift of others is found
+    calibration_error: float  # expected calibration error, between scores and observed shares
+    profile: drift.Profile | None = None  # of the texts, to detect the drift of others
 
     @property
     def most_frequent(self) -> float:
-        """The share of the most frequent class: the accuracy of who always says that."""
+        """The share of the most frequent class: the accuracy of always predicting it."""
         numbers = [sum(counts) for counts in self.confusion_matrix]
         return max(numbers) / sum(numbers)
 
 
 def evaluate(model: "keras.Model", dataset: Dataset, config: ModelConfig) -> Evaluation:
-    """Tries a compiled model on the test split; raises `BadInput` if there is none."""
+    """Evaluates a compiled model on the test split; raises `BadInput` if there is none."""
     from textrecords import input_pipeline
 
     rows = input_pipeline.read_split(dataset, spec.TEST, config.network.input_size)
@@ -71,22 +71,22 @@ def evaluate(model: "keras.Model", dataset: Dataset, config: ModelConfig) -> Eva
 
 
 def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
-    """Returns the threshold of `lstm.predicted_classes` that gets most rows right.
+    """Returns the threshold of `lstm.predicted_classes` with the highest accuracy on the rows.
 
-    Of several as good it's the one that is nearest to a half.
+    Among equally good ones it's the one closest to 0.5.
     """
     labels, outputs = _outputs(model, rows)
     return metrics.best_threshold(labels, outputs[:, 0])
 
 
 def best_temperature(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
-    """Returns what to divide the logits by, so that the loss on the rows is the least."""
+    """Returns the divisor of the logits that minimizes the loss on the rows."""
     labels, outputs = _outputs(model, rows)
     return metrics.best_temperature(labels, probabilities(outputs))
 
 
 def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndarray, np.ndarray]:
-    """Returns the labels <int64>[n] and what the network gives, <float32>[n, outputs]."""
+    """Returns the labels <int64>[n] and the network's outputs, <float32>[n, outputs]."""
     results = [(labels, outputs) for _, labels, outputs in _scored(model, rows)]
     labels, outputs = (np.concatenate(parts) for parts in zip(*results, strict=True))
     return labels, outputs
@@ -95,7 +95,7 @@ def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndar
 def _scored(
     model: "keras.Model", rows: "input_pipeline.Rows"
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields tokens, labels and what the network gives for them, batch by batch."""
+    """Yields tokens, labels and the network's outputs, batch by batch."""
     from textrecords import input_pipeline
 
     batches = input_pipeline.batches(rows, BATCH_SIZE)
@@ -106,12 +106,12 @@ def _scored(
 
 
 def profile(tokens: np.ndarray, outputs: np.ndarray) -> drift.Profile:
-    """Returns that of texts: tokens <int32>[n, max_len], and what a network gives for them."""
-    return drift.Profile.of(tokens, outputs.max(axis=1))  # of two classes, that of the second
+    """Returns the profile of texts: tokens <int32>[n, max_len], and a network's outputs."""
+    return drift.Profile.of(tokens, outputs.max(axis=1))  # the second class of two
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Returns those of all classes, <float32>[n, num_classes], from what a network gives."""
+    """Returns the probabilities of all classes, <float32>[n, num_classes], from the outputs."""
     if outputs.shape[1] > 1:
         return outputs
     return np.concatenate([1 - outputs, outputs], axis=1)
@@ -124,7 +124,7 @@ def compare(
     profile: drift.Profile,
     config: ModelConfig,
 ) -> Evaluation:
-    """Compares what a compiled model gave for some rows with their labels, <int64>[n]."""
+    """Evaluates the outputs of a compiled model against the labels, <int64>[n]."""
     from model.network import lstm
 
     num_classes = len(config.classes)
@@ -143,25 +143,25 @@ def compare(
 def show(evaluation: Evaluation, classes: tuple[str, ...]) -> None:
     """Prints an evaluation."""
     matrix = evaluation.confusion_matrix
-    if len(classes) <= MOST_COLUMNS:
-        columns = ("class", *(f"taken for {name}" for name in classes))
+    if len(classes) <= MAX_COLUMNS:
+        columns = ("class", *(f"predicted {name}" for name in classes))
         rows = [(name, *counts) for name, counts in zip(classes, matrix, strict=True)]
         terminal.show(columns, rows)
     else:
         rows = [
-            (name, _taken_for(counts, label, classes), sum(counts), counts[label])
+            (name, _confused_with(counts, label, classes), sum(counts), counts[label])
             for label, (name, counts) in enumerate(zip(classes, matrix, strict=True))
         ]
-        terminal.show(("class", "most often taken for", "reviews", "found"), rows, words=2)
+        terminal.show(("class", "most often confused with", "reviews", "correct"), rows, words=2)
     terminal.say(
         f"test loss {evaluation.loss:.4f}, test accuracy {evaluation.accuracy:.4f}, "
         f"calibration error {evaluation.calibration_error:.4f}; "
-        f"the most frequent class makes up {evaluation.most_frequent:.4f}"
+        f"share of the most frequent class {evaluation.most_frequent:.4f}"
     )
 
 
-def _taken_for(counts: list[int], label: int, classes: tuple[str, ...]) -> str:
-    """Returns the other class that reviews of one are taken for most often."""
+def _confused_with(counts: list[int], label: int, classes: tuple[str, ...]) -> str:
+    """Returns the wrong class that is predicted most often for reviews of a class."""
     number, other = max((n, -of) for of, n in enumerate(counts) if of != label)
     return classes[-other] if number else "none"
 
@@ -173,7 +173,7 @@ def load_model(model_dir: str, config: ModelConfig) -> "keras.Model":
     model = lstm.build(config.network, len(config.classes), config.temperature)
     path = os.path.join(model_dir, model_folder.WEIGHTS)
     try:
-        with storage.at_hand(path) as weights:
+        with storage.local_copy(path) as weights:
             model.load_weights(weights)  # before compiling: a new optimizer's state wouldn't match
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} can't be read ({error}): run `make train` again") from None
@@ -185,7 +185,7 @@ def check_same_classes(config: ModelConfig, dataset: Dataset) -> None:
     """Raises `BadInput` if the labels of the records mean something else to the model."""
     if config.classes != dataset.classes:
         raise BadInput(
-            f"the model knows the classes {', '.join(config.classes)}, but the records have "
+            f"the model has the classes {', '.join(config.classes)}, but the records have "
             f"{', '.join(dataset.classes)}: name the records it was trained on"
         )
 
@@ -195,18 +195,19 @@ def check_same_records(config: ModelConfig, dataset: Dataset) -> None:
     check_same_classes(config, dataset)
     if config.vocabulary.sha256 != dataset.manifest.vocabulary.sha256:
         raise BadInput(
-            "the records have another vocabulary than the model: name those it was trained on"
+            "the vocabulary of the records isn't that of the model: name the records it was "
+            "trained on"
         )
     check_long_enough(config, dataset)
 
 
 def check_long_enough(config: ModelConfig, dataset: Dataset) -> None:
-    """Raises `BadInput` if the records were cut below what the model reads."""
+    """Raises `BadInput` if the records were truncated below what the model reads."""
     try:
         dataset.manifest.check_fits(config.network.input_size)
     except BadInput:
         raise BadInput(
-            "the records were cut shorter than what the model reads: name those it was trained on"
+            "the records were made shorter than what the model reads: name those it was trained on"
         ) from None
 
 

@@ -1,25 +1,25 @@
-"""How good scores are: ROC and precision-recall curves, calibration, intervals."""
+"""Metrics of scores: ROC and precision-recall curves, calibration, confidence intervals."""
 
 import numpy as np
 
 from textrecords import occlusion
 
-POINTS = 200  # at most, of a curve that is drawn
-BINS = 10  # of a calibration
+POINTS = 200  # the maximum of a curve that is drawn
+BINS = 10  # of a calibration curve
 Z = 1.959964  # of a 95% interval
-TEMPERATURES = 0.05, 20.0  # the least and the most that logits are divided by
-BISECTIONS = 40  # to find the best one to eleven digits
+TEMPERATURES = 0.05, 20.0  # the minimum and maximum
+BISECTIONS = 40  # gives the best temperature to eleven digits
 
 
 def thresholds(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts what is taken for positive at each threshold, from the highest score down.
+    """Counts false and true positives at each threshold, from the highest score down.
 
     Args:
-      positive: which rows are, <bool>[n].
-      scores: <float>[n]; rows of equal scores are taken together.
+      positive: whether each row is, <bool>[n].
+      scores: <float>[n]; rows with equal scores share a threshold.
 
     Returns:
-      How many of them aren't positive, and how many are, both <int64>[thresholds].
+      The numbers of false and of true positives, both <int64>[thresholds].
     """
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
@@ -40,26 +40,26 @@ def precision_recall(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarr
 
 
 def area(x: np.ndarray, y: np.ndarray) -> float:
-    """Returns the area under a curve whose points are joined by lines."""
+    """Returns the area under a piecewise linear curve."""
     return float(np.trapezoid(y, x))
 
 
 def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
-    """Returns the mean of the precisions, each weighted by the recall that it adds."""
+    """Returns the mean precision, weighted by the increase of recall."""
     return float(np.sum(np.diff(recall, prepend=0) * precision))
 
 
 def thin(*values: np.ndarray) -> list[list[float]]:
-    """Leaves of a curve's points, given by their coordinates, no more than are drawn."""
+    """Thins out the points of a curve, given by their coordinates, to at most `POINTS`."""
     number = len(values[0])
     kept = np.unique(np.linspace(0, number - 1, min(number, POINTS)).round().astype(int))
     return [np.round(each[kept], 5).tolist() for each in values]
 
 
 def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Returns the threshold above which most scores are of label 1, and below it of label 0.
+    """Returns the threshold with the highest accuracy when scores above it are taken for label 1.
 
-    Of several as good it's the one that is nearest to a half.
+    Among equally good ones it's the one closest to 0.5.
 
     Args:
       labels: 0 or 1, <int64>[n].
@@ -67,12 +67,12 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     """
     order = np.argsort(scores)
     ordered = scores[order]
-    # A half, below and above all, and between two scores that differ, rounded as scores are.
+    # 0.5, below and above all, and between each two different scores, rounded to their precision.
     lower, upper = (part[np.diff(ordered) > 0] for part in (ordered[:-1], ordered[1:]))
     middle = (lower + upper) / 2
     between = np.where(middle < upper, middle, lower)
     candidates = np.concatenate([np.array([0.5, 0.0, 1.0], scores.dtype), between])
-    below = np.searchsorted(ordered, candidates, side="right")  # how many aren't above
+    below = np.searchsorted(ordered, candidates, side="right")  # number of scores that aren't above
     ones = np.append(0, np.cumsum(labels[order]))
     correct = (below - ones[below]) + (ones[-1] - ones[below])
     best = candidates[correct == correct.max()]
@@ -80,7 +80,7 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def best_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns what to divide the logits by, so that the cross-entropy is the least.
+    """Returns the divisor of the logits that minimizes the cross-entropy.
 
     A method of Guo et al. (2017), "On Calibration of Modern Neural Networks".
 
@@ -92,34 +92,34 @@ def best_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     right = logits[np.arange(len(labels)), labels]
 
     def slope(scale: float) -> float:
-        """Returns the derivative of the cross-entropy by what logits are multiplied by."""
+        """Returns the derivative of the cross-entropy with respect to the scale of the logits."""
         weights = np.exp(scale * (logits - logits.max(axis=1, keepdims=True)))
         means = (weights * logits).sum(axis=1) / weights.sum(axis=1)
         return float(np.mean(means - right))
 
-    # The cross-entropy is convex in the scale, so that its slope rises.
-    most, least = 1 / TEMPERATURES[0], 1 / TEMPERATURES[1]
+    # The cross-entropy is convex in the scale, so its slope increases.
+    high, low = 1 / TEMPERATURES[0], 1 / TEMPERATURES[1]
     for _ in range(BISECTIONS):
-        middle = np.sqrt(least * most)
-        least, most = (least, middle) if slope(middle) > 0 else (middle, most)
-    return float(1 / np.sqrt(least * most))
+        middle = np.sqrt(low * high)
+        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+    return float(1 / np.sqrt(low * high))
 
 
 def calibration(
     labels: np.ndarray, probabilities: np.ndarray
 ) -> tuple[list[dict[str, float]], float]:
-    """Compares the probabilities of the second of two classes with how often it was that.
+    """Compares the probabilities of the second of two classes with its observed share.
 
-    Of three or more classes, those of the likeliest.
+    With three or more classes it's the probability and the accuracy of the most likely one.
 
     Args:
       labels: <int64>[n].
       probabilities: of all classes, <float32>[n, num_classes].
 
     Returns:
-      The bins of equal width that hold any: `least` and `most` score, `number` of rows, `mean`
-      score and `observed` share. And the expected calibration error: how far the two are apart,
-      on average over all rows.
+      The nonempty bins, of equal width: `min` and `max` score, `number` of rows, `mean` score and
+      `observed` share. And the expected calibration error: the mean distance between the last two,
+      weighted by rows.
     """
     if probabilities.shape[1] == 2:
         scores, happened = probabilities[:, 1], labels == 1
@@ -131,8 +131,8 @@ def calibration(
     error = float(np.abs(sums[0] - sums[1]).sum() / len(scores))
     return [
         {
-            "least": n / BINS,
-            "most": (n + 1) / BINS,
+            "min": n / BINS,
+            "max": (n + 1) / BINS,
             "number": int(numbers[n]),
             "mean": float(sums[0][n] / numbers[n]),
             "observed": float(sums[1][n] / numbers[n]),
@@ -142,21 +142,21 @@ def calibration(
 
 
 def interval(share: float, number: int) -> tuple[float, float]:
-    """Returns Wilson's 95% interval of a share of so many rows."""
-    centre = share + Z**2 / (2 * number)
+    """Returns the Wilson 95% interval of a share of `number` rows."""
+    center = share + Z**2 / (2 * number)
     half = Z * np.sqrt(share * (1 - share) / number + Z**2 / (4 * number**2))
     scale = 1 + Z**2 / number
-    return float((centre - half) / scale), float((centre + half) / scale)
+    return float((center - half) / scale), float((center + half) / scale)
 
 
 def by_length(lengths: np.ndarray, correct: np.ndarray) -> list[dict[str, float]]:
-    """Returns the accuracy of reviews of like length, in bins that double: 8-15, 16-31, ...
+    """Returns the accuracy by review length, in bins that double: 8-15, 16-31, ...
 
     `low` and `high` are its 95% interval.
 
     Args:
-      lengths: tokens a review, <int64>[n], at least 1.
-      correct: whether its class was found, <bool>[n].
+      lengths: tokens of each review, <int64>[n], at least 1.
+      correct: whether its predicted class is right, <bool>[n].
     """
     bins = np.frexp(lengths)[1] - 1
     rows = []
@@ -165,8 +165,8 @@ def by_length(lengths: np.ndarray, correct: np.ndarray) -> list[dict[str, float]
         low, high = interval(share, number)
         rows.append(
             {
-                "least": 2**n,
-                "most": 2 ** (n + 1) - 1,
+                "min": 2**n,
+                "max": 2 ** (n + 1) - 1,
                 "number": number,
                 "accuracy": share,
                 "low": low,

@@ -1,4 +1,4 @@
-"""Scores texts with a trained model, from its SavedModel alone."""
+"""Scores texts with the SavedModel of a trained model."""
 
 import contextlib
 import dataclasses
@@ -14,8 +14,8 @@ from textrecords.command_line import flag
 from textrecords.field_types import Path
 from textrecords.saved_model import BATCH_BYTES, BATCH_SIZE, Word, load_model
 
-MOST_SHOWN = 10  # tokens, of those that move a score the most
-PIECE = 1 << 16  # bytes read at once: as many as a pipe holds
+MAX_SHOWN = 10  # tokens with the strongest effects
+READ_BYTES = 1 << 16  # at once: the capacity of a pipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Options:
 
     model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
     json: bool = flag("print a JSON object for each text", False)
-    explain: bool = flag("show what each token does to the score", False)
+    explain: bool = flag("show the effect of each token on the score", False)
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
@@ -38,11 +38,11 @@ def show(
 ) -> dict[str, int]:
     """Prints a line for each text: a JSON object, or score, label, text.
 
-    With three or more classes the score is that of the label. The lines of a batch are written
-    before the next one is taken.
+    With three or more classes the score is that of the label. The lines of a batch are flushed
+    before the next batch is read.
 
     Returns:
-      How many texts got each label.
+      The number of texts with each label.
     """
     model = load_model(model_dir, verify=verify)
     counts = dict.fromkeys(model.classes, 0)
@@ -62,21 +62,21 @@ def show(
 
 
 def _show_words(words: Sequence[Word]) -> None:
-    """Prints the tokens in the colours of their effects, and those that move the score the most."""
-    if words and terminal.in_colours():
+    """Prints the tokens in colors by their effects, and lists the strongest ones."""
+    if words and terminal.in_colors():
         terminal.say_tinted([(word.token, word.effect) for word in words])
-    strongest = sorted(words, key=lambda word: -abs(word.effect))[:MOST_SHOWN]
+    strongest = sorted(words, key=lambda word: -abs(word.effect))[:MAX_SHOWN]
     if effects := [f"{word.token} {word.effect:+.2f}" for word in strongest if word.effect]:
         terminal.say(f"        {', '.join(effects)}")
 
 
 def _typed() -> Iterator[list[bytes]]:
-    """Yields each line as it's typed, but for empty ones, until Ctrl-D."""
+    """Yields each nonempty line as it's typed, until Ctrl-D."""
     prompt = ""
-    if sys.stdout.isatty():  # else it would stand among the scores
+    if sys.stdout.isatty():  # else it would be written among the scores
         prompt = "> "
         with contextlib.suppress(ImportError):
-            import readline  # noqa: F401, by which `input` has arrows edit the line
+            import readline  # noqa: F401, which adds line editing to `input`
     sys.stdin.reconfigure(errors="surrogateescape")
     try:
         while True:
@@ -90,26 +90,26 @@ def _typed() -> Iterator[list[bytes]]:
 
 
 def _arrived(file: int) -> Iterator[list[bytes]]:
-    """Yields the lines of a pipe or file as they come: those that are there, up to a batch.
+    """Yields the lines of a pipe or file as they arrive: all that are available, up to a batch.
 
     Args:
       file: its descriptor.
     """
-    lines, begun, held = [], bytearray(), 0  # whole lines, what follows them, bytes of all that
+    lines, begun, held = [], bytearray(), 0  # complete lines, the rest, and the bytes of both
     while True:
         wait = 0 if lines else None
         is_ready = bool(select.select([file], [], [], wait)[0])
-        piece = os.read(file, PIECE) if is_ready else b""
-        begun += piece
-        held += len(piece)
-        if b"\n" in piece:
+        content = os.read(file, READ_BYTES) if is_ready else b""
+        begun += content
+        held += len(content)
+        if b"\n" in content:
             *whole, rest = bytes(begun).split(b"\n")
             lines += whole
             begun = bytearray(rest)
-        ended = is_ready and not piece
+        ended = is_ready and not content
         if ended and begun:
             lines.append(bytes(begun))
-        if lines and (not piece or len(lines) >= BATCH_SIZE or held >= BATCH_BYTES):
+        if lines and (not content or len(lines) >= BATCH_SIZE or held >= BATCH_BYTES):
             yield [line.rstrip(b"\r") for line in lines]
             lines, held = [], len(begun)
         if ended:
@@ -117,13 +117,13 @@ def _arrived(file: int) -> Iterator[list[bytes]]:
 
 
 def _to_line(row: dict[str, Any], width: int) -> str:
-    """Returns score, label and text, the label as wide as the widest is."""
+    """Returns score, label and text, with the label padded to `width`."""
     score = row["score"] if "score" in row else max(row["scores"])
     return f"{score:.4f}  {terminal.one_line(row['label']):<{width}}  {row['text']}"
 
 
 def _to_json(row: dict[str, Any]) -> str:
-    """Returns a row as JSON, with what isn't printable escaped as JSON has it."""
+    """Returns a row as JSON, with unprintable characters escaped as in JSON."""
     text = json.dumps(row, ensure_ascii=False)
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
@@ -132,7 +132,7 @@ def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
         prog="model.predict", description="Scores texts: the probability of the second class."
     )
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: standard input's lines")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: lines of standard input")
     command_line.add_flags(parser, Options)
     args = parser.parse_args(argv)
     if args.texts:
@@ -144,7 +144,7 @@ def main(argv: list[str]) -> None:
         batches = _arrived(sys.stdin.fileno())
     verify = not args.no_verify
     counts = show(args.model_dir, batches, as_json=args.json, explain=args.explain, verify=verify)
-    if sys.stdout.isatty() and sum(counts.values()) > 1:  # a pipe gets a line a text, no more
+    if sys.stdout.isatty() and sum(counts.values()) > 1:  # a pipe gets only one line per text
         terminal.show(("label", "texts"), counts.items())
 
 

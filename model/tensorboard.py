@@ -11,7 +11,7 @@ from textrecords.field_types import Path
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags of its own."""
+    """The flags that aren't TensorBoard's."""
 
     model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
 
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     if not storage.is_folder(logs):
         raise BadInput(f"no logs in {args.model_dir}: run `make train` first")
     with imports.quiet():
-        import tensorflow  # noqa: F401, which TensorBoard would load later, with its messages
+        import tensorflow  # noqa: F401, otherwise TensorBoard imports it later, with its messages
         from tensorboard import default, program
     board = program.TensorBoard(default.get_plugins())
     board.configure(argv=["tensorboard", "--logdir", logs, *tensorboard_flags])

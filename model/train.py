@@ -1,6 +1,6 @@
 """Trains a model on a dataset of `pipelines.preprocess` and exports it.
 
-TensorFlow is imported where it is first needed, so that `--help` is immediate.
+TensorFlow is imported lazily, so that `--help` is immediate.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from textrecords.model_folder import ModelConfig, Network, Training
 if TYPE_CHECKING:
     import keras
 
-# The Keras tutorial scores these two: the first should come out near 1, the second near 0. They are
-# of films, so that only a model of IMDb's classes has anything to say of them.
+# The Keras tutorial scores these two: the first should be near 1, the second near 0. They are about
+# films, so they only make sense for a model of IMDb's classes.
 FILM_CLASSES = ("neg", "pos")
 SENTENCES = (
     "i loved it! highly recommend it to anyone and everyone looking for a great movie to watch.",
@@ -42,22 +42,22 @@ SENTENCES = (
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags that change nothing of what is trained."""
+    """The flags that don't change what is trained."""
 
     records: Path = flag(command_line.RECORDS, metavar="DIR")
     model_dir: Path = flag("the folder to write", metavar="DIR")
     checkpoint_every: Count = flag(
-        "how often to save what a stopped training goes on from; 0: at the end of each epoch",
+        "steps between checkpoints, from which an interrupted training resumes; 0: once per epoch",
         0,
         metavar="STEPS",
     )
-    gpus: Size = flag("how many of the machine's GPUs share each batch", 1)
+    gpus: Size = flag("number of GPUs of this machine that share each batch", 1)
     keep_checkpoint: bool = flag(
-        "keep in the model folder what the same training goes on from with more --epochs", False
+        "keep the last checkpoint in the model folder, to continue with more --epochs", False
     )
-    no_resume: bool = flag("start anew, whatever was stopped", False)
+    no_resume: bool = flag("start over instead of resuming an interrupted training", False)
     version: Size = flag(
-        "what TensorFlow Serving is to call the model: a running server loads a higher one", 1
+        "version of the model for TensorFlow Serving: a running server loads the highest", 1
     )
     cache: Path = flag("where to keep parsed reviews", "memory", metavar="memory|none|DIR")
     no_verify: bool = flag(command_line.NO_VERIFY, False)
@@ -67,16 +67,17 @@ def train(options: Options, network: Network, training: Training) -> None:
     """Trains on the train split, evaluates on the test split, writes the model folder.
 
     If there is a validation split, it decides when to stop and which epoch's weights are kept, so
-    that the test split is used for nothing but the last evaluation.
+    the test split is only used for the final evaluation.
 
     Args:
-      options: where the dataset and the model lie, and how the training goes about it.
-      network: the shape of the network; `max_tokens` may be more than the vocabulary holds.
+      options: the folders of dataset and model, and how to run the training.
+      network: the shape of the network; `max_tokens` may exceed the size of the vocabulary.
       training: how to train it.
 
     Raises:
-      BadInput: if there is no whole dataset, it was cut below the size of the network, another
-        training was stopped here, there are fewer GPUs, or one folder is inside another.
+      BadInput: if there is no complete dataset, it was truncated below the size of the network,
+        another training was interrupted here, there are fewer GPUs, or one folder is inside
+        another.
       Failure: if the loss isn't finite.
     """
     model_dir = options.model_dir
@@ -92,10 +93,10 @@ def train(options: Options, network: Network, training: Training) -> None:
         from model.training import fit, held_out, replicas, tensorboard_logs
 
     replicas.check(options.gpus)
-    _ = dataset.transform  # before the training: it's refused if it isn't whole
+    _ = dataset.transform  # loaded before the training, in case it's incomplete
     holds, marker = model_folder.MODEL_FILES, model_folder.CONFIG
     with atomic.write_folder(model_dir, holds=holds, marker=marker) as new:
-        state_dir = atomic.beside(model_dir, model_folder.CHECKPOINTS)
+        state_dir = atomic.sibling(model_dir, model_folder.CHECKPOINTS)
         if options.no_resume:
             storage.remove_tree(state_dir)
         kept_dir = None if options.no_resume else f"{model_dir}/{model_folder.CHECKPOINT}"
@@ -132,28 +133,28 @@ def train(options: Options, network: Network, training: Training) -> None:
 
 
 def _show_learned(fitted: Any, dataset: Dataset) -> None:
-    """Prints the accuracy on train beside that of no network at all."""
+    """Prints the accuracy on train, and that of always predicting the most frequent class."""
     split = dataset.manifest.splits[spec.TRAIN]
     name, number = max(split.class_examples.items(), key=lambda item: item[1])
     accuracy, share = fitted.history["accuracy"][fitted.best_epoch - 1], number / split.examples
     terminal.say(
-        f"train accuracy {accuracy:.4f}; the most frequent class, {name}, makes up {share:.4f}"
+        f"train accuracy {accuracy:.4f}; share of the most frequent class, {name}, {share:.4f}"
     )
     if accuracy <= share:
         terminal.say(
-            "nothing was learned: that is no better than always the same class. Try more --epochs, "
+            "nothing was learned: always predicting that class is as accurate. Try more --epochs, "
             "a larger --learning_rate, --class_weights balanced, --preset tuned, or more texts"
         )
 
 
 def _calibrated(fitted: Any, config: ModelConfig) -> tuple["keras.Model", ModelConfig]:
-    """Returns the network that is to be served, and its settings."""
+    """Returns the network to serve, and its settings."""
     from model.network import lstm
 
     if not config.training.calibrate:
         return fitted.model, config
     temperature = evaluate.best_temperature(fitted.model, fitted.rows[spec.VALIDATION])
-    terminal.say(f"the logits are divided by a temperature of {temperature:.4f}")
+    terminal.say(f"temperature of the logits: {temperature:.4f}")
     model = lstm.build(config.network, len(config.classes), temperature)
     model.set_weights(fitted.model.get_weights())
     lstm.compile_model(model, config.training)
@@ -164,7 +165,7 @@ def _choose_threshold(model: "keras.Model", fitted: Any, config: ModelConfig) ->
     if not config.training.choose_threshold:
         return config
     threshold = evaluate.best_threshold(model, fitted.rows[spec.VALIDATION])
-    terminal.say(f"the second class is taken above a score of {threshold:.4f}")
+    terminal.say(f"threshold for the second class: {threshold:.4f}")
     return dataclasses.replace(config, threshold=threshold)
 
 
@@ -187,7 +188,7 @@ def _metrics(fitted: Any, test: evaluate.Evaluation | None) -> dict[str, Any]:
 
 
 def _write(folder: str, model: "keras.Model", dataset: Dataset, config: ModelConfig) -> None:
-    """Writes the network: its weights, the Keras model and its tokenizer, and the SavedModel."""
+    """Writes the weights, the Keras model and its tokenizer, and the SavedModel."""
     from model.training import export
 
     terminal.say("exporting")
@@ -199,18 +200,18 @@ def _write(folder: str, model: "keras.Model", dataset: Dataset, config: ModelCon
 
 
 def _write_tokenizer(path: str, dataset: Dataset, config: ModelConfig) -> None:
-    """Writes `tokenizer.json`, or says why there is none."""
+    """Writes `tokenizer.json`, or reports why there is none."""
     flags = dataset.manifest.flags
     if obstacles := tokenizer_json.obstacles(flags):
         name = model_folder.TOKENIZER
-        terminal.say(f"no {name}: it can't do what {', '.join(obstacles)} did to the texts")
+        terminal.say(f"no {name}: it can't express {', '.join(obstacles)}")
         return
     size = config.network.input_size
     json_files.write(path, tokenizer_json.content(dataset.vocabulary, size, flags.split))
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
-    """Returns the command's flags; those that aren't given are the preset's."""
+    """Returns the command's flags; those that aren't given come from the preset."""
     parser = command_line.ArgumentParser(
         prog="model.train",
         description="Trains an LSTM classifier and exports it as a SavedModel that takes raw text.",

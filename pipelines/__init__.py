@@ -1,1 +1,1 @@
-"""From a folder of text files to TFRecords, a vocabulary and a transform graph."""
+"""Turns texts into TFRecords, a vocabulary and a transform graph, and scores and verifies them."""

@@ -1,4 +1,4 @@
-"""Unpacks archives of text files, tar or zip, whole or not at all; hostile ones are refused."""
+"""Unpacks tar and zip archives of text files atomically; refuses hostile ones."""
 
 import contextlib
 import gzip
@@ -17,13 +17,13 @@ from typing import IO
 from textrecords import atomic, spec, storage, terminal
 from textrecords.errors import BadInput, Failure
 
-# Text packs to a third or a tenth. Small archives may be of a few files that repeat themselves.
+# Text compresses to a third or a tenth. Small archives may have a few repetitive files.
 MAX_RATIO = 50
 MIN_LIMIT = 100_000_000  # bytes
-BYTES_PER_FILE = 1_000  # what a file costs on disk beside its content
-MAX_HEADER = 2**20  # bytes of a long name and the like, which tarfile reads into memory at once
+BYTES_PER_FILE = 1_000  # overhead of a file on disk
+MAX_HEADER = 2**20  # bytes of a long name or similar, which tarfile reads into memory at once
 
-# What the libraries raise for an archive that is broken, cut short, encrypted or hostile.
+# The errors of the libraries for an archive that is broken, truncated, encrypted or hostile.
 ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -39,14 +39,14 @@ ERRORS = (
 def unpack(path: str, output: str) -> int:
     """Unpacks the archive at `path` to the folder `output`, which must be empty or missing.
 
-    A single folder at the archive's top becomes `output` itself, unless it is a split.
+    A single folder at the top of the archive becomes `output` itself, unless it is a split.
 
     Returns:
       The number of files.
 
     Raises:
-      BadInput: if the file is no archive, is broken, or holds anything that isn't a plain file or
-        folder below `output`.
+      BadInput: if the file isn't an archive, is broken, or contains anything other than plain files
+        and folders below `output`.
       Failure: if the files can't be written.
     """
     with atomic.write_folder(output, holds=atomic.NOTHING, marker="") as folder:
@@ -57,11 +57,11 @@ def unpack(path: str, output: str) -> int:
         top = _top(unpacked)
         number = sum(len(names) for _, _, names in os.walk(top))
         if not number:
-            raise BadInput(f"{path} holds no files: name an archive of text files")
+            raise BadInput(f"{path} contains no files: name an archive of text files")
         if not os.path.isdir(os.path.join(top, spec.TRAIN)):
             raise BadInput(
-                f"{path} has no folder train: it must hold train/<class>/*.txt; if it holds class "
-                "folders alone, unpack it yourself, and give preprocess --test 0.2"
+                f"{path} has no folder train: it must contain train/<class>/*.txt; if it has only "
+                "class folders, unpack it yourself, and give preprocess --test 0.2"
             )
         for name in os.listdir(top):
             os.rename(os.path.join(top, name), os.path.join(folder, name))
@@ -86,10 +86,10 @@ def _errors_reported(path: str) -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
-        reason = str(error).partition(":\n")[0]  # what each compression finds amiss follows
+        reason = str(error).partition(":\n")[0]  # followed by the error of each compression
         raise BadInput(
-            f"{path} can't be unpacked ({reason}): name a whole tar or zip archive of plain text "
-            "files"
+            f"{path} can't be unpacked ({reason}): name a complete tar or zip archive of plain "
+            "text files"
         ) from None
     except OSError as error:
         raise Failure(f"{path} can't be unpacked ({error})") from None
@@ -106,9 +106,9 @@ def _extract_zip(file: IO[bytes], folder: str, limited: "_Limited") -> None:
 
 
 def _check_plain(member: zipfile.ZipInfo) -> None:
-    """Raises `ValueError` for a member of a zip that isn't a plain file or folder, or is locked."""
+    """Raises `ValueError` for an encrypted zip member, or one that isn't a plain file or folder."""
     parts = pathlib.PurePosixPath(member.filename.replace("\\", "/")).parts
-    kind = stat.S_IFMT(member.external_attr >> 16)  # of Unix; 0 if it was made elsewhere
+    kind = stat.S_IFMT(member.external_attr >> 16)  # Unix mode; 0 if it was made elsewhere
     if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
         raise ValueError(f"{member.filename!r} leads out of the archive")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -118,7 +118,7 @@ def _check_plain(member: zipfile.ZipInfo) -> None:
 
 
 class _Header(tarfile.TarInfo):
-    """A header, refused for its size before tarfile goes by it."""
+    """A header whose size is checked before tarfile uses it."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Header":
@@ -130,25 +130,25 @@ class _Header(tarfile.TarInfo):
 
 
 class _Limited:
-    """Takes plain files as long as they are no bomb.
+    """Limits the unpacked size, against decompression bombs.
 
     Args:
-      packed: bytes of the archive; all that is in it may take `MAX_RATIO` times as many.
+      packed: bytes of the archive; its content may have `MAX_RATIO` times as many.
     """
 
     def __init__(self, packed: int):
         self._left = max(MIN_LIMIT, MAX_RATIO * packed)
 
     def take(self, size: int) -> None:
-        """Counts a file of so many bytes; raises `ValueError` if that is more than there may be."""
+        """Counts the bytes of a file; raises `ValueError` if the limit is exceeded."""
         self._left -= size + BYTES_PER_FILE
         if self._left < 0:
             raise ValueError(
-                f"it unpacks to more than {MAX_RATIO} times its own size, as no texts do"
+                f"it unpacks to more than {MAX_RATIO} times its size, which texts never do"
             )
 
     def tar_filter(self, member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-        """Is what tarfile calls a filter."""
+        """A tarfile filter."""
         self.take(member.size)
         return _plain_data(member, folder)
 
@@ -156,9 +156,9 @@ class _Limited:
 def _plain_data(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
     """A tarfile filter, stricter than Python's own, which it uses for `..` and the owner.
 
-    Python's strips the root from an absolute name, and lets links within the tree through, by
-    which early releases of 3.11 to 3.13 could be led out of it. Modes and times aren't kept: a
-    review needs none, and a file is made with fewer system calls.
+    Python's filter strips the root from absolute names, and allows links within the tree, through
+    which early releases of 3.11 to 3.13 could be led out of it. Modes and times aren't kept:
+    reviews don't need them, and files are created with fewer system calls.
     """
     if os.path.isabs(member.name):
         raise tarfile.AbsolutePathError(member)
@@ -168,9 +168,9 @@ def _plain_data(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
 
 
 def _top(folder: str) -> str:
-    """Returns the only folder in `folder`, or `folder` itself if there is more or it is a split.
+    """Returns the only folder in `folder`, or `folder` itself if there is more or it's a split.
 
-    What systems put beside it doesn't count.
+    Files of operating systems don't count.
     """
     names = [name for name in os.listdir(folder) if not storage.is_leftover(name)]
     tops = [os.path.join(folder, name) for name in names if name not in spec.SPLITS]

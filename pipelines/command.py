@@ -1,6 +1,6 @@
-"""The command `textrecords`, which an installed package brings: it runs the others by their names.
+"""The command `textrecords` of an installed package, which runs the others by name.
 
-Nothing is imported to list them but the standard library, so that this is immediate.
+Listing them imports only the standard library, so that it is immediate.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """A module that is run, and what it does."""
+    """The module of a command, and its help."""
 
     module: str
     help: str
@@ -18,7 +18,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "download": Command("pipelines.download", "download the IMDb reviews"),
-    "sample": Command("pipelines.sample", "write made-up movie reviews to train and test on"),
+    "sample": Command("pipelines.sample", "write generated movie reviews to train and test on"),
     "preprocess": Command("pipelines.preprocess.__main__", "turn texts into records"),
     "inspect": Command("pipelines.inspect_records", "print a few records as text"),
     "train": Command("model.train", "train a model on records and export it"),
@@ -44,18 +44,18 @@ def main() -> None:
 
 
 def run(argv: list[str]) -> None:
-    """Runs a command; raises `BadInput` if the first argument names none."""
+    """Runs a command; raises `BadInput` if the first argument isn't one."""
     from textrecords.errors import BadInput
 
     name = argv[0] if argv else None
     if name not in COMMANDS:
-        what = f"no command {name}" if name else "no command is named"
+        what = f"no command {name}" if name else "no command given"
         raise BadInput(f"{what}: name one of {', '.join(COMMANDS)} (see {PROG} --help)")
     importlib.import_module(COMMANDS[name].module).main(argv[1:])
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Returns what prints the help."""
+    """Returns the parser that prints the help."""
     width = max(map(len, COMMANDS)) + 2
     lines = (f"  {name:<{width}}{command.help}" for name, command in COMMANDS.items())
     return argparse.ArgumentParser(

@@ -1,8 +1,8 @@
-"""Jobs on Dataflow: the code that their workers get, waiting for their end, and cancelling them.
+"""Jobs on Dataflow: ships the code to workers, waits for the end, and cancels jobs.
 
-The workers are other machines: they get the code of this project as a package that Beam builds and
-stages (`--setup_file`), or in a container (`--sdk_container_image`). Beside the package goes a list
-of what else they have to install, since Beam installs it without extras.
+The workers are other machines: they get this project's code as a package that Beam builds and
+stages (`--setup_file`), or in a container (`--sdk_container_image`). The package is accompanied by
+a list of other packages to install, since Beam installs it without extras.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from textrecords import signals, storage, terminal
 from textrecords.errors import BadInput, Failure
 
 RUNNER = "DataflowRunner"
-REQUIRED = ("project", "region", "temp_location")  # Beam would look for them elsewhere, too
+REQUIRED = ("project", "region", "temp_location")  # without them, Beam would look elsewhere
 PROJECT = os.path.dirname(os.path.dirname(__file__))
 SETUP_FILE = os.path.join(PROJECT, "setup.py")
 LOCK = os.path.join(PROJECT, "requirements-worker.lock")
@@ -37,26 +37,26 @@ CANCEL_SECONDS = 60.0  # for the service to confirm that a job is cancelled
 
 
 def is_chosen(options: PipelineOptions) -> bool:
-    """Tells whether these options have a pipeline run on Dataflow."""
+    """Returns whether a pipeline with these options runs on Dataflow."""
     return options.view_as(StandardOptions).runner.rpartition(".")[2].lower() == RUNNER.lower()
 
 
 def missing_flag(options: PipelineOptions) -> str | None:
-    """Returns the name of the first flag that Dataflow needs and that isn't given."""
+    """Returns the first flag that Dataflow needs and that isn't given; None if there is none."""
     cloud = options.view_as(GoogleCloudOptions)
     return next((name for name in REQUIRED if getattr(cloud, name) is None), None)
 
 
 def ship_code(options: PipelineOptions) -> None:
-    """Has Beam stage this project, unless the user names another package or a container."""
+    """Makes Beam stage this project, unless the user names another package or a container."""
     setup = options.view_as(SetupOptions)
     if setup.setup_file or options.view_as(WorkerOptions).sdk_container_image:
         return
     for path in (SETUP_FILE, LOCK):
         if not os.path.exists(path):
             raise BadInput(
-                f"no {path} to send to Dataflow's workers: run in the project's own folder, or "
-                "name --sdk_container_image"
+                f"no {path} to send to Dataflow's workers: run from the project's checkout, or "
+                "give --sdk_container_image"
             )
     setup.setup_file = SETUP_FILE
 
@@ -65,11 +65,11 @@ def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
     """Submits a job and waits for its end; a signal cancels it.
 
     Raises:
-      Failure: if the job fails, is cancelled, or can't be watched any more.
+      Failure: if the job fails, is cancelled, or can't be monitored any more.
     """
     cloud = options.view_as(GoogleCloudOptions)
     at_console = f"see {terminal.one_line(f'{CONSOLE}?project={cloud.project}')}"
-    signals.say_at_end(f"if the job was submitted by then, it runs: {at_console}")
+    signals.say_at_end(f"if the job was already submitted, it is running: {at_console}")
     with _worker_packages(pipeline.options):
         result = pipeline.run()
     signals.say_at_end(None)
@@ -80,15 +80,15 @@ def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
         result.wait_until_finish()
     except DataflowRuntimeException as error:
         raise portable.error_of_ours(str(error)) or Failure(_why(error, job, console)) from None
-    except BaseException as error:  # a signal, or Beam can't reach the service any more
+    except BaseException as error:  # a signal, or Beam lost the connection to the service
         may_run = None
         if not _cancel(result):
             may_run = (
-                f"the {job} may still run: see {console}, or stop it by `gcloud dataflow jobs "
-                f"cancel {result.job_id()} --region={cloud.region} --project={cloud.project}`"
+                f"the {job} may still be running: see {console}, or stop it with `gcloud dataflow "
+                f"jobs cancel {result.job_id()} --region={cloud.region} --project={cloud.project}`"
             )
         if signals.received() is None and isinstance(error, Exception):
-            fate = may_run or "it's cancelled, run again"
+            fate = may_run or "it was cancelled, run again"
             raise Failure(f"lost contact with the {job}: {fate}") from None
         signals.say_at_end(may_run and terminal.one_line(may_run))
         raise
@@ -96,9 +96,10 @@ def run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
 
 @contextlib.contextmanager
 def _worker_packages(options: PipelineOptions) -> Iterator[None]:
-    """Has workers that get this project's package install what is locked for them, too.
+    """Makes workers that get this project's package also install the packages locked for them.
 
-    Without the hashes, with which pip wants extras locked as well. What a user lists comes beside.
+    Without the hashes, which would require locking the extras as well. Packages that the user lists
+    are added.
     """
     setup = options.view_as(SetupOptions)
     if not setup.setup_file or not os.path.samefile(setup.setup_file, SETUP_FILE):
@@ -111,7 +112,7 @@ def _worker_packages(options: PipelineOptions) -> Iterator[None]:
         listed.write("\n".join(packages))
         listed.flush()
         setup.requirements_file = listed.name
-        setup.requirements_cache = SKIP_REQUIREMENTS_CACHE  # workers download them by themselves
+        setup.requirements_cache = SKIP_REQUIREMENTS_CACHE  # workers download them themselves
         yield
 
 
@@ -123,18 +124,18 @@ def _own_packages(path: str) -> str:
 
 
 def _why(error: DataflowRuntimeException, job: str, console: str) -> str:
-    """Returns why a job ended without success."""
+    """Returns why a job didn't succeed."""
     if error.result.state != PipelineState.FAILED:
         return f"the {job} ended as {error.result.state}"
-    # A worker's traceback, if there is any: its last line is the error itself.
+    # A worker's traceback, if any: its last line is the error.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"the {job} failed: {f'see {console}' if lines[-1] == 'None' else lines[-1]}"
 
 
 def _cancel(result: PipelineResult) -> bool:
-    """Cancels a job; tells whether the service has confirmed it.
+    """Cancels a job; returns whether the service has confirmed it.
 
-    The request is the first thing sent: `result.cancel` would ask for the job's state before.
+    The cancellation is the first request: `result.cancel` would ask for the job's state first.
     """
     signals.extend(CANCEL_SECONDS)
     client, confirmed = result._runner.dataflow_client, threading.Event()

@@ -24,7 +24,7 @@ class Archive:
     sha256: str
 
     def is_at(self, path: str) -> bool:
-        """Returns whether the whole, unchanged file lies at `path`."""
+        """Returns whether the complete, unchanged file is at `path`."""
         return os.path.getsize(path) == self.size and checksums.sha256(path) == self.sha256
 
 
@@ -37,32 +37,32 @@ IMDB = Archive(
 
 
 def fetch(archive: Archive, path: str) -> None:
-    """Downloads `archive` to `path`, unless the verified file is there already.
+    """Downloads `archive` to `path`, unless the verified file is already there.
 
-    What a broken download has left beside `path` is resumed, now or by the next call.
+    An interrupted download is resumed, now or by the next call.
 
     Raises:
-      Failure: if the file can't be had, or is not the published one.
+      Failure: if the file can't be downloaded, or is not the published one.
     """
     if os.path.exists(path) and archive.is_at(path):
         return
-    partial = atomic.beside(path, "partial")
+    partial = atomic.sibling(path, "partial")
     resumed = _download(archive, partial)
     if resumed and not archive.is_at(partial):
-        os.remove(partial)  # what was there belonged to another file
+        os.remove(partial)  # it was part of another file
         _download(archive, partial)
     if not archive.is_at(partial):
         found = f"{os.path.getsize(partial)} bytes, SHA-256 {checksums.sha256(partial)}"
         os.remove(partial)
         raise Failure(
-            f"{archive.url} is not the published file: {found}, "
-            f"but {archive.size} bytes, SHA-256 {archive.sha256} is right; nothing was unpacked"
+            f"{archive.url} is not the published file: {found}, instead of {archive.size} bytes, "
+            f"SHA-256 {archive.sha256}; nothing was unpacked"
         )
     os.replace(partial, path)
 
 
 def _download(archive: Archive, partial: str) -> bool:
-    """Writes to `partial` what it lacks; returns whether it kept what was there."""
+    """Downloads what is missing of `partial`; returns whether it kept what was there."""
     start = os.path.getsize(partial) if os.path.exists(partial) else 0
     if start >= archive.size:
         return True
@@ -81,8 +81,8 @@ def _download(archive: Archive, partial: str) -> bool:
             raise ConnectionError(f"it ended after {size} of {archive.size} bytes")
     except (OSError, http.client.HTTPException) as error:
         raise Failure(
-            f"{archive.url} can't be downloaded ({getattr(error, 'reason', error)}): run it again "
-            "to resume, or get the file elsewhere and run `make data ARCHIVE=path/to/file`"
+            f"{archive.url} can't be downloaded ({getattr(error, 'reason', error)}): run again to "
+            "resume, or get the file elsewhere and run `make data ARCHIVE=path/to/file`"
         ) from None
     return resumed
 
@@ -91,8 +91,8 @@ def _download(archive: Archive, partial: str) -> bool:
 class Options:
     """The flags."""
 
-    output: Path = flag("the folder to make", "data/aclImdb")
-    archive: Path | None = flag("unpack this local archive, tar or zip, and download nothing", None)
+    output: Path = flag("the folder to create", "data/aclImdb")
+    archive: Path | None = flag("local tar or zip archive to unpack, instead of a download", None)
 
 
 def main(argv: list[str]) -> None:
@@ -109,7 +109,7 @@ def main(argv: list[str]) -> None:
     if os.path.isfile(output):
         raise BadInput(f"{args.output} is a file: name a new folder")
     if os.path.isdir(output) and os.listdir(output):
-        terminal.say(f"{args.output} is there already: delete it to unpack again")
+        terminal.say(f"{args.output} already exists: delete it to unpack again")
         return
     if args.archive and not os.path.isfile(args.archive):
         raise BadInput(f"no file {args.archive}: name a tar or zip archive")
@@ -119,7 +119,7 @@ def main(argv: list[str]) -> None:
         fetch(IMDB, archive)
     terminal.say(f"{archive}: SHA-256 {checksums.sha256(archive)}")
     number = archives.unpack(archive, output)
-    from pipelines import summary  # here, since it takes a while
+    from pipelines import summary  # here, since the import is slow
 
     summary.show_files(output)
     terminal.say(f"{args.output}: {number:,} files")

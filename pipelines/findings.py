@@ -1,4 +1,4 @@
-"""What is wrong with single files, as the workers that find it write it down."""
+"""Findings on single files, written by the workers that find them."""
 
 import collections
 import itertools
@@ -15,10 +15,10 @@ from textrecords import atomic, spec
 from textrecords.manifest import Shard
 
 FINDINGS = "findings"  # an output of stages: lists of `Line`
-FILES_PER_SHARD = 200_000  # of the input: in the wrong encoding, there is a finding on each
+FILES_PER_SHARD = 200_000  # of the input: with a wrong encoding, there is a finding for each file
 # What is wrong ("finding") with which files ("keys").
 Finding = dict[str, Any]
-# The hash of the first key, by which lines are dealt out and sorted, and the finding as JSON.
+# The hash of the first key, which decides the shard and the order, and the finding as JSON.
 Line = tuple[bytes, str]
 
 
@@ -28,14 +28,14 @@ def finding(what: str, keys: Iterable[bytes], **more: Any) -> Finding:
 
 
 def on_bad_files(bad: dict[bytes, str]) -> list[Finding]:
-    """Describes files that can't be read, given by key with why not."""
+    """Describes files that can't be read, given as errors by key."""
     return [finding(spec.BAD_FILE, [key], why=why) for key, why in bad.items()]
 
 
 def tag_findings(findings: Iterable[Finding]) -> beam.pvalue.TaggedOutput:
     """Returns findings as an output of a stage.
 
-    They are escaped, since a key may hold bytes that aren't UTF-8, which Beam's coder can't take.
+    They are escaped, since keys may contain bytes that aren't UTF-8, which Beam's coder refuses.
     """
     keys = ((each, os.fsencode(each["keys"][0])) for each in findings)
     lines = [(sharding.key_hash(key), json.dumps(each)) for each, key in keys]
@@ -43,10 +43,10 @@ def tag_findings(findings: Iterable[Finding]) -> beam.pvalue.TaggedOutput:
 
 
 class WriteFindings(beam.PTransform):
-    """Writes lists of `Line` into shards, and gives the list of these; none of them is empty.
+    """Writes lists of `Line` to shards, and returns the list of these; none of them is empty.
 
     Args:
-      output_dir: the folder to write in.
+      output_dir: the folder to write to.
       listed: the `Listed` of the input, as a side input.
     """
 
@@ -67,7 +67,7 @@ class WriteFindings(beam.PTransform):
 
 
 def split_lines(lines: Iterable[Line], listed: Listed) -> Iterator[tuple[int, list[Line]]]:
-    """Yields lines by the shard that they go into."""
+    """Yields lines by shard."""
     by_shard = collections.defaultdict(list)
     num_shards = _num_shards(listed)
     for line in lines:

@@ -1,6 +1,6 @@
-"""A Flink cluster, asked by its REST interface: what it has, and that it stops a job.
+"""A client of Flink's REST API, which asks for a cluster's slots and cancels jobs.
 
-Beam's job server can't do the latter: the job that it has been asked to cancel runs to its end.
+Beam's job server can't cancel: a job that it's asked to cancel runs to its end.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """A cluster, and the job that it's to run.
+    """A cluster, and the job to run on it.
 
     Attributes:
-      url: of its REST interface and web page.
-      job: the name of the job, which no other has.
+      url: of its REST API and web UI.
+      job: the unique name of the job.
     """
 
     url: str
@@ -38,10 +38,10 @@ class Cluster:
 
     @classmethod
     def of(cls, options: PipelineOptions) -> "Cluster":
-        """Returns the cluster that options name.
+        """Returns the cluster that the options name.
 
         The job gets a name, and as many parallel tasks as the cluster has slots, unless
-        `--parallelism` says how many.
+        `--parallelism` is given.
 
         Raises:
           BadInput: if it can't be reached, or has no slots.
@@ -56,7 +56,7 @@ class Cluster:
         return cluster
 
     def cancel(self, seconds: float) -> bool:
-        """Cancels the job if it runs; tells whether the cluster confirms that it has ended."""
+        """Cancels the job if it's running; returns whether the cluster confirms its end."""
         deadline = time.monotonic() + seconds
         asked = set()
         try:
@@ -77,17 +77,17 @@ class Cluster:
             slots = self._ask("GET", "/overview")["slots-total"]
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             raise BadInput(
-                f"--runner FlinkRunner can't be had: no Flink answers at {self.url}: {error}"
+                f"--runner FlinkRunner is unavailable: no Flink answers at {self.url}: {error}"
             ) from None
         if not slots:
             raise BadInput(
                 f"the Flink cluster at {self.url} has no task slots: start task managers, or give "
-                "--parallelism if it starts them itself"
+                "--parallelism if the cluster starts them"
             )
         return slots
 
     def _running(self) -> set[str]:
-        """Returns the ids of our job, which is one at most, while it hasn't ended."""
+        """Returns the ids of our running job: one or none."""
         jobs = self._ask("GET", "/jobs/overview")["jobs"]
         return {job["jid"] for job in jobs if job["name"] == self.job and job["state"] not in ENDED}
 

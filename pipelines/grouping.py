@@ -1,4 +1,4 @@
-"""How elements are grouped: by shard, or for nothing but to hand them out to all workers."""
+"""Groups elements by shard, or only to distribute them to all workers."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from pipelines.sharding import ShardId
 
 
 class Spread(beam.PTransform):
-    """Hands elements out to all workers, the same one to the same, also if a task is run again.
+    """Distributes elements to all workers, deterministically, also if a task is run again.
 
-    `beam.Reshuffle` deals them out at random. Spark makes what a lost executor held again: dealt
-    out otherwise then, some elements would come twice, and others never.
+    `beam.Reshuffle` distributes them at random. Spark recomputes what a lost executor held: with
+    another distribution, some elements would come twice, and others never.
 
-    That is so as long as a task makes the same elements: lists of files follow the order in which a
-    folder is listed. The elements are of types whose `repr` is the same in any process; equal ones
-    come as often as they went in.
+    This requires that a task yields the same elements again: lists of files follow the order in
+    which a folder is listed. The elements' `repr` must be the same in any process; duplicates are
+    kept.
     """
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
@@ -40,7 +40,7 @@ def _values(group: tuple[bytes, Any]) -> Any:
 
 
 class GroupByShard(beam.PTransform):
-    """Groups (ShardId, list) by shard; every shard comes out, also an empty one.
+    """Groups (ShardId, list) by shard; the output has every shard, including empty ones.
 
     Args:
       every_shard: a PCollection of all ShardIds.
@@ -61,15 +61,15 @@ def _empty(shard: ShardId) -> tuple[ShardId, list[Any]]:
 
 
 class GatherInBundle(beam.DoFn):
-    """Joins the lists of (key, list) that have the same key and come in the same bundle.
+    """Joins the lists of (key, list) with the same key in the same bundle.
 
     Args:
-      most: items held before they are handed on.
+      limit: items held before they are emitted.
     """
 
-    def __init__(self, most: int):
+    def __init__(self, limit: int):
         super().__init__()
-        self._most = most
+        self._limit = limit
 
     def start_bundle(self) -> None:
         self._held: dict[Any, list[Any]] = {}
@@ -79,7 +79,7 @@ class GatherInBundle(beam.DoFn):
         key, items = element
         self._held.setdefault(key, []).extend(items)
         self._number += len(items)
-        if self._number >= self._most:
+        if self._number >= self._limit:
             yield from self._held.items()
             self.start_bundle()
 

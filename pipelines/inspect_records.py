@@ -18,8 +18,8 @@ class Options:
     """The flags."""
 
     records: Path = flag(command_line.RECORDS, metavar="DIR")
-    split: str = flag("whose records to print", spec.TRAIN)
-    count: Size = flag("how many", 3)
+    split: str = flag("split of the records to print", spec.TRAIN)
+    count: Size = flag("number of records", 3)
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
 def _show(dataset: Dataset, key: bytes, label: int, ids: np.ndarray) -> None:
     terminal.say(f"key     {os.fsdecode(key)}")
     terminal.say(f"label   {dataset.class_name(label)}")
-    terminal.say(f"tokens  {len(ids):,}, of which {np.sum(ids == spec.OOV_ID):,} OOV")
+    terminal.say(f"tokens  {len(ids):,}, {np.sum(ids == spec.OOV_ID):,} of them OOV")
     terminal.say(dataset.decode(ids))
 
 

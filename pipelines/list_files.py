@@ -13,15 +13,15 @@ from textrecords import text_source
 
 LISTED_AT_ONCE = 10_000  # files of a place in Cloud Storage, before the rest is split
 FILES = Metrics.counter("textrecords", "files_listed")
-LISTED, REST = "listed", "rest"  # outputs beside the files
+LISTED, REST = "listed", "rest"  # additional outputs
 
 
 class ListFiles(beam.PTransform):
-    """Lists places of an input: lists of Unread, and the sum of what was `Listed`.
+    """Lists places of an input: returns lists of Unread, and the sum of all `Listed`.
 
     Args:
       source: the input.
-      places: what to list of it.
+      places: the places to list.
     """
 
     def __init__(self, source: text_source.Source, places: Iterable[Place]):
@@ -34,12 +34,12 @@ class ListFiles(beam.PTransform):
         times = self._source.times_split
         files, listed = [], []
         for number in range(times + 1):
-            most = LISTED_AT_ONCE if number < times else None
+            limit = LISTED_AT_ONCE if number < times else None
             found = (
                 places
                 | f"SpreadPlaces{number}" >> Spread()
                 | f"List{number}"
-                >> beam.FlatMap(list_place, self._source, most).with_outputs(
+                >> beam.FlatMap(list_place, self._source, limit).with_outputs(
                     LISTED, REST, main="files"
                 )
             )
@@ -50,9 +50,9 @@ class ListFiles(beam.PTransform):
         return spread, totals.total("Listed", listed | "Parts" >> beam.Flatten())
 
 
-def list_place(place: Place, source: text_source.Source, most: int | None) -> Iterator[Any]:
-    """Yields what `Place.list_files` does; all but lists of files with a tag."""
-    for found in place.list_files(source, most):
+def list_place(place: Place, source: text_source.Source, limit: int | None) -> Iterator[Any]:
+    """Yields what `Place.list_files` does, everything except lists of files with a tag."""
+    for found in place.list_files(source, limit):
         if isinstance(found, list):
             FILES.inc(len(found))
             yield found

@@ -1,4 +1,4 @@
-"""The files below a folder that a pattern matches."""
+"""Finds the files below a folder that match a pattern."""
 
 import fnmatch
 import glob
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from textrecords import storage, text_source
 
-Parts = tuple[str, ...]  # of a pattern, by its slashes
+Parts = tuple[str, ...]  # of a pattern, split at slashes
 
 
 def split(path: str) -> tuple[str, str]:
@@ -18,16 +18,17 @@ def split(path: str) -> tuple[str, str]:
 
 
 def match(folder: str, pattern: str) -> Iterator[str]:
-    """Yields the paths below a folder that match a pattern, as pathlib does, of files, each once.
+    """Yields the relative paths of the files below a folder that match a pattern, each once.
 
-    But it raises `Failure` if a folder can't be listed. On all versions of Python, `**` at the end
-    takes all files, and within a name it is `*`, as from 3.13 on.
+    Patterns work as in pathlib, but `Failure` is raised if a folder can't be listed. On all
+    versions of Python, `**` at the end matches all files, and within a name it means `*`, as from
+    3.13 on.
     """
     if not glob.has_magic(pattern):
         if storage.is_file(os.path.join(folder, pattern)) and not storage.is_leftover(pattern):
             yield pattern
         return
-    # Each folder is listed once, with all that may follow of the pattern there.
+    # Each folder is listed once, with all parts of the pattern that may follow there.
     folders = [("", {tuple(pattern.split("/"))})] if storage.is_folder(folder) else []
     while folders:
         below, patterns = folders.pop()
@@ -43,9 +44,9 @@ def match(folder: str, pattern: str) -> Iterator[str]:
 
 
 def _following(patterns: set[Parts], name: str, *, is_link: bool) -> set[Parts]:
-    """Returns what is left of patterns once a name is taken by their first part, where it can be.
+    """Returns the rests of the patterns whose first part matches a name.
 
-    `**` takes any number of names, but none of a link to a folder, which may lead anywhere.
+    `**` matches any number of names, but no links to folders, which may lead anywhere.
     """
     left = set()
     for first, *rest in patterns:

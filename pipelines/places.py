@@ -1,7 +1,7 @@
-"""The places of an input: folders whose files are alike, and how they are listed.
+"""The places of an input: folders of files of the same kind, and how they are listed.
 
-An input is looked through place by place, by as many workers as there are. A place in Cloud Storage
-that holds many files is split once some of them are listed.
+An input is listed place by place, by all workers. A place in Cloud Storage with many files is split
+after some of them are listed.
 """
 
 import collections
@@ -21,7 +21,9 @@ from textrecords.manifest import Fingerprint
 from textrecords.text_source import Unread
 
 NO_FILES = Fingerprint.of(())
-LISTED_TOGETHER = 2_000  # files an element: a path of its own costs more than the file's reading
+LISTED_TOGETHER = (
+    2_000  # files per element: one element per path would cost more than reading the file
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +32,12 @@ class Place:
 
     Attributes:
       folder: its path below the input.
-      label: the class of its reviews, or None if they are left out.
-      split: the position of theirs in `spec.ALL_SPLITS`.
-      why: they are left out, if they are.
-      start: the first path below the folder that may be in the range; "" for the first of all.
-      end: the first one after it; "" if there is none.
-      after_start: whether `start` itself is listed already.
+      label: the class of its reviews, or None if they are skipped.
+      split: the position of their split in `spec.ALL_SPLITS`.
+      why: the reason if they are skipped.
+      start: the path below the folder where the range starts; "" for the first of all.
+      end: the path where it ends, exclusive; "" for no end.
+      after_start: whether `start` itself is already listed.
     """
 
     folder: str
@@ -47,20 +49,21 @@ class Place:
     after_start: bool = False
 
     def list_files(
-        self, source: text_source.Source, most: int | None = None
+        self, source: text_source.Source, limit: int | None = None
     ) -> Iterator["list[Unread] | Listed | Place"]:
-        """Yields lists of reviews, what is true of each, and the places that remain.
+        """Yields lists of reviews, a summary of each, and the remaining places.
 
         Args:
           source: the input.
-          most: how many files to list, in Cloud Storage, before the rest is left to other workers.
+          limit: in Cloud Storage, the number of files to list before the rest is left to other
+            workers.
 
         Raises:
           Failure: if a folder can't be listed.
         """
         yield Listed()
         looked_at, key = 0, b""
-        found = itertools.islice(self._walk(source), most)
+        found = itertools.islice(self._walk(source), limit)
         for chunk in more_itertools.chunked(found, LISTED_TOGETHER):
             looked_at, (key, *_) = looked_at + len(chunk), chunk[-1]
             if self.label is None:
@@ -72,7 +75,7 @@ class Place:
             yield Listed.of(self.split, self.label, reviews) + Listed(skipped=skipped)
             if reviews:
                 yield [(key, self.label, self.split, b"", "") for key, _ in reviews]
-        if looked_at == most:
+        if looked_at == limit:
             yield from self._after(os.fsdecode(key).removeprefix(f"{self.folder}/"))
 
     def _walk(self, source: text_source.Source) -> Iterator[text_source.Found]:
@@ -86,7 +89,7 @@ class Place:
         """Yields the places that make up the rest of this one, after a path.
 
         They end where one character of the path would be another letter or digit of its kind, so
-        that names that count, with or without leading zeros, fall into several places.
+        that numbered names, with or without leading zeros, fall into several places.
         """
         name = path.rpartition(".")[0] or path
         bounds = {
@@ -103,12 +106,12 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """What was found in one or several places.
+    """A summary of one or several places.
 
     Attributes:
-      reviews: how many there are, by split and class, as in `train/pos`.
-      skipped: why files are left out, and how many.
-      files: the fingerprint of the reviews by path, size and version, from before any was read.
+      reviews: their number by split and class, as in `train/pos`.
+      skipped: the number of skipped files by reason.
+      files: the fingerprint of the reviews by path, size and version, before any was read.
       keys: of the reviews.
     """
 
@@ -133,7 +136,7 @@ class Listed:
         )
 
     def sizes(self, examples: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-        """Returns how many reviews of each split there are, given those of each of its classes."""
+        """Returns the number of reviews of each split, given those of each of its classes."""
         sizes = {split: sum(found.values()) for split, found in examples.items()}
         unlabelled = self.reviews[f"{spec.UNLABELLED}/"]
         return sizes | ({spec.UNLABELLED: unlabelled} if unlabelled else {})
@@ -144,7 +147,7 @@ class Listed:
 
 
 def split_and_class(split: int, label: str) -> str:
-    """Returns what `Listed.reviews` has for a split, by its position, and a class."""
+    """Returns the key in `Listed.reviews` of a split, given by position, and a class."""
     return f"{spec.ALL_SPLITS[split]}/{label}"
 
 
@@ -154,7 +157,7 @@ def size_and_digest(
     """Returns the size of a file, and a digest of its path, size and version."""
     try:
         size, version = storage.size_and_version(entry)
-    except OSError:  # it has gone since: it is only counted
+    except OSError:  # it no longer exists: it is only counted
         return 0, b""
     line = b"%d:%b%d:%d" % (len(key), key, size, version)
     return size, hashlib.sha256(line).digest()
@@ -163,7 +166,7 @@ def size_and_digest(
 def list_here(
     places: Iterable[Place], source: text_source.Source, enough: int | None = None
 ) -> Listed:
-    """Returns what is in places, as this process finds it; or in some, if that is `enough`."""
+    """Lists places in this process; stops once `enough` reviews are found."""
     found = itertools.chain.from_iterable(place.list_files(source) for place in places)
     total = Listed()
     for part in found:

@@ -1,7 +1,7 @@
-"""Jobs on the engines that Beam has a job server for: Flink, Spark, Prism, and others like them.
+"""Jobs on engines with a Beam job server: Flink, Spark, Prism and others.
 
-On a cluster a worker is a process that runs `textrecords-worker`: this project is installed there
-already, under the same path.
+On a cluster a worker is a process that runs `textrecords-worker`: this project is already installed
+there, under the same path.
 """
 
 import contextlib
@@ -30,53 +30,53 @@ from textrecords import signals, terminal
 from textrecords.errors import BadInput, Failure
 
 WORKER = os.path.join(sysconfig.get_path("scripts"), "textrecords-worker")
-# For so long a worker waits for the next stage: another one would load TensorFlow anew.
+# How long a worker waits for the next stage: a new one would have to import TensorFlow.
 CACHE_MILLIS = 10_000
-CANCEL_SECONDS = 60.0  # for a job to end once it's cancelled
-# A worker's errors come as text: tracebacks in Python, and those of the engine in Java.
+CANCEL_SECONDS = 60.0  # for a cancelled job to end
+# A worker's errors arrive as text: Python tracebacks, and the engine's Java ones.
 OURS = re.compile(
     rf".*^{BadInput.__module__}\.(BadInput|Failure): (.*?)(?: \[while running |\Z)",
     re.DOTALL | re.MULTILINE,
 )
-# Else the last error of whatever failed, or why the job server can't be reached any more.
+# Otherwise the last error of whatever failed, or of the connection to the job server.
 ANY = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*[\w$]*(?:Error|Exception)\b.*$", re.MULTILINE)
 
 
 def set_up(options: PipelineOptions) -> None:
-    """Has the machines of a cluster start workers, unless the user says what is to start."""
+    """Makes the machines of a cluster start workers, unless the user sets the environment."""
     flags = options.view_as(PortableOptions)
     if flags.environment_type or flags.job_endpoint or not _is_on_cluster(options):
         return
     if not os.path.exists(WORKER):
-        raise BadInput(f"no {WORKER} for workers to run: install this project anew (make setup)")
+        raise BadInput(f"no {WORKER} for workers to run: reinstall this project (make setup)")
     flags.environment_type = "PROCESS"
     flags.environment_config = json.dumps({"command": WORKER})
     flags.environment_cache_millis = flags.environment_cache_millis or CACHE_MILLIS
 
 
 def run(pipeline: beam.Pipeline) -> None:
-    """Runs a pipeline and waits for its end; a signal ends the job, too, wherever it runs.
+    """Runs a pipeline and waits for its end; a signal also stops the job, wherever it runs.
 
     Raises:
-      BadInput: if the engine can't be had, or as a stage does.
+      BadInput: if the engine is unavailable, or as a stage does.
       Failure: if the job fails.
     """
     options = pipeline.options
-    runner = options.view_as(StandardOptions).runner  # which Beam will have cleared
+    runner = options.view_as(StandardOptions).runner  # read now, since Beam clears it
     cluster = flink.Cluster.of(options) if _is_flink_cluster(options) else None
     try:
-        # A worker in this process prints an error, besides handing it on.
+        # A worker in this process also prints the errors that it passes on.
         with contextlib.redirect_stderr(io.StringIO()), _job_server_of(pipeline.runner):
             _wait(_submit(pipeline, runner), runner)
     except BaseException:
         if cluster is not None and not cluster.cancel(CANCEL_SECONDS):
-            may_run = f"the Flink job {cluster.job} may still run: see {cluster.url}"
+            may_run = f"the Flink job {cluster.job} may still be running: see {cluster.url}"
             signals.say_at_end(terminal.one_line(may_run))
         raise
 
 
 def _is_on_cluster(options: PipelineOptions) -> bool:
-    """Tells whether workers are to run on machines of a cluster, and not in this process."""
+    """Returns whether workers run on the machines of a cluster, not in this process."""
     if _runner(options) == "sparkrunner":
         master = options.view_as(SparkRunnerOptions).spark_master_url
         return not re.match(spark_runner.LOCAL_MASTER_PATTERN, master)
@@ -94,17 +94,19 @@ def _runner(options: PipelineOptions) -> str:
 
 @contextlib.contextmanager
 def _job_server_of(runner: PipelineRunner) -> Iterator[None]:
-    """Ends, with the block, the job server that a runner starts in it.
+    """Stops the job server that a runner starts in the block at its end.
 
-    Beam would do that at exit, after the folder of temporary files has gone, and take Ctrl-C for
-    itself. With the job server goes what runs in it: all of Prism, and the driver of Spark.
+    Beam would stop it at exit, after the folder of temporary files is removed, and would handle
+    Ctrl-C itself. The job server takes down what runs in it: all of Prism, and Spark's driver.
     """
     chosen: list[JobServer] = []
     choose = getattr(runner, "default_job_server", None)
 
     def keep(options: PipelineOptions) -> JobServer:
         server = choose(options)
-        chosen.append(getattr(server, "_job_server", server))  # without what stops it at exit
+        chosen.append(
+            getattr(server, "_job_server", server)
+        )  # without the wrapper that stops it at exit
         return chosen[-1]
 
     runner.default_job_server = keep
@@ -118,7 +120,7 @@ def _job_server_of(runner: PipelineRunner) -> Iterator[None]:
 
 
 def _submit(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
-    """Starts a pipeline; raises `BadInput` if its runner can't be had, or doesn't take it."""
+    """Starts a pipeline; raises `BadInput` if its runner is unavailable or refuses it."""
     try:
         return pipeline.run()
     except Exception as error:
@@ -126,7 +128,7 @@ def _submit(pipeline: beam.Pipeline, runner: str) -> PipelineResult:
             raise
         why = _text(error).partition("\n")[0]
         raise BadInput(
-            f"--runner {runner} can't be had, or doesn't take the pipeline: {why}"
+            f"--runner {runner} is unavailable, or refuses the pipeline: {why}"
         ) from None
 
 
@@ -135,25 +137,25 @@ def _wait(result: PipelineResult, runner: str) -> None:
         result.wait_until_finish()
     except BaseException as error:
         if signals.received() is None and isinstance(error, Exception):
-            raise _told(_text(error), runner) from None
+            raise _cause(_text(error), runner) from None
         raise
 
 
 def _text(error: Exception) -> str:
-    """Returns what an error says, without what gRPC puts around it."""
+    """Returns the message of an error, without what gRPC adds."""
     return error.details() if isinstance(error, grpc.Call) else str(error)
 
 
 def error_of_ours(text: str) -> BadInput | Failure | None:
-    """Returns the last error of a stage of ours that a worker's text tells of, if there is one."""
+    """Returns the last error of this project's stages in a worker's text; None if there is none."""
     if ours := OURS.match(text):
         kind, message = ours.groups()
         return {"BadInput": BadInput, "Failure": Failure}[kind](message)
     return None
 
 
-def _told(error: str, runner: str) -> BadInput | Failure:
-    """Returns what made a job fail: the last error of a stage of ours, or of anything else."""
+def _cause(error: str, runner: str) -> BadInput | Failure:
+    """Returns why a job failed: the last error of this project's stages, or of anything else."""
     if ours := error_of_ours(error):
         return ours
     [*_, cause] = ANY.findall(error) or error.strip().splitlines() or ["unknown error"]

@@ -1,4 +1,4 @@
-"""What is true of one run alone: where, when and of what its results were made."""
+"""Facts about a single run: where, when and from what its results were made."""
 
 import datetime
 import importlib.metadata
@@ -14,7 +14,7 @@ PACKAGES = ("apache-beam", "tensorflow", "tensorflow-transform", "pyarrow")
 
 
 def write(input_path: str, output_dir: str, started: float) -> None:
-    """Writes where and when, in seconds since the epoch, something was made of an input."""
+    """Writes facts about a run that started at a time in seconds since the epoch."""
     run_info = RunInfo(
         input=terminal.one_line(storage.absolute(input_path)),
         started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(),
@@ -27,16 +27,16 @@ def write(input_path: str, output_dir: str, started: float) -> None:
 
 
 def check_same_input(input_path: str, output_dir: str, what: str) -> None:
-    """Raises `BadInput` if an output folder holds what was made of another input.
+    """Raises `BadInput` if an output folder has results of another input.
 
     Args:
-      input_path: what something is to be made of.
-      output_dir: the folder that it's to replace, if it's there.
-      what: what it holds, for the message.
+      input_path: the input of this run.
+      output_dir: the folder to replace, if it exists.
+      what: the kind of results, for the message.
     """
     run = RunInfo.read(output_dir)
     if run and storage.real(run.input) != terminal.one_line(storage.real(input_path)):
         raise BadInput(
-            f"{output_dir} holds the {what} of {run.input}: name another --output, or give "
+            f"{output_dir} contains the {what} of {run.input}: name another --output, or give "
             "--force to replace it"
         )

@@ -1,4 +1,4 @@
-"""Which of Beam's engines runs a pipeline, and how its failures are reported."""
+"""Runs pipelines on Beam's engines, and reports their failures."""
 
 import contextlib
 import tempfile
@@ -18,16 +18,19 @@ from pipelines import dataflow, portable
 from textrecords import command_line, imports, storage
 from textrecords.errors import BadInput, Failure
 
-# Which engine Beam's own DirectRunner is depends on the network: it tries to download one first.
+# Beam's DirectRunner tries to download an engine first, so which one it is depends on the network.
 LOCAL_RUNNERS = ("directrunner", "switchingdirectrunner", "fnapirunner")
-# Flags that Beam's local engines can't take, with that value or any, and why.
+# Flags that Beam's local engines can't take, with this value or any, and why.
 UNUSABLE = {
-    "direct_running_mode": ("multi_threading", "Beam fails there; take multi_processing"),
-    "direct_runner_bundle_repeat": (True, "tf.Transform writes once, and can't again"),
-    "runtime_type_check": (True, "Beam's check takes no stage with tagged outputs"),
-    "performance_runtime_type_check": (True, "Beam's check takes no stage with tagged outputs"),
-    "profile_cpu": (True, "Beam's local engine fails at it; take py-spy, say"),
-    "profile_memory": (True, "Beam's local engine fails at it; take memray, say"),
+    "direct_running_mode": ("multi_threading", "Beam fails with it; use multi_processing"),
+    "direct_runner_bundle_repeat": (True, "tf.Transform can only write once"),
+    "runtime_type_check": (True, "Beam's check doesn't support stages with tagged outputs"),
+    "performance_runtime_type_check": (
+        True,
+        "Beam's check doesn't support stages with tagged outputs",
+    ),
+    "profile_cpu": (True, "Beam's local engine fails with it; use for example py-spy"),
+    "profile_memory": (True, "Beam's local engine fails with it; use for example memray"),
 }
 IN_PROCESS_RUNNERS = ("fnapirunner", "bundlebaseddirectrunner")
 
@@ -43,7 +46,7 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
     parsers[0].error = refuse
     _, unknown = parsers[0].parse_known_args(flags)
     if unknown:
-        refuse(f"neither this command nor Beam knows {' '.join(unknown)}")
+        refuse(f"neither this command nor Beam has {' '.join(unknown)}")
     name = "FnApiRunner" if runner.lower() in LOCAL_RUNNERS else runner
     try:
         create_runner(name)
@@ -52,7 +55,7 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
     options = PipelineOptions(flags, runner=name)
     given = options.get_all_options()
     if given["no_wait_until_finish"]:
-        refuse("--no_wait_until_finish: what the job writes is checked at its end")
+        refuse("--no_wait_until_finish: the output has to be checked at the end of the job")
     if given["direct_num_workers"] < 0:
         refuse(f"--direct_num_workers {given['direct_num_workers']}: give 1, or 0 for all cores")
     for flag, (value, why) in UNUSABLE.items():
@@ -70,13 +73,13 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
     """Builds a pipeline, runs it, and waits for its end.
 
     Args:
-      build: adds the stages; it's given the pipeline and a folder for temporary files, which all
-        workers see and which goes at the end.
+      build: adds the stages to the given pipeline; it also gets a folder for temporary files, which
+        all workers see and which is removed at the end.
       options: what `parse_options` returns.
 
     Raises:
-      BadInput: if another engine can't be had, or doesn't take the pipeline.
-      Failure: if a job on one fails, and as the stages do.
+      BadInput: if an engine is unavailable or refuses the pipeline, or as a stage does.
+      Failure: if the job fails, or as a stage does.
     """
     try:
         with imports.quiet_logs(), _temporary_folder(options) as temp_dir:
@@ -88,14 +91,14 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
                 pipeline.run().wait_until_finish()
             else:
                 portable.run(pipeline)
-    except (BadInput, Failure) as error:  # without the name of the stage, which Beam adds
+    except (BadInput, Failure) as error:  # without the name of the stage that Beam adds
         raise type(error)(str(error).partition(" [while running")[0]) from None
-    except RuntimeError as error:  # as text, from a worker in a process of its own
+    except RuntimeError as error:  # as text, from a worker in another process
         raise portable.error_of_ours(str(error)) or error from None
 
 
 def _runs_here(options: PipelineOptions) -> bool:
-    """Tells whether it's this process that executes the stages."""
+    """Returns whether this process executes the stages."""
     runner = options.view_as(StandardOptions).runner
     return runner.rpartition(".")[2].lower() in IN_PROCESS_RUNNERS
 
@@ -103,7 +106,7 @@ def _runs_here(options: PipelineOptions) -> bool:
 def _pipeline(options: PipelineOptions) -> beam.Pipeline:
     try:
         return beam.Pipeline(options=options)
-    except ValueError as error:  # of Beam's checks of the flags, some of which ask the network
+    except ValueError as error:  # from Beam's checks of flags, some of which use the network
         raise BadInput(" ".join(str(error).split())) from None
 
 

@@ -1,8 +1,8 @@
-"""Writes made-up movie reviews in the layout of the IMDb set: `make sample`.
+"""Writes generated movie reviews in the layout of the IMDb set: `make sample`.
 
-Every review is grown from a small grammar by a random generator of its own, seeded by the sample's
+Every review is generated from a small grammar by its own random generator, seeded with the sample's
 seed and the review's number. So the same flags give the same bytes, a larger sample begins with the
-smaller one, and any process may write any block of it.
+smaller one, and any process can write any block of it.
 """
 
 import collections
@@ -25,16 +25,16 @@ from textrecords.command_line import flag
 from textrecords.field_types import Count, Path
 
 NEG, POS = CLASSES = ("neg", "pos")
-LEAST_STARS = {NEG: 1, POS: 7}  # of ten, and three more at most
-MARKER = "sample.json"  # tells a sample from somebody's own folder
+MIN_STARS = {NEG: 1, POS: 7}  # of ten; at most three more
+MARKER = "sample.json"  # distinguishes a sample from a user's own folder
 BLOCK = 500  # reviews that a process writes before it reports
 SHORT_SHARE = 0.3
-TINY_SHARE = 0.25  # of a few words, as people type them to try a model
+TINY_SHARE = 0.25  # with a few words, like those that people type to try a model
 MAX_WORDS = 600
 ENDS = (".", ".", ".", ".", "!", "!!", "...", " .")
 GAPS = (" ",) * 9 + ("<br /><br />",)
 # Each symbol's phrases, all equally likely. In a phrase, {symbol} stands for any phrase of that
-# symbol, and {-symbol} for one that leans the other way: "not a {-adj} film" praises by a bad word.
+# symbol, and {-symbol} for one of the other class: "not a {-adj} film" praises with a bad word.
 SHARED = {
     "sentence": "{remark} | {verdict} | {verdict} | {verdict} | {verdict} | {verdict}",
     "remark": "{fact} | {opinion}",
@@ -105,7 +105,7 @@ OWN = {
 
 
 def _parts(phrases: str) -> list[list[str]]:
-    """Cuts each phrase into text, symbol, text, symbol, ..., text."""
+    """Splits each phrase into text, symbol, text, symbol, ..., text."""
     return [re.split(r"\{(-?\w+)\}", phrase) for phrase in re.split(r"\s*\|\s*", phrases)]
 
 
@@ -117,7 +117,7 @@ OTHER = {NEG: POS, POS: NEG}
 
 
 def _pick(rng: random.Random, choices: Sequence[Any]) -> Any:
-    # Python promises the same numbers from `random()` in each release, but not from `choice()`.
+    # Python guarantees the same numbers in all releases for `random()`, but not for `choice()`.
     return choices[int(rng.random() * len(choices))]
 
 
@@ -136,8 +136,8 @@ def _sentence(rng: random.Random, symbol: str, label: str) -> str:
     return text + _pick(rng, ENDS)
 
 
-def _least_words(rng: random.Random) -> int:
-    """Returns how many words a review has at least: some have few, the others a long tail."""
+def _min_words(rng: random.Random) -> int:
+    """Returns the minimum number of words of a review: few for some, long-tailed for others."""
     u = rng.random()
     if rng.random() < SHORT_SHARE:
         return 8 + int(62 * u)
@@ -145,11 +145,11 @@ def _least_words(rng: random.Random) -> int:
 
 
 def _text(rng: random.Random, label: str) -> str:
-    least_words = _least_words(rng)
+    min_words = _min_words(rng)
     if rng.random() < TINY_SHARE:
         return _sentence(rng, "tiny", label)
     text = _sentence(rng, "first", label)
-    while text.count(" ") < least_words:
+    while text.count(" ") < min_words:
         text += _pick(rng, GAPS) + _sentence(rng, "sentence", label)
     text += _pick(rng, GAPS) + _sentence(rng, "last", label)
     return text.lower() if rng.random() < 0.1 else text
@@ -158,7 +158,7 @@ def _text(rng: random.Random, label: str) -> str:
 def _place(number: int) -> tuple[str, str, int]:
     """Returns the split, the class and the position in it of review `number`.
 
-    Of three reviews in a row two go to train, so that a larger sample holds the smaller ones.
+    Of three consecutive reviews two go to train, so that a larger sample contains smaller ones.
     """
     index, turn = divmod(number, 3)
     if turn < 2:
@@ -167,10 +167,10 @@ def _place(number: int) -> tuple[str, str, int]:
 
 
 def review(seed: int, number: int) -> tuple[str, str]:
-    """Returns the path below the sample's folder, and the text, of review `number`."""
+    """Returns the path below the sample's folder and the text of review `number`."""
     split, label, index = _place(number)
     rng = random.Random(f"{seed}/{number}")
-    stars = LEAST_STARS[label] + _pick(rng, range(4))
+    stars = MIN_STARS[label] + _pick(rng, range(4))
     return f"{split}/{label}/{index}_{stars}.txt", _text(rng, label)
 
 
@@ -185,7 +185,7 @@ def write(output: str, *, count: int, seed: int) -> None:
     """Writes `count` reviews as `<output>/{train,test}/{neg,pos}/<id>_<stars>.txt`.
 
     Raises:
-      BadInput: if `output` holds anything but a sample.
+      BadInput: if `output` contains anything other than a sample.
     """
     blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     with (
@@ -193,9 +193,9 @@ def write(output: str, *, count: int, seed: int) -> None:
             output, holds="|".join((*spec.SPLITS, MARKER)), marker=MARKER
         ) as folder,
         concurrent.futures.ProcessPoolExecutor(
-            # A fork would copy the locks of the caller's threads, and TensorFlow starts many.
+            # A fork would copy the locks of the caller's threads, of which TensorFlow has many.
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=signal.signal,  # Ctrl-C is for the parent alone to answer
+            initializer=signal.signal,  # only the parent handles Ctrl-C
             initargs=(signal.SIGINT, signal.SIG_IGN),
         ) as pool,
     ):
@@ -213,22 +213,22 @@ def write(output: str, *, count: int, seed: int) -> None:
 class Options:
     """The flags."""
 
-    output: Path = flag("the folder to make or replace", "data/sample")
+    output: Path = flag("the folder to create or replace", "data/sample")
     count: Annotated[int, Interval(ge=6, le=10**9)] = flag(
-        "reviews in all; a third of them are for the test", 3000
+        "total number of reviews; a third of them are for test", 3000
     )
-    seed: Count = flag("another seed gives other reviews", 0)
+    seed: Count = flag("each seed gives different reviews", 0)
 
 
 def main(argv: list[str]) -> None:
     parser = command_line.ArgumentParser(
-        prog="pipelines.sample", description="Writes made-up movie reviews to train and test on."
+        prog="pipelines.sample", description="Writes generated movie reviews to train and test on."
     )
     command_line.add_flags(parser, Options)
     args = parser.parse_args(argv)
     storage.check_local(args.output)
     write(args.output, count=args.count, seed=args.seed)
-    from pipelines import summary  # here, since every process of the pool would load it
+    from pipelines import summary  # here, since every process of the pool would import it
 
     summary.show_files(args.output)
     terminal.say(f"{args.output}: {args.count:,} reviews")

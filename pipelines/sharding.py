@@ -1,4 +1,4 @@
-"""Which shard a key goes into, and its place there."""
+"""Assigns keys to shards, and orders them."""
 
 import dataclasses
 import hashlib
@@ -9,26 +9,26 @@ from textrecords.errors import Failure
 KEYS_PER_SHARD = 10_000
 MAX_SHARDS = 10_000
 
-ShardId = tuple[str, int]  # name of the shards (a split, say), index
+ShardId = tuple[str, int]  # name of the shards, such as a split, and index
 
 
 def default_num_shards(num_keys: int) -> int:
-    """Returns the number of shards: a function of the size alone, so that bytes repeat."""
+    """Returns the number of shards, which only depends on the size, for reproducible bytes."""
     return min(max(1, -(-num_keys // KEYS_PER_SHARD)), MAX_SHARDS)
 
 
 def key_hash(key: bytes) -> bytes:
-    """Returns 8 bytes that decide a key's shard and its place there, alike in any process."""
+    """Returns 8 bytes that decide a key's shard and its order there, the same in any process."""
     return hashlib.blake2b(key, digest_size=8, key=b"textrecords").digest()
 
 
 def order_in_shard(key: bytes) -> tuple[bytes, bytes]:
-    """Returns what the keys of a shard are sorted by."""
+    """Returns the sort key of a key in a shard."""
     return key_hash(key), key
 
 
 def shard_of(name: str, key: bytes, num_shards: dict[str, int]) -> ShardId:
-    """Returns the shard that this key goes into."""
+    """Returns the shard of a key."""
     return name, int.from_bytes(key_hash(key), "big") % num_shards[name]
 
 
@@ -40,9 +40,9 @@ def every_shard(num_shards: dict[str, int]) -> Iterator[ShardId]:
 
 @dataclasses.dataclass(frozen=True)
 class Keys:
-    """Stands for keys: how many there are, and the sum of their hashes modulo 2**64.
+    """A checksum of keys: their number, and the sum of their hashes modulo 2**64.
 
-    Two that differ tell that keys were lost on the way, or came twice.
+    A difference shows that keys were lost on the way, or came twice.
     """
 
     number: int = 0
@@ -61,13 +61,13 @@ NO_KEYS = Keys()
 
 
 def lost(listed: Keys, what: str) -> Failure:
-    """Returns what to raise if what became of keys isn't what was listed.
+    """Returns the error to raise if keys were lost or duplicated.
 
     Args:
       listed: the keys.
-      what: should have become of each of them, once.
+      what: should have happened to each of them, once.
     """
     return Failure(
-        f"not each of {listed.number:,} {what} once: the runner lost some, or took some twice; run "
+        f"not each of {listed.number:,} {what} once: the runner lost or duplicated some; run "
         "again, or use another runner"
     )

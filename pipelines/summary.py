@@ -1,4 +1,4 @@
-"""What preprocessing shows while it works, and the tables of what folders and datasets hold."""
+"""Progress of preprocessing, and tables that summarize folders and datasets."""
 
 import os
 import re
@@ -19,7 +19,7 @@ NAMED = 10  # of the classes that a split lacks
 def show_listing(
     description: str = "listing files", total: int | None = None
 ) -> AbstractContextManager[None]:
-    """Shows how many files have been listed; or read, where each is read as soon as it's listed."""
+    """Shows how many files have been listed, or read if each is read as soon as it's listed."""
     before = text_source.SEEN["listed"]
     return terminal.progress(lambda: (description, text_source.SEEN["listed"] - before, total))
 
@@ -27,7 +27,7 @@ def show_listing(
 def show_progress(output_dir: str) -> AbstractContextManager[None]:
     """Shows how many files were listed, then read, and how many shards are in `output_dir`.
 
-    The shards are the same for every runner; files are counted by those that run in this process.
+    Shards are counted for every runner; files only for runners in this process.
     """
     before = text_source.SEEN.copy()
 
@@ -45,23 +45,23 @@ def show_progress(output_dir: str) -> AbstractContextManager[None]:
     return terminal.progress(look, seconds=2.0 if storage.is_remote(output_dir) else 0.1)
 
 
-def show_taken_up(manifest: Manifest, output_dir: str) -> None:
-    """Prints how many shards of a dataset, in the folder that it's made in, were taken up."""
-    if number := len(atomic.noted(output_dir, atomic.TAKEN_UP)):
+def show_reused(manifest: Manifest, output_dir: str) -> None:
+    """Prints how many shards of a new dataset, in its temporary folder, were reused."""
+    if number := len(atomic.noted(output_dir, atomic.REUSED)):
         total = sum(len(split.shards) for split in manifest.splits.values())
-        terminal.say(f"took up {number:,} of {total:,} shards of a run that was stopped")
+        terminal.say(f"reused {number:,} of {total:,} shards from an interrupted run")
 
 
 def show_input(found: "find_input.Input", flags: DataFlags) -> None:
-    """Prints what a look at an input tells."""
+    """Prints notes on an input."""
     for line in found.notes():
         terminal.say(line)
     if spec.TEST not in found.splits and not flags.test:
-        terminal.say("no test split: there will be nothing to evaluate a model on")
+        terminal.say("no test split: a model can't be evaluated")
 
 
 def show_files(folder: str) -> None:
-    """Prints how many files each class folder of each split holds."""
+    """Prints the number of files in each class folder of each split."""
     rows = []
     for split in spec.SPLITS:
         _, names, _ = next(os.walk(os.path.join(folder, split)), ("", (), ()))
@@ -72,9 +72,9 @@ def show_files(folder: str) -> None:
 
 
 def show(manifest: Manifest, items: str, output_dir: str, seconds: float) -> None:
-    """Prints what a dataset holds, which was made of files, or of rows."""
+    """Prints a summary of a dataset that was made from files or rows."""
     for why, count in manifest.skipped.items():
-        terminal.say(f"left out {count:,}: {why}")
+        terminal.say(f"skipped {count:,}: {why}")
     for name, split in manifest.splits.items():
         counts = ", ".join(f"{count:,} {c}" for c, count in split.class_examples.items())
         counts = counts or f"{split.examples:,} reviews"
@@ -83,7 +83,7 @@ def show(manifest: Manifest, items: str, output_dir: str, seconds: float) -> Non
             if count:
                 terminal.say(f"{name}, {what}: {count:,}")
     if manifest.bad_files:
-        terminal.say(f"left out {manifest.bad_files:,}: {items} that can't be read")
+        terminal.say(f"skipped {manifest.bad_files:,}: {items} that can't be read")
     show_misread(manifest.misread_files, manifest.flags.encoding)
     audit = manifest.audit
     terminal.say(
@@ -91,14 +91,14 @@ def show(manifest: Manifest, items: str, output_dir: str, seconds: float) -> Non
         f"in two classes: {audit.conflicting_texts:,} ({audit.conflicting_by_words:,})"
     )
     if audit.shards:
-        terminal.say(f"the reviews in question are named in {named(audit.shards)}")
+        terminal.say(f"these reviews are named in {named(audit.shards)}")
     train = manifest.splits[spec.TRAIN]
     covered = (f"{share:.1%} by {int(number):,}" for number, share in train.coverage.items())
     terminal.say(f"tokens of train covered by its most frequent words: {', '.join(covered)}")
     lengths = (
         f"{count:,} of {bin}" for bin, count in train.token_length_histogram.items() if count
     )
-    terminal.say(f"reviews of train by their tokens: {', '.join(lengths)}")
+    terminal.say(f"reviews of train by number of tokens: {', '.join(lengths)}")
     terminal.show(
         ("split", "reviews", "examples", "tokens", "OOV", "median", "shards"),
         (_row(name, split) for name, split in manifest.splits.items()),
@@ -112,18 +112,18 @@ def show(manifest: Manifest, items: str, output_dir: str, seconds: float) -> Non
 
 
 def named(shards: Sequence[Shard]) -> str:
-    """Names a file, or the first and the last of several."""
+    """Returns the name of a file, or of the first and last of several."""
     return " to ".join(shard.file for shard in (*shards[:1], *shards[1:][-1:]))
 
 
 def show_misread(misread_files: dict[str, int], encoding: str) -> None:
-    """Prints how many files seem to be in other encodings than the one they were read by."""
+    """Prints how many files seem to be in encodings other than the one they were read with."""
     for seems, files in misread_files.items():
         terminal.say(f"not in {encoding}, but perhaps in {seems}: {files:,}")
 
 
 def _show_absent(manifest: Manifest) -> None:
-    """Names the classes that a split lacks."""
+    """Prints the classes that a split lacks."""
     lacks = []
     for name, split in manifest.splits.items():
         absent = [label for label, examples in split.class_examples.items() if not examples]
@@ -135,7 +135,7 @@ def _show_absent(manifest: Manifest) -> None:
 
 
 def _show_doubts(manifest: Manifest) -> None:
-    """Says so if spaces don't seem to part the words of train."""
+    """Prints a hint if spaces don't seem to separate the words of train."""
     train = manifest.splits[spec.TRAIN]
     if manifest.flags.split == "character":
         return
@@ -165,14 +165,14 @@ def _row(name: str, split: Split) -> tuple[str | int, ...]:
 
 def _findings(split: Split) -> dict[str, int]:
     return {
-        "repeats of another review": split.found - split.distinct_texts,
-        "repeats of another review's words": split.found - split.distinct_by_words,
-        "dropped since a later split has their words": split.dropped_leaked,
-        "dropped since they repeat another": split.dropped_duplicates,
-        "not in the encoding, decoded as far as that goes": split.undecodable,
-        "with a byte order mark, which is left out": split.byte_order_marks,
-        "with NUL bytes, as of another encoding": split.nul_bytes,
-        "with HTML other than <br /> (--strip_html takes it out)": split.html,
+        "duplicates of another review": split.found - split.distinct_texts,
+        "duplicates of another review's words": split.found - split.distinct_by_words,
+        "dropped because a later split has their words": split.dropped_leaked,
+        "dropped because they are duplicates": split.dropped_duplicates,
+        "not in the encoding, decoded as far as possible": split.undecodable,
+        "with a byte order mark, which is removed": split.byte_order_marks,
+        "with NUL bytes, as in another encoding": split.nul_bytes,
+        "with HTML other than <br /> (--strip_html removes it)": split.html,
         "without words, kept as one OOV token": split.without_tokens,
         "shorter than --min_tokens": split.short,
     }

@@ -1,4 +1,4 @@
-"""Adds up what workers found."""
+"""Adds up the results of workers."""
 
 import functools
 import operator
@@ -9,10 +9,10 @@ import apache_beam as beam
 
 
 def add_up(parts: Iterable[Any]) -> Any:
-    """Returns the sum of one or more elements, which know `+`."""
+    """Returns the sum of one or more elements that support `+`."""
     return functools.reduce(operator.add, parts)
 
 
 def total(name: str, parts: beam.PCollection) -> beam.PCollection:
-    """Returns the sum of all elements, by a stage of this name."""
+    """Returns the sum of all elements, computed in a stage with this name."""
     return parts | name >> beam.CombineGlobally(add_up).without_defaults()

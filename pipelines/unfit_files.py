@@ -1,4 +1,4 @@
-"""Files that can't be read, or aren't in the encoding: which, and how many there may be."""
+"""Files that can't be read or aren't in the encoding, and the limits on their number."""
 
 import collections
 import dataclasses
@@ -11,46 +11,46 @@ from textrecords import encoding_guess, text_source
 from textrecords.command_line import flag
 from textrecords.errors import Failure
 
-# Which share of the files may be bad, by `--on_bad_file`.
+# The share of the files that may be bad, by `--on_bad_file`.
 MAX_BAD = {"skip": 0.01, "fail": 0.0}
-# Which share of the files may be in another encoding than `--encoding`, by `--on_bad_text`.
+# The share of the files that may not be in `--encoding`, by `--on_bad_text`.
 MAX_BAD_TEXTS = {"replace": 0.01, "replace_all": 1.0, "fail": 0.0}
-# So many may be where that is more: a stray byte is no reason to refuse a small folder. If they are
-# more than half of its files, though, it isn't in the encoding.
+# This many are always allowed: a stray byte is no reason to refuse a small folder. But if they are
+# more than half of its files, the folder isn't in the encoding.
 FEW = 10
-NAMED = 3  # of the files that end a run
+NAMED = 3  # of the files that fail a run
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """The flags that say how many there may be."""
+    """The flags that limit their number."""
 
     on_bad_file: Literal[tuple(MAX_BAD)] = flag(
-        "what can't be read, or is larger than 10 MB: leave out up to 1%%, or none", "skip"
+        "files that can't be read or are larger than 10 MB: skip up to 1%%, or none", "skip"
     )
     on_bad_text: Literal[tuple(MAX_BAD_TEXTS)] = flag(
         "bytes that aren't in the encoding: replace them in up to 1%% of the files (or in "
-        f"{FEW}, but no more than half), in all, or in none",
+        f"{FEW}, but in no more than half), in all, or in none",
         "replace",
     )
 
     def max_bad(self, num_files: int) -> float:
-        """Returns how many of so many files may be bad."""
+        """Returns how many of `num_files` files may be bad."""
         return MAX_BAD[self.on_bad_file] * num_files
 
     def max_bad_texts(self, num_files: int) -> float:
-        """Returns how many of so many files may be in another encoding."""
-        most = MAX_BAD_TEXTS[self.on_bad_text] * num_files
-        return max(most, min(FEW, num_files / 2)) if self.on_bad_text == "replace" else most
+        """Returns how many of `num_files` files may be in another encoding."""
+        limit = MAX_BAD_TEXTS[self.on_bad_text] * num_files
+        return max(limit, min(FEW, num_files / 2)) if self.on_bad_text == "replace" else limit
 
 
 @dataclasses.dataclass(frozen=True)
 class UnfitFiles:
-    """Those of one or several lists of files.
+    """The unfit files of one or several lists.
 
     Attributes:
       num_bad: how many can't be read.
-      bad: the first few of these, as (key, why not).
+      bad: the first few of these, as (key, error).
       misread: files that seem to be in another encoding, by that encoding.
       examples: the first few of these, as (key, encoding).
       keys: of those that can't be read.
@@ -64,7 +64,7 @@ class UnfitFiles:
 
     @classmethod
     def of(cls, bad: dict[bytes, str], misread: dict[bytes, str]) -> "UnfitFiles":
-        """Takes why files can't be read, and the encodings that files seem to be in, by key."""
+        """Takes the errors of files, and the encodings that files seem to be in, by key."""
         return cls(
             len(bad),
             heapq.nsmallest(NAMED, bad.items()),
@@ -83,7 +83,7 @@ class UnfitFiles:
         )
 
     def check(self, source: text_source.Source, num_files: int, limits: Limits) -> None:
-        """Raises `Failure` if there are more among so many files than may be."""
+        """Raises `Failure` if there are more among `num_files` files than allowed."""
         self._check_bad(source, num_files, limits)
         self._check_encoding(source, num_files, limits)
 
@@ -93,7 +93,7 @@ class UnfitFiles:
             named += ["..."] * (self.num_bad > len(named))
             raise Failure(
                 f"{self.num_bad:,} of {num_files:,} {source.items} of {source.input_dir} can't be "
-                f"read: {', '.join(named)}; mend or remove them, and run again"
+                f"read: {', '.join(named)}; fix or remove them, and run again"
             )
 
     def _check_encoding(self, source: text_source.Source, num_files: int, limits: Limits) -> None:
@@ -102,8 +102,8 @@ class UnfitFiles:
             return
         named = [f"{os.fsdecode(key)} ({seems}?)" for key, seems in self.examples]
         named += ["..."] * (total > len(named))
-        likeliest = max(sorted(self.misread), key=self.misread.__getitem__)
-        name = "NAME" if likeliest == encoding_guess.UNKNOWN else likeliest.partition(" ")[0]
+        most_likely = max(sorted(self.misread), key=self.misread.__getitem__)
+        name = "NAME" if most_likely == encoding_guess.UNKNOWN else most_likely.partition(" ")[0]
         raise Failure(
             f"{total:,} of {num_files:,} {source.items} of {source.input_dir} aren't in "
             f"{source.encoding}: {', '.join(named)}; if most are in another encoding, give "

@@ -1,7 +1,7 @@
-"""A worker on a cluster: what Flink and Spark start on each machine to run stages in Python.
+"""A worker on a cluster, which Flink and Spark start on each machine to run stages in Python.
 
-In Beam's container images a program in Go does this. Here the packages are installed already, so
-there is nothing to download: the engine says where it listens, and Beam's own worker does the rest.
+In Beam's container images a Go program does this. Here the packages are already installed, so there
+is nothing to download: the engine passes its address, and Beam's own worker does the rest.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from google.protobuf import json_format, text_format
 def main() -> None:
     """Runs stages until the engine closes the connection."""
     parser = argparse.ArgumentParser(prog="textrecords-worker", description=__doc__)
-    parser.add_argument("--id", required=True, help="what the engine calls this worker")
+    parser.add_argument("--id", required=True, help="the engine's id of this worker")
     parser.add_argument("--provision_endpoint", required=True, help="of the engine: HOST:PORT")
     args, _ = parser.parse_known_args()
     WorkerIdInterceptor._worker_id = args.id
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _provision(url: str, worker_id: str) -> beam_provision_api_pb2.ProvisionInfo:
-    """Asks the engine what it wants of a worker."""
+    """Gets the worker's configuration from the engine."""
     request = beam_provision_api_pb2.GetProvisionInfoRequest()
     with grpc.insecure_channel(url) as channel:
         service = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)

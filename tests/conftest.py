@@ -1,6 +1,6 @@
-"""What holds for all tests.
+"""Settings for all tests.
 
-Child processes run this checkout, whichever one is installed; properties are tried alike each time.
+Child processes run this checkout, whichever one is installed; property tests are deterministic.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""A stand-in for the Dataflow service, which executes the jobs that Beam's runner submits.
+"""A fake Dataflow service, which executes the jobs that Beam's runner submits.
 
-Each worker is a process of its own that has the packages of this environment but not this project:
-what it knows of it comes from the sdist that was staged with the job.
+Each worker is a process with the packages of this environment but without this project, which it
+gets from the sdist that was staged with the job.
 """
 
 import contextlib
@@ -92,7 +92,7 @@ def _execute(staged, folder):
             "--no-build-isolation",
         ]
         subprocess.run([*pip, "--target", installed, staged / "workflow.tar.gz"], check=True)
-    # Before anything else stands on the path, a worker drops what leads to this project.
+    # A worker first removes this project from its path.
     (installed / "worker.py").write_text(WORKER.format(path=str(installed)))
     command = f"{sys.executable} -E {installed / 'worker.py'}"  # -E: without PYTHONPATH
     for environment in proto.components.environments.values():

@@ -1,9 +1,9 @@
-"""An emulator of Cloud Storage, and the way there for TensorFlow, which knows but the real hosts.
+"""An emulator of Cloud Storage, and a proxy for TensorFlow, which only uses the real hosts.
 
-TensorFlow is given a proxy, which answers in the place of these hosts and hands on to the emulator;
-Google's client takes the proxy for the store itself. The proxy notes all requests, and makes good
-what the emulator lacks: uploads of nothing or in chunks, https in a resumable upload's address,
-`storageLayout`, and listings in pages and of ranges.
+TensorFlow uses the proxy, which answers for these hosts and forwards to the emulator; Google's
+client uses the proxy as the store itself. The proxy records all requests, and adds what the
+emulator lacks: empty and chunked uploads, https in the address of resumable uploads,
+`storageLayout`, and listings by pages and ranges.
 """
 
 import contextlib
@@ -121,7 +121,7 @@ def _certificate(folder: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def _emulator() -> Iterator[int]:
-    """Runs the emulator in an environment of its own; yields its port."""
+    """Runs the emulator in a separate environment; yields its port."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]

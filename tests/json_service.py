@@ -1,4 +1,4 @@
-"""What stand-ins for services share: they answer with JSON, and serve as long as a block."""
+"""The base of fake services: they answer with JSON, and run during a block."""
 
 import contextlib
 import http.server

@@ -1,8 +1,8 @@
-"""The contract of every stage: what holds whatever a stage does.
+"""The contract of every stage.
 
-A stage is built from flags, and goes to workers pickled. There it is called with elements that may
-come again, in another order, in another process; so it gives the same each time. Bad input ends it
-with an error that is one line.
+A stage is built from flags, and is pickled for workers. There it may be called with elements again,
+in another order, or in another process, so its output must always be the same. Bad input fails it
+with a one-line error.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ def check(case: Case) -> None:
 
 
 def output(case: Case, stage: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Returns what a stage gives and writes, so that it can be compared."""
+    """Returns the outputs and files of a stage in a comparable form."""
     result = stage(*arguments)
     given = [*map(plain, result)] if isinstance(result, Iterator) else plain(result)
     written = {}

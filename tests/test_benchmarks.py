@@ -14,7 +14,7 @@ from textrecords.errors import BadInput, Failure
 
 pytestmark = pytest.mark.slow
 
-# One line a review, and no two reviews alike.
+# One line per review, and no two reviews are the same.
 TREE = {
     "train/neg/0.txt": "Bad FILM.<br />A film, a b",
     "train/neg/1.txt": 'b (bad) "film" isn\'t - it?',
@@ -62,7 +62,7 @@ def test_a_process_that_fails_ends_the_benchmark():
         preprocess.run_module("pipelines.preprocess", "--input=nowhere", "--output=x")
 
 
-def test_the_tutorials_batches_hold_the_same_ids(datasets):
+def test_the_tutorials_batches_have_the_same_ids(datasets):
     ours = feed.ours(str(datasets / "ours"))
     tutorial = feed.tutorial(str(datasets / "in" / "train"), ("neg", "pos"))
     assert feed.check_same(ours, tutorial, ours.cache()) == 4
@@ -73,7 +73,7 @@ def test_the_tutorials_batches_hold_the_same_ids(datasets):
         *([3, 2, 4, 2, 8, 7], [4, 6, 2, 11, 10, 0]),
         *([5, 3, 3, 9, 0, 0], [6, 2, 5, 2, 5, 4]),
     ]
-    with pytest.raises(Failure, match="batches hold other ids"):
+    with pytest.raises(Failure, match="batches have different ids"):
         feed.check_same(ours, tutorial.take(0))
 
 
@@ -90,7 +90,7 @@ def test_the_tutorials_network_is_that_of_the_default_flags():
     assert [w.shape for w in ours.weights] == [w.shape for w in tutorial.weights]
 
 
-def test_a_subset_holds_the_first_reviews_of_each_class(tmp_path):
+def test_a_subset_has_the_first_reviews_of_each_class(tmp_path):
     write(tmp_path / "in", TREE)
     source = text_source.Source(str(tmp_path / "in"))
     assert step.copy_subset(source, str(tmp_path / "out"), 1) == ("neg", "pos")
@@ -109,7 +109,7 @@ def test_contenders_take_turns():
     assert [measured["reviews"] for measured in runs["b"]] == [7, 7, 7]
 
 
-def test_the_summary_holds_medians_and_their_ratio_to_the_first():
+def test_the_summary_has_medians_and_their_ratio_to_the_first():
     runs = {
         "a": [{"seconds": s, "reviews": 100} for s in (9.0, 2.0, 1.0)],
         "b": [{"seconds": s, "reviews": 100} for s in (5.0, 1.0, 6.0)],
@@ -188,7 +188,7 @@ def test_the_growth_of_words_is_fitted_to_the_reviews(monkeypatch):
 def test_an_estimate_grows_with_the_reviews():
     estimate = cost.estimate(1_000_000_000, 0.36e-3, 400, lambda n: 100 * n**0.5, 1e6)
     assert estimate["shards"] == "10,000"
-    assert estimate["MB a shard"] == "40.0"
+    assert estimate["MB per shard"] == "40.0"
     assert estimate["core hours"] == "100.0"
     assert estimate["workers of 4 cores for 1 h"] == "25"
     assert estimate["GB of word counts shuffled"] == "31.6"  # 10 GB, times the square root of 10
@@ -201,7 +201,7 @@ def test_a_folder_too_small_for_the_fit_is_refused(tmp_path):
         cost.main(["--input", str(tmp_path)])
 
 
-def test_changes_are_tried_with_every_seed_once_and_their_means_are_told(
+def test_changes_are_tried_once_per_seed_and_their_means_are_shown(
     datasets, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(changes, "CHANGES", {"as it was": "", "two ways": "--bidirectional"})
@@ -229,12 +229,12 @@ def test_changes_are_tried_with_every_seed_once_and_their_means_are_told(
 def test_changes_of_other_records_are_not_mixed(datasets, tmp_path):
     (tmp_path / "changes.json").write_text('{"manifest_sha256": "0", "trials": {}}')
     given = ["--records", str(datasets / "ours"), "--output", str(tmp_path / "changes.json")]
-    with pytest.raises(BadInput, match="is of other records"):
+    with pytest.raises(BadInput, match="has results on other records"):
         changes.main(given)
 
 
 @pytest.mark.parametrize("given", changes.CHANGES.values())
-def test_every_change_is_one_of_flags_that_go_together(given):
+def test_every_change_has_flags_that_can_be_combined(given):
     parser = command_line.ArgumentParser(prog="test")
     network, _ = flags.read_settings(flags.parse_args(parser, given.split()))
     assert network.max_tokens in (1000, 20000)

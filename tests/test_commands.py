@@ -30,7 +30,7 @@ COMMANDS = [
         "model.train",
     ),
 ]
-# The environment, but for what `make test` itself may have been given.
+# The environment, without variables of `make test` itself.
 OF_MAKE = ("INPUT", "OUTPUT", "RECORDS", "MODEL_DIR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 OUTSIDE_MAKE = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
 
@@ -58,7 +58,7 @@ def test_help_imports_neither_tensorflow_nor_beam(command):
     assert done.stdout.endswith("\n[]\n")
 
 
-def test_a_misspelt_flag_names_a_command_that_runs_here(tmp_path, monkeypatch):
+def test_a_misspelled_flag_names_a_command_that_runs_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a folder").mkdir()
     python = tmp_path / "a folder" / "python"
@@ -73,7 +73,7 @@ def test_a_misspelt_flag_names_a_command_that_runs_here(tmp_path, monkeypatch):
 
 
 def test_nothing_is_loaded_that_could_run_code_of_its_own():
-    """But for the SavedModels, which the README warns of."""
+    """Except for the SavedModels, which the README warns about."""
     modules = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "code"}
     flags = {("allow_pickle", True), ("safe_mode", False)}
     for path in SOURCES:
@@ -102,12 +102,12 @@ def test_tables_and_bars_are_made_in_one_place():
                 assert path.name == "terminal.py" or not named, path
 
 
-def test_names_are_printed_without_what_a_terminal_would_obey(tmp_path):
+def test_names_are_printed_without_terminal_control_characters(tmp_path):
     folder = tmp_path / "[bold]caf\udce9\x1b[31m\x9b\u202e\n"
     (folder / "x").mkdir(parents=True)
     done = run("pipelines.download", "--output", folder)
     assert done.stdout == (
-        f"{tmp_path}/[bold]caf\\udce9\\x1b[31m\\x9b\\u202e\\n is there already: delete it to "
+        f"{tmp_path}/[bold]caf\\udce9\\x1b[31m\\x9b\\u202e\\n already exists: delete it to "
         "unpack again\n"
     )
 
@@ -135,7 +135,9 @@ def test_make_train_preprocesses_unless_only_records_are_named(variables, record
 
 @pytest.fixture
 def commands(tmp_path):
-    """Returns what runs make in a folder with an odd path, and gives the arguments of commands."""
+    """Returns a function that runs make in a folder with an odd path, and returns the arguments of
+    commands.
+    """
     here = tmp_path / "a b" / "it's $HOME #1"
     (here / ".venv" / "bin").mkdir(parents=True)
     for name in ("Makefile", "requirements.lock", "setup.py"):
@@ -205,7 +207,7 @@ def test_scores_go_where_the_input_says(commands, given, output):
         ("echo 1 ERROR: not found", 2, "", "error: the service gives no answer: 1 ERROR"),
     ],
 )
-def test_an_audit_tells_what_it_found_or_that_it_found_nothing_out(answer, code, stdout, stderr):
+def test_an_audit_reports_findings_or_that_it_could_not_run(answer, code, stdout, stderr):
     make = ["make", "--no-print-directory", "--old-file=.venv/installed", "audit"]
     done = subprocess.run([*make, f"AUDIT={answer}"], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (code, stdout)
@@ -238,7 +240,7 @@ def test_a_variable_that_makes_no_sense_is_refused(tmp_path, given, message):
 
 
 def served_alone(model, folder):
-    """Serves two texts where there's nothing but the SavedModel and TensorFlow."""
+    """Serves two texts with only the SavedModel and TensorFlow."""
     shutil.move(model / "serving" / "1", folder / "served")
     for name in ("in", "records", "model"):
         shutil.rmtree(folder / name)
@@ -275,8 +277,8 @@ def test_the_whole_path_from_text_to_scores(tmp_path):
     refused = run(*verify)
     assert refused.returncode == 1
     assert refused.stderr == (
-        "error: in the input, but in no record: train/neg/new.txt (1 in all); run `make preprocess`"
-        " again, or name the folder that the records are of\n"
+        "error: in the input, but in no record: train/neg/new.txt (1 in total); run `make "
+        "preprocess` again, or name the folder that the records were made from\n"
     )
     assert served_alone(model, tmp_path) == pytest.approx(
         [row["score"] for row in scored], abs=1e-6
@@ -296,7 +298,7 @@ def test_training_imports_neither_beam_nor_tf_transform():
     ("manifest", "message"),
     [
         (None, "no records folder"),
-        ("", "holds no manifest.json"),
+        ("", "has no manifest.json"),
         (
             '{"format_version": 0}',
             f"format version 0, but this program reads {spec.FORMAT_VERSION}",
@@ -330,5 +332,5 @@ def test_records_that_are_not_there_are_one_line(tmp_path, command, manifest, me
 def test_paths_of_other_object_stores_are_refused(command):
     refused = run(*command)
     assert refused.returncode == 2
-    assert "of object stores TensorFlow knows Cloud Storage alone: name a folder" in refused.stderr
+    assert "the only supported object store is Cloud Storage: name a folder" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1

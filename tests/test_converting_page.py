@@ -1,4 +1,4 @@
-"""The snippets of docs/converting.md, as they stand there."""
+"""Runs the snippets of docs/converting.md."""
 
 import json
 import os
@@ -36,7 +36,7 @@ ALONE = "import importlib.util as u; assert not (u.find_spec('tensorflow') or u.
 
 
 def snippets():
-    """Returns the Python of the page, by the heading above it."""
+    """Returns the page's Python snippets, by heading."""
     found = {}
     for section in PAGE.read_text().split("\n## ")[1:]:
         heading, _, text = section.partition("\n")
@@ -82,7 +82,7 @@ def test_keras_and_tensorflow_give_the_scores_of_the_saved_model(home):
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    """Returns a Python that has what the page names, and neither TensorFlow nor this project."""
+    """Returns a Python with the packages of the page, without TensorFlow and this project."""
     packages = "onnxruntime", "tokenizers", "ai-edge-litert", KERAS, "jax"
     return tools.install(tmp_path_factory.mktemp("venv") / "bare", *packages)
 

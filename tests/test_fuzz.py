@@ -1,4 +1,4 @@
-"""Whatever stands in files, names and flags: one line, or a right result; never a traceback.
+"""Arbitrary files, names and flags give a one-line error or a correct result, never a traceback.
 
 `ARGS="tests/test_fuzz.py --hypothesis-profile=long"` tries a hundred times as much.
 """
@@ -47,7 +47,7 @@ DEFAULT = transform.Tokenizer(transform.TextOptions())
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder that holds a dataset and a model."""
+    """A folder with a dataset and a model."""
     root = tmp_path_factory.mktemp("fuzz")
     tiny_dataset.write(str(root / "records"), {"train": [("a b", 0), ("b", 1)], "test": [("a", 0)]})
     train.main(["--records", str(root / "records"), "--model_dir", str(root / "model"), *QUICK])
@@ -85,7 +85,7 @@ def only_bad_input():
 
 @contextlib.contextmanager
 def changed(path, data):
-    """Has one place of a JSON file hold something else for a while."""
+    """Temporarily replaces one value in a JSON file."""
     whole = path.read_text()
     tree = json.loads(whole)
     place = data.draw(st.sampled_from(list(places(tree))))
@@ -151,7 +151,7 @@ def test_any_bytes_in_the_place_of_a_description_are_refused(made, name, content
         | st.text(max_size=8)
     )
 )
-def test_any_flags_are_taken_or_refused(argv):
+def test_any_flags_are_accepted_or_refused(argv):
     for parse in (preprocess._parser().parse_known_args, train.parse_args):
         with (
             only_bad_input(),

@@ -31,7 +31,7 @@ def setup(monkeypatch):
 
 
 def versions(lock):
-    """Returns the versions of all packages of a lock file by their names."""
+    """Returns the versions of all packages of a lock file by name."""
     lines = (ROOT / lock).read_text().splitlines()
     locked = [line.partition(" ")[0].split("==") for line in lines if line[:1].isalpha()]
     return {name: [v for n, v in locked if n == name] for name, _ in locked}
@@ -47,7 +47,7 @@ def versions(lock):
         ("requirements-worker.lock", {"gcp", "preprocess"}),
     ],
 )
-def test_a_lock_file_holds_all_that_is_asked_for(setup, lock, extras):
+def test_a_lock_file_has_all_requirements(setup, lock, extras):
     locked = versions(lock)
     of_extras = itertools.chain.from_iterable(setup["extras_require"][extra] for extra in extras)
     for each in map(Requirement, (*setup["install_requires"], *of_extras)):
@@ -55,7 +55,7 @@ def test_a_lock_file_holds_all_that_is_asked_for(setup, lock, extras):
         assert found and all(each.specifier.contains(version) for version in found), each
 
 
-def test_set_up_locks_every_extra_but_cuda(setup):
+def test_setup_locks_every_extra_except_cuda(setup):
     done = subprocess.run(["make", "-n", "lock"], capture_output=True, text=True, cwd=ROOT)
     [everything] = (line for line in done.stdout.splitlines() if "-o requirements.lock" in line)
     assert set(re.findall(r"--extra (\S+)", everything)) == setup["extras_require"].keys() - {"gpu"}
@@ -150,7 +150,7 @@ def test_the_script_has_the_commands_that_python_runs(script, name):
     ("args", "message"),
     [
         (["trian"], "no command trian: name one of download, sample, preprocess, "),
-        ([], "no command is named: name one of download, sample, preprocess, "),
+        ([], "no command given: name one of download, sample, preprocess, "),
         (["train", "--epoch=3"], "the following arguments are required: --records, --model_dir"),
         (["predict", "--model_dir=none", "text"], "no model in none: run `make train` first"),
     ],
@@ -161,7 +161,7 @@ def test_the_script_refuses_in_one_line(script, args, message):
     assert done.stderr.startswith(f"error: {message}")
 
 
-def test_a_misspelt_flag_names_a_command_that_runs(script, tmp_path):
+def test_a_misspelled_flag_names_a_command_that_runs(script, tmp_path):
     (tmp_path / "a folder").mkdir()
     (tmp_path / "textrecords").rename(tmp_path / "a folder" / "textrecords")
     call = [tmp_path / "a folder" / "textrecords", "inspect", "--recrods=x"]

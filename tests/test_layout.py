@@ -81,7 +81,7 @@ def check_parameters(path, function, name):
 
 
 @pytest.mark.parametrize("top", BELOW)
-def test_every_module_and_public_function_says_what_it_does(top):
+def test_every_module_and_public_function_has_a_docstring(top):
     for path, tree in sources(top):
         assert ast.get_docstring(tree), path
         for node in tree.body:
@@ -108,7 +108,7 @@ def test_what_is_skipped_for_want_of_something_fails_in_ci(monkeypatch, ci, outc
         needs.skip_without("browser", "install one")
 
 
-def test_nothing_is_skipped_but_by_that():
+def test_nothing_else_skips_tests():
     for path, tree in sources("tests"):
         names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         if path.name not in ("needs.py", "test_layout.py"):

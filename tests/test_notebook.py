@@ -1,4 +1,4 @@
-"""The notebook runs from start to end, and shows what is true."""
+"""The notebook runs from start to end, and its outputs are correct."""
 
 import json
 import pathlib
@@ -47,7 +47,7 @@ def results(cell, name):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds what `make preprocess` and `make train` write, of a few made-up reviews."""
+    """The output of `make preprocess` and `make train` for a few generated reviews."""
     folder = tmp_path_factory.mktemp("out")
     paths = [f"--records={folder}/records", f"--model_dir={folder}/model"]
     sample.main([f"--output={folder}/sample", "--count=300"])

@@ -72,7 +72,7 @@ def pythons(alone, tmp_path_factory):
 
 
 def sections():
-    """Returns the snippets of each section with what they print, by the section's title."""
+    """Returns each section's snippets with their output, by the section's title."""
     parts = re.split(r"^## (.+)\n", PAGE, flags=re.MULTILINE)[1:]
     return {
         title: SNIPPET.findall(text) for title, text in zip(parts[::2], parts[1::2], strict=True)
@@ -129,7 +129,7 @@ def test_compressed_shards_have_no_files_for_tensorflow_datasets(tmp_path):
     assert labels == "a\\nb\nü\n"
 
 
-def test_classes_that_are_alike_but_for_white_space_have_no_files_for_tensorflow_datasets(tmp_path):
+def test_classes_that_differ_only_in_whitespace_have_no_files_for_tensorflow_datasets(tmp_path):
     reviews = {"train": [("good", 0), ("bad", 1)]}
     for number, classes in enumerate([("a", "a "), ("a", "  ")]):
         records = str(tmp_path / str(number))
@@ -138,7 +138,7 @@ def test_classes_that_are_alike_but_for_white_space_have_no_files_for_tensorflow
         assert not {*spec.TFDS_FILES} & {*os.listdir(records)}
 
 
-def test_croissant_names_the_licence_that_is_given(tmp_path):
+def test_croissant_names_the_given_license(tmp_path):
     tiny_dataset.write(tmp_path / "records", {"train": [("good", 0)]})
     manifest = open_dataset(str(tmp_path / "records")).manifest
     assert "license" not in croissant.describe(manifest)
@@ -156,7 +156,7 @@ def test_croissant_names_the_licence_that_is_given(tmp_path):
     }
 
 
-def test_tfx_resolves_beside_this_project(tmp_path):
+def test_tfx_resolves_together_with_this_project(tmp_path):
     """For Linux with glibc 2.39, of which there are wheels of ml-metadata."""
     wanted = tmp_path / "wanted.in"
     wanted.write_text(f"textrecords[preprocess] @ {tools.ROOT.as_uri()}\ntfx==1.21.*\n")

@@ -26,15 +26,15 @@ def test_damage_is_refused_by_name_or_harmless(tmp_path, fault):
 )
 def test_a_stop_leaves_the_old_one_or_the_new_one(tmp_path, fault):
     outcome = stops.FAULTS[fault](random.Random(0), tmp_path)
-    assert outcome in (stops.OLD, stops.NEW, stops.TAKEN_UP)
+    assert outcome in (stops.OLD, stops.NEW, stops.REUSED)
 
 
-def test_trouble_is_told_in_one_line_or_too_late(tmp_path):
+def test_trouble_is_reported_in_one_line_or_comes_too_late(tmp_path):
     fault = surroundings.FAULTS["a folder vanishes while preprocess runs"]
     assert fault(random.Random(0), tmp_path) in (surroundings.TOLD, stops.NEW)
 
 
-def test_what_is_wrong_is_told(tmp_path):
+def test_what_is_wrong_is_reported(tmp_path):
     def add_to_both(rng, folder):
         for name in ("manifest.json", checksums.SUMS):
             (folder / name).write_text("{")

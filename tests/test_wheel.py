@@ -1,4 +1,4 @@
-"""The wheel holds all that a user needs, and works from any folder."""
+"""The wheel contains all that a user needs, and works from any folder."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).parent.parent
 TOPS = ("textrecords", "model", "pipelines")
-# The modules of a user's own folder, of the names that ours have.
+# Modules in a user's own folder with the names of this project's.
 OWN = 'raise RuntimeError("this is not the module that textrecords looks for")\n'
 NOTEBOOK = """
 import json, sys
@@ -68,7 +68,7 @@ def wheel(tmp_path_factory):
     return wheel
 
 
-def test_the_wheel_holds_all_packages_and_their_data(wheel):
+def test_the_wheel_contains_all_packages_and_their_data(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     expected = {
@@ -151,7 +151,7 @@ def base(wheel, tmp_path_factory):
 
 
 def installed(folder, *packages):
-    """Installs packages into an environment of their own, and returns the folder of programs."""
+    """Installs packages in a new environment, and returns its folder of programs."""
     run(tools.UV, "venv", "--quiet", "--python", sys.executable, folder)
     run(tools.UV, "pip", "install", "--quiet", "--python", folder / "bin/python", *packages)
     return folder / "bin"
@@ -233,7 +233,7 @@ def test_the_installed_command_stops_as_the_others_do(base, outside):
     assert not (outside / "model").exists()
 
 
-def test_mlflow_fits_beside_it_and_logs_a_model_as_documented(wheel, outside):
+def test_mlflow_installs_with_it_and_logs_a_model_as_documented(wheel, outside):
     flags = ["--max_len=4", "--embedding_dim=2", "--lstm_units=2", "--epochs=2"]
     train.main(["--records=records", "--model_dir=out/aclImdb/model", *flags])
     metrics = json.loads((outside / "out/aclImdb/model/metrics.json").read_text())

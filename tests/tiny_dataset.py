@@ -1,4 +1,4 @@
-"""A small dataset of the same form as `pipelines.preprocess` writes, without Beam."""
+"""A small dataset like those of `pipelines.preprocess`, written without Beam."""
 
 import collections
 import dataclasses

@@ -12,7 +12,7 @@ NAMES = ("a.csv", "a.csv.gz", "a.tsv", "a.jsonl", "a.ndjson.gz", "a.json", "a.pa
 
 
 def write(path, rows, **of_csv):
-    """Writes rows, dicts of the same keys, in the format that the name of a file tells."""
+    """Writes rows, dicts with the same keys, in the format given by the file name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         pyarrow.parquet.write_table(pa.Table.from_pylist(rows), path)

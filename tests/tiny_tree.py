@@ -15,6 +15,6 @@ def write(folder, files):
 
 
 def unread(key, label=""):
-    """Returns the file of a review as it's listed, its split by the folder that it lies in."""
+    """Returns a review as it's listed, with the split of its folder."""
     split = spec.split_of(key.partition(b"/")[0].decode()) or spec.TRAIN
     return text_source.Unread(key, label, spec.SPLITS.index(split))

@@ -11,7 +11,7 @@ import needs
 
 ROOT = pathlib.Path(__file__).parent.parent
 UV = pathlib.Path(sys.executable).parent / "uv"
-AS_OF = "2026-11-20"  # later releases of any package are left out, so that none fails a test
+AS_OF = "2026-11-20"  # later releases of any package are excluded, so that none fails a test
 LOCKED = re.compile(r"^[\w.-]+==\S+.*?(?= \\$|$)", re.MULTILINE)
 
 

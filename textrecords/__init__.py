@@ -1,4 +1,4 @@
-"""Records, vocabulary and models of folders of text files.
+"""TFRecords, vocabularies and models made from folders of text files.
 
 import textrecords as tr
 

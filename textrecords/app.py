@@ -14,9 +14,9 @@ STDERR = 2  # the last of the standard descriptors
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
-    """Runs a command: exit code 2 for bad input, 1 for a failure.
+    """Runs a command, and exits with 2 for bad input or 1 for a failure.
 
-    As shells have it, 130 is for Ctrl-C, 143 for SIGTERM, and 141 for a closed pipe.
+    As in shells, the exit code is 130 after Ctrl-C, 143 after SIGTERM, and 141 for a closed pipe.
     """
     _ready_streams()
     signals.handle_stop()
@@ -25,7 +25,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # `head`, say, has read enough; Python would flush the rest at exit
+    except BrokenPipeError:  # such as `| head`; without this, Python would flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (Exception, KeyboardInterrupt) as error:
@@ -36,18 +36,18 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         if not isinstance(error, BadInput | Failure | OSError):
             raise
         with contextlib.suppress(OSError):
-            sys.stdout.close()  # or Python would try at exit, and fail again, if that is the error
+            sys.stdout.close()  # otherwise Python would retry at exit, and fail again
         print(f"error: {terminal.one_line(error)}", file=sys.stderr, flush=True)
-        # Not by Python's own exit: a thread that still runs a stage, of an engine that has gone,
-        # can crash there.
+        # Skips Python's cleanup: a thread still running a stage of an engine that has gone away
+        # can crash in it.
         os._exit(2 if isinstance(error, BadInput) else 1)
     sys.exit(0)
 
 
 def _ready_streams() -> None:
-    """Has the standard streams take any text, and opens those that are closed.
+    """Makes the standard streams accept any text, and reopens those that are closed.
 
-    Else the next files to be opened would get their descriptors, and libraries would write there.
+    Otherwise the next opened files would get their descriptors, and libraries would write to them.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass

@@ -1,4 +1,4 @@
-"""Datasets and models as folders: whole or not there, and as they were written."""
+"""Atomic writes of dataset and model folders: a folder is complete or absent."""
 
 import contextlib
 import errno
@@ -13,59 +13,59 @@ from collections.abc import Iterator
 from textrecords import checksums, storage, terminal
 from textrecords.errors import BadInput, Failure
 
-# How the system says that a disk is full, or doesn't take what is written.
+# The system's messages for a full, read-only or failing disk.
 DISK_ERRORS = tuple(
     os.strerror(number)
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 )
 
 NOTHING = "(?!)"  # matches no name
-PART = re.compile(r"\.[0-9a-f]{32}-.*")  # a file that isn't whole yet
-FINISHED, TAKEN_UP = "finished", "taken_up"  # what may be noted of a file
-KEPT = "kept"  # beside a folder: what stopped runs have finished of it
-NOTE = re.compile(rf"\..+\.({FINISHED}|{TAKEN_UP})")
+PART = re.compile(r"\.[0-9a-f]{32}-.*")  # a file that is still being written
+FINISHED, REUSED = "finished", "reused"  # states that a marker file can record
+KEPT = "kept"  # suffix of the sibling folder with files that interrupted runs have finished
+NOTE = re.compile(rf"\..+\.({FINISHED}|{REUSED})")
 
 
-def beside(path: str, what: str) -> str:
-    """Returns where that lies which is kept for a folder while it's being made."""
+def sibling(path: str, what: str) -> str:
+    """Returns the path of a hidden sibling of a folder, used while the folder is being written."""
     parent, name = os.path.split(storage.real(path))
     return os.path.join(parent, f".{name}.textrecords-{what}")
 
 
 def note(path: str, what: str) -> str:
-    """Returns where that stands which is noted of a file while its folder is being made.
+    """Returns the path of a file's marker, used while its folder is being written.
 
-    What is noted as `FINISHED` is left to the next run if this one is stopped (`left_to`).
+    Files marked `FINISHED` are available to the next run if this one is interrupted (`left_to`).
     """
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.{what}")
 
 
 def noted(folder: str, what: str) -> list[str]:
-    """Returns the names of the files in a folder of which this is noted."""
+    """Returns the names of the files in a folder that have this marker."""
     names = storage.names(folder)
     found = {*names}
     return [name for name in names if note(name, what) in found]
 
 
 def left_to(path: str) -> tuple[str, ...]:
-    """Returns the folders that hold what runs of `path` have finished before they were stopped.
+    """Returns the folders with files that interrupted runs of `path` have finished.
 
-    In Cloud Storage some may be of runs that are under way: read them, and leave them as they are.
+    In Cloud Storage some may belong to running jobs: read them, but don't change them.
     """
-    folders = [beside(path, KEPT)]
+    folders = [sibling(path, KEPT)]
     if storage.is_remote(path):
-        waiting = beside(path, "new")
+        waiting = sibling(path, "new")
         folders += [f"{waiting}/{name}" for name in storage.names(waiting)]
     return tuple(folder for folder in folders if noted(folder, FINISHED))
 
 
 @contextlib.contextmanager
 def write_file(path: str) -> Iterator[str]:
-    """Yields the path of a file to write here, which becomes `path` if the block succeeds.
+    """Yields the path of a local file to write, which is moved to `path` if the block succeeds.
 
-    For workers, which may do the same work twice at once, or be killed: `write_folder` then removes
-    what they left.
+    Safe for workers that are killed or run the same work twice at once; `write_folder` removes what
+    they leave behind.
     """
     folder, name = os.path.split(path)
     if storage.is_remote(path):
@@ -85,37 +85,37 @@ def write_file(path: str) -> Iterator[str]:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a file that is whole or not there; raises `OSError`."""
+    """Writes a file atomically; raises `OSError`."""
     with write_file(path) as part:
         storage.write_text(part, text)
 
 
 @contextlib.contextmanager
 def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
-    """Yields an empty folder to write in, which takes the place of `path` if the block succeeds.
+    """Yields an empty folder to write to, which replaces `path` if the block succeeds.
 
-    What was at `path` stays untouched until then. A folder without `marker`, or with anything but
-    what `holds` matches, is somebody's own and is refused, since it would be lost.
+    Until then `path` stays untouched. A folder without `marker`, or with anything that `holds`
+    doesn't match, belongs to the user and is refused, since it would be lost.
 
-    If the block is stopped or fails, but for bad input, the files that are noted as `FINISHED` are
-    kept beside `path` until a later run succeeds.
+    If the block is interrupted or fails, except for bad input, the files marked `FINISHED` are kept
+    next to `path` until a later run succeeds.
 
     Args:
-      path: the folder to make or to replace.
-      holds: a regular expression that matches the name of each file or folder to go into it.
-      marker: the path in it of the file without which the folder isn't taken for whole; the last
-        one to come in Cloud Storage, where files come one by one.
+      path: the folder to create or replace.
+      holds: a regular expression that matches the name of each file or folder it may contain.
+      marker: the path, inside the folder, of the file that makes it complete. In Cloud Storage,
+        where files are moved one by one, it is moved last.
 
     Raises:
       BadInput: if `path` can't be replaced.
     """
-    path = storage.real(path)  # a link stays: what it points to is replaced
+    path = storage.real(path)  # keeps a link, and replaces its target
     if storage.is_remote(path):
         with _write_remote_folder(path, holds, marker) as new:
             yield new
         return
-    # A name of its own: a worker may outlive a run that was killed, and write on.
-    new = os.path.join(beside(path, "new"), uuid.uuid4().hex)
+    # A unique name: a worker may outlive a run that was killed, and keep writing.
+    new = os.path.join(sibling(path, "new"), uuid.uuid4().hex)
     with contextlib.ExitStack() as stack:
         with _os_errors_as_bad_input(path):
             if not os.path.exists(parent := os.path.dirname(path)):
@@ -128,29 +128,32 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
         with _os_errors_as_bad_input(path):
             for folder, _, names in os.walk(new):
                 for name in names:
-                    if NOTE.fullmatch(name) or PART.fullmatch(name):  # of a worker that was killed
+                    if NOTE.fullmatch(name) or PART.fullmatch(
+                        name
+                    ):  # from a worker that was killed
                         os.remove(os.path.join(folder, name))
             _put_in_place(new, path)
             storage.flush(os.path.dirname(path))
-        storage.remove_tree(beside(path, KEPT))
+        storage.remove_tree(sibling(path, KEPT))
 
 
 @contextlib.contextmanager
 def _write_remote_folder(path: str, holds: str, marker: str) -> Iterator[str]:
-    """As `write_folder` does in Cloud Storage, which knows neither locks nor folders to exchange.
+    """Does `write_folder` in Cloud Storage, which has neither locks nor folder renames.
 
-    The new files wait beside `path` until all are written. Then the old ones go, the marker first,
-    and the new ones come, the marker last: who reads finds the old folder, the new one, or none.
+    The new files are staged next to `path` until all are written. Then the old ones are removed,
+    the marker first, and the new ones moved in, the marker last: a reader sees the old folder, the
+    new one, or none.
     """
     storage.check_store(path)
     if not path.removeprefix("gs://").partition("/")[2]:
         raise BadInput(f"{path} is a bucket: name a folder in it, as {path}/folder")
-    waiting = beside(path, "new")
+    waiting = sibling(path, "new")
     with _os_errors_as_bad_input(path):
-        # Without the marker, too: a run may have been stopped while it replaced the folder.
+        # Even without the marker: a run may have been interrupted while replacing the folder.
         _refuse_foreign(path, holds)
         if storage.names(waiting):
-            terminal.say(f"{waiting} is of another run: if none is under way, remove it")
+            terminal.say(f"{waiting} belongs to another run: remove it if none is running")
     new = f"{waiting}/{uuid.uuid4().hex}"
     try:
         with _bad_input_keeps_nothing(new):
@@ -164,18 +167,18 @@ def _write_remote_folder(path: str, holds: str, marker: str) -> Iterator[str]:
         move = functools.partial(_move, new, path)
         list(storage.map_concurrently(move, others))
         move(last)
-        storage.remove_tree(beside(path, KEPT))
+        storage.remove_tree(sibling(path, KEPT))
     except BaseException:
-        _keep(new, beside(path, KEPT))
+        _keep(new, sibling(path, KEPT))
         raise
     finally:
         storage.remove_tree(new)
         if not storage.names(waiting):
-            storage.remove_tree(waiting)  # TensorFlow may have made an object that stands for it
+            storage.remove_tree(waiting)  # TensorFlow may have created a placeholder object for it
 
 
 def _all_files(folder: str) -> list[str]:
-    """Returns the paths below a folder of all its files but notes; none, if it isn't there."""
+    """Returns the relative paths of all files in a folder except markers; none if it's missing."""
     if not storage.is_folder(folder):
         return []
     found = []
@@ -189,7 +192,7 @@ def _all_files(folder: str) -> list[str]:
 
 @contextlib.contextmanager
 def _bad_input_keeps_nothing(new: str) -> Iterator[None]:
-    """Removes a folder if the block refuses its input: what is to come is made of another."""
+    """Removes a folder if the block refuses its input, since the next run has another input."""
     try:
         yield
     except BadInput:
@@ -198,9 +201,9 @@ def _bad_input_keeps_nothing(new: str) -> Iterator[None]:
 
 
 def _keep(folder: str, kept: str) -> None:
-    """Moves what is finished in a folder into another, in the place of the same of older runs.
+    """Moves the finished files of a folder into another, replacing those of older runs.
 
-    What can't be moved is lost, and made again.
+    Files that can't be moved are lost, and are rebuilt.
     """
     move = functools.partial(_move, folder, kept)
     with contextlib.suppress(OSError):
@@ -216,19 +219,19 @@ def _move(new: str, path: str, name: str) -> None:
 
 
 def recover(path: str) -> None:
-    """Makes good what a run that was killed has left beside `path`, unless another is at it."""
+    """Cleans up what a killed run has left next to `path`, unless another run is active."""
     path = storage.real(path)
-    if not storage.is_remote(path) and os.path.exists(beside(path, "lock")):
+    if not storage.is_remote(path) and os.path.exists(sibling(path, "lock")):
         with contextlib.suppress(BadInput, OSError), _swept(path):
             pass
 
 
 def forget(path: str) -> None:
-    """Removes what stopped runs of `path` have finished, unless another run is at it."""
+    """Removes the finished files of interrupted runs of `path`, unless another run is active."""
     path = storage.real(path)
-    kept = beside(path, KEPT)
+    kept = sibling(path, KEPT)
     if storage.is_remote(path):
-        storage.remove_tree(kept)  # a run that is at it makes that again
+        storage.remove_tree(kept)  # a run that is active recreates it
     elif os.path.exists(kept):
         with contextlib.suppress(BadInput, OSError), _locked(path):
             storage.remove_tree(kept)
@@ -236,7 +239,7 @@ def forget(path: str) -> None:
 
 @contextlib.contextmanager
 def _swept(path: str) -> Iterator[None]:
-    """Holds the lock on `path`; before and after, nothing of any run but `KEPT` lies beside it."""
+    """Holds the lock on `path`; removes leftovers of any run except `KEPT`, before and after."""
     with _locked(path):
         try:
             _sweep(path)
@@ -246,36 +249,36 @@ def _swept(path: str) -> Iterator[None]:
 
 
 def _sweep(path: str) -> None:
-    new, old = (beside(path, which) for which in ("new", "old"))
+    new, old = (sibling(path, which) for which in ("new", "old"))
     if os.path.exists(old) and not os.path.exists(path):
-        os.rename(old, path)  # a run ended between two renames
+        os.rename(old, path)  # a run was killed between two renames
     for name in os.listdir(new) if os.path.isdir(new) else ():
-        _keep(os.path.join(new, name), beside(path, KEPT))
+        _keep(os.path.join(new, name), sibling(path, KEPT))
     for folder in (new, old):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put_in_place(new: str, path: str) -> None:
-    """Renames `new` to `path`; what was there goes where it is swept."""
+    """Renames `new` to `path`; moves the old folder to where it is swept."""
     if os.path.exists(path):
         if _exchange(new, path):
             return
-        os.rename(path, beside(path, "old"))
+        os.rename(path, sibling(path, "old"))
     os.rename(new, path)
 
 
 def _exchange(one: str, other: str) -> bool:
-    """Exchanges two folders in a single step, or tells that the system can't."""
+    """Swaps two folders atomically; returns False if the system can't."""
     import ctypes
 
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux; Python doesn't know it
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux only; Python has no wrapper
     paths = (-100, os.fsencode(one), -100, os.fsencode(other))  # AT_FDCWD
     return rename is not None and rename(*paths, 2) == 0  # RENAME_EXCHANGE
 
 
 @contextlib.contextmanager
 def _disk_errors_as_failures(path: str) -> Iterator[None]:
-    """Raises `Failure` for what the disk refuses, whatever Beam and TensorFlow have made of it."""
+    """Raises `Failure` for disk errors, however Beam and TensorFlow have wrapped them."""
     try:
         yield
     except (BadInput, Failure):
@@ -285,19 +288,19 @@ def _disk_errors_as_failures(path: str) -> Iterator[None]:
         if reason is None:
             raise
         raise Failure(
-            f"can't write {path} ({reason}): make room there, or name another folder"
+            f"can't write {path} ({reason}): free some space, or name another folder"
         ) from None
 
 
 @contextlib.contextmanager
 def _temporary_files(folder: str) -> Iterator[None]:
-    """Has all temporary files, those of Beam and of child processes too, lie in a folder.
+    """Puts all temporary files, including those of Beam and child processes, into a folder.
 
-    So the next run sweeps what one that was killed leaves, and no other disk has to have space.
+    So the next run cleans up after a killed one, and no other disk needs space.
     """
     before = os.environ.get("TMPDIR")
     with tempfile.TemporaryDirectory(prefix=".temp-", dir=folder) as os.environ["TMPDIR"]:
-        tempfile.tempdir = None  # look at TMPDIR again
+        tempfile.tempdir = None  # makes it read TMPDIR again
         try:
             yield
         finally:
@@ -308,7 +311,7 @@ def _temporary_files(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _os_errors_as_bad_input(path: str) -> Iterator[None]:
-    """Raises `BadInput` if the block can't write beside `path`."""
+    """Raises `BadInput` if the block can't write next to `path`."""
     try:
         yield
     except OSError as error:
@@ -317,14 +320,14 @@ def _os_errors_as_bad_input(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def kept_folder(path: str, *, holds: str) -> Iterator[None]:
-    """Makes a folder that run after run adds to, or takes it up; no other run may meanwhile.
+    """Creates or reopens a folder that successive runs add to, and locks it.
 
     Args:
       path: the folder, on this machine.
-      holds: a regular expression that matches the name of each file or folder that may be there.
+      holds: a regular expression that matches the name of each file or folder it may contain.
 
     Raises:
-      BadInput: if it can't be written, another run is at it, or it holds something else.
+      BadInput: if it can't be written, another run is using it, or it contains something else.
     """
     storage.check_local(path)
     with contextlib.ExitStack() as stack:
@@ -334,7 +337,7 @@ def kept_folder(path: str, *, holds: str) -> Iterator[None]:
         for name in os.listdir(path):
             if not re.fullmatch(holds, name):
                 raise BadInput(
-                    f"{path} holds {name}, which is of something else: name a new or an empty "
+                    f"{path} contains {name}, which doesn't belong there: name a new or empty "
                     "folder"
                 )
         with _disk_errors_as_failures(path):
@@ -343,24 +346,24 @@ def kept_folder(path: str, *, holds: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
-    """Holds the lock on making a folder; it ends with the process, however that ends.
+    """Holds the lock for writing a folder; it is released however the process ends.
 
     Raises:
       BadInput: if another run holds it.
     """
-    import fcntl  # which Windows lacks: there, models can be read all the same
+    import fcntl  # missing on Windows, where models can still be read
 
-    lock = beside(path, "lock")
-    # A file, for network file systems lock nothing that isn't open for writing.
+    lock = sibling(path, "lock")
+    # A file, since network file systems only lock what is open for writing.
     with open(lock, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
-                raise FileNotFoundError  # the other run has just ended, and removed it
+                raise FileNotFoundError  # the other run has just ended and removed it
         except (BlockingIOError, FileNotFoundError):
             file.seek(0)
             raise BadInput(
-                f"another run is making {path} (process {file.read()}): wait for it, or name "
+                f"another run is writing {path} (process {file.read()}): wait for it, or name "
                 "another folder"
             ) from None
         try:
@@ -374,17 +377,17 @@ def _locked(path: str) -> Iterator[None]:
 
 def _check_replaceable(path: str, holds: str, marker: str) -> None:
     if os.path.islink(path):
-        raise BadInput(f"{path} is a link that leads to itself: name another folder")
+        raise BadInput(f"{path} is a link to itself: name another folder")
     if os.path.ismount(path):
         raise BadInput(f"{path} is a mount point, which can't be replaced: name a folder inside it")
     _refuse_foreign(path, holds if storage.is_file(os.path.join(path, marker)) else NOTHING)
 
 
 def _refuse_foreign(path: str, holds: str) -> None:
-    """Raises `BadInput` if a folder has a file that no run of this program has put there.
+    """Raises `BadInput` if a folder has a file that no run of this program has written.
 
-    At the top that is one whose name `holds` doesn't match; in the folders inside, one that isn't
-    in the sums, if there are any. Hidden files, and what systems leave, don't count.
+    At the top level that is a name that `holds` doesn't match; in subfolders, a file without a
+    checksum, if there are checksums. Hidden files and those of operating systems don't count.
     """
     foreign = [name for name in storage.names(path) if not re.fullmatch(holds, name)]
     if sums := checksums.read(path):
@@ -393,5 +396,5 @@ def _refuse_foreign(path: str, holds: str) -> None:
     foreign = [name for name in foreign if not storage.is_leftover(name)]
     if foreign:
         raise BadInput(
-            f"{path} holds {foreign[0]}, which would be lost: name a new or empty folder"
+            f"{path} contains {foreign[0]}, which would be lost: name a new or empty folder"
         )

@@ -1,4 +1,4 @@
-"""SHA-256 sums of the files of a dataset or model, by which damage is found."""
+"""SHA-256 checksums of the files of a dataset or model, to detect damage."""
 
 import collections
 import contextlib
@@ -10,30 +10,30 @@ from textrecords import storage, terminal
 from textrecords.errors import BadInput
 
 # In datasets and models alike.
-SUMS = "SHA256SUMS"  # of all files of the folder, in the form of coreutils' sha256sum
-# Where a folder of data alone keeps what is about them: tools that read all files of a folder, such
-# as Hugging Face Datasets, Spark and Arrow, leave folders of such names out.
+SUMS = "SHA256SUMS"  # of all files of the folder, in the format of coreutils' sha256sum
+# Where a folder of plain data files keeps its metadata: tools that read all files of a folder, such
+# as Hugging Face Datasets, Spark and Arrow, skip folders with such names.
 ABOUT = "__about__"
-LOGS = "logs"  # for TensorBoard; they stand in no `SUMS`, since no result hangs on them
-# Nor does this of a SavedModel, the requests that TensorFlow Serving runs before it serves: a user
-# may put others in its place.
+LOGS = "logs"  # for TensorBoard; not in `SUMS`, since no result depends on them
+# Not in `SUMS` either: the requests that TensorFlow Serving runs before it serves a SavedModel.
+# Users may replace them.
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
 def about(folder: str) -> str:
-    """Returns the folder with what is about the data in a folder: that one, or one inside it."""
+    """Returns the folder that holds the metadata of a folder: itself, or one inside it."""
     inside = os.path.join(folder, ABOUT)
     return inside if storage.is_folder(inside) else folder
 
 
 def write(folder: str, known: Mapping[str, str] | None = None) -> None:
-    """Writes the SHA-256 of each file of a folder, by which `check` knows it again.
+    """Writes the SHA-256 of each file of a folder, for `check`.
 
-    All of it is on the disk then, so that no power cut leaves sums of files that aren't.
+    Then flushes all files, so that a power cut can't leave checksums of files that are missing.
 
     Args:
       folder: a dataset or a model.
-      known: the SHA-256 of files that were hashed as they were written.
+      known: the SHA-256 of files that were hashed while they were written.
     """
     known = known or {}
     lines = (
@@ -50,13 +50,13 @@ def write(folder: str, known: Mapping[str, str] | None = None) -> None:
 
 
 def check(folder: str, target: str) -> None:
-    """Raises `BadInput` unless all files of a folder are there, as they were written, and no more.
+    """Raises `BadInput` if any file of a folder is missing, changed or unexpected.
 
-    Only what lies in the folder is opened, whatever paths its `SUMS` may name.
+    Only files inside the folder are opened, whatever paths its `SUMS` names.
 
     Args:
       folder: a dataset or a model.
-      target: the target of `make` that makes it anew.
+      target: the target of `make` that rebuilds it.
     """
     damage = find_damage(folder)
     if damage:
@@ -64,7 +64,7 @@ def check(folder: str, target: str) -> None:
 
 
 def find_damage(folder: str) -> str | None:
-    """Names the first file that isn't as `write` found it, and says what is wrong with it."""
+    """Returns the first file that isn't as `write` found it and what is wrong; None if all are."""
     path = os.path.join(about(folder), SUMS)
     try:
         sums, found = _parse_sums(storage.read_text(path)), set(_files(folder))
@@ -72,11 +72,11 @@ def find_damage(folder: str) -> str | None:
             for name in sorted(sums.keys() | found):
                 path = os.path.join(folder, name)
                 if name not in sums:
-                    return f"{path} doesn't stand in {SUMS} (if it's your own, move it elsewhere)"
+                    return f"{path} isn't listed in {SUMS} (if it's yours, move it elsewhere)"
                 if name not in found or not storage.is_file(path):
-                    return f"{path} is missing, but stands in {SUMS}"
+                    return f"{path} is missing, but listed in {SUMS}"
                 if sha256(path) != sums[name]:
-                    return f"{path} isn't what it was when {SUMS} was written"
+                    return f"{path} has changed since {SUMS} was written"
     except FileNotFoundError:
         return f"{path} is missing"
     except (OSError, ValueError) as error:
@@ -85,7 +85,7 @@ def find_damage(folder: str) -> str | None:
 
 
 def _show_hashing(folder: str, names: set[str]) -> contextlib.AbstractContextManager[None]:
-    """Shows how many bytes have been hashed, of how many if that needs no questions to a store."""
+    """Shows how many bytes have been hashed; also the total, if that takes no remote requests."""
     paths = [] if storage.is_remote(folder) else [os.path.join(folder, name) for name in names]
     before = SEEN["hashed"]
 
@@ -97,7 +97,7 @@ def _show_hashing(folder: str, names: set[str]) -> contextlib.AbstractContextMan
 
 
 def read(folder: str) -> dict[str, str]:
-    """Returns the SHA-256 of each file by its path; nothing, if the sums can't be read."""
+    """Returns the SHA-256 of each file by its path; empty if they can't be read."""
     try:
         return _parse_sums(storage.read_text(os.path.join(about(folder), SUMS)))
     except (OSError, ValueError):
@@ -110,13 +110,13 @@ def _parse_sums(text: str) -> dict[str, str]:
     for line in text.split("\n")[:-1]:
         sha256, gap, name = line.partition("  ")
         if not gap:
-            raise ValueError(f"{line:.80} is no SHA-256 and file")
+            raise ValueError(f"{line:.80} isn't a SHA-256 and a file")
         sums[name] = sha256
     return sums
 
 
 def _files(folder: str, below: str = "") -> Iterator[str]:
-    """Yields the paths below a folder of its files, but for hidden ones and those without sums."""
+    """Yields the relative paths of a folder's files, except hidden ones and those without sums."""
     for entry in storage.scan(os.path.join(folder, below)):
         name = f"{below}{entry.name}"
         if entry.name.startswith(".") or has_no_sum(name):
@@ -128,20 +128,20 @@ def _files(folder: str, below: str = "") -> Iterator[str]:
 
 
 def has_no_sum(name: str) -> bool:
-    """Tells whether a file or folder, by its path in a dataset or model, stands in no sums."""
+    """Returns whether a file or folder, by its path in a dataset or model, has no checksum."""
     sums = SUMS, f"{ABOUT}/{SUMS}"
     return name in (LOGS, *sums) or name.startswith(f"{LOGS}/") or name.endswith(f"/{WARM_UP}")
 
 
-SEEN: collections.Counter[str] = collections.Counter()  # bytes "hashed" so far, for who waits
-PIECE = 1 << 20  # bytes read at once
+SEEN: collections.Counter[str] = collections.Counter()  # bytes "hashed" so far, for progress bars
+READ_BYTES = 1 << 20  # at once
 
 
 def sha256(path: str) -> str:
     """Returns the SHA-256 of a file in hex; raises `OSError`."""
     digest = hashlib.sha256()
     with storage.reading(path) as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
-            SEEN["hashed"] += len(piece)
+        while content := file.read(READ_BYTES):
+            digest.update(content)
+            SEEN["hashed"] += len(content)
     return digest.hexdigest()

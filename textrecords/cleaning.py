@@ -1,6 +1,6 @@
-"""What texts are cleaned of, for all that cleans them: regular expressions of RE2 and others."""
+"""Regular expressions for cleaning texts, valid in RE2 and in other engines."""
 
-LINE_BREAK = "<br />"  # which becomes a space
+LINE_BREAK = "<br />"  # becomes a space
 LINE_END = r"\r\n?|\n"
-# Keras' `lower_and_strip_punctuation`: every ASCII character that is punctuation.
+# Keras' `lower_and_strip_punctuation`: all ASCII punctuation.
 PUNCTUATION = r"[!-/:-@\[-`{-~]"

@@ -1,4 +1,4 @@
-"""Flags: argparse's parser with this project's refusals, and flags made of a dataclass's fields."""
+"""Flags: argparse with one-line errors, and flags generated from dataclass fields."""
 
 import argparse
 import dataclasses
@@ -21,26 +21,26 @@ T = TypeVar("T")
 
 SCRIPT = "textrecords"  # of an installed package: `textrecords train` is `python -m model.train`
 
-# The help of the flags of these names.
-RECORDS = "what preprocess wrote"
-MODEL_DIR = "what train wrote"
+# Help of the flags with these names.
+RECORDS = "output folder of preprocess"
+MODEL_DIR = "output folder of train"
 TEXT_COLUMN = (
-    "of tables, what holds the texts; several are joined by a space (else text, review, content or "
-    "sentence)"
+    "column of a table with the texts; several are joined by a space (default: text, review, "
+    "content or sentence)"
 )
-DELIMITER = "what is between the cells of CSV (else the header tells)"
-NO_VERIFY = "take the files as they are, and don't compare their SHA-256"
+DELIMITER = "separates the cells of CSV files (default: detected from the header)"
+NO_VERIFY = "skip the comparison of the files' SHA-256"
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, but no `None`, which is the lack of one."""
+    """Shows defaults, except `None`."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None else super()._get_help_string(action)
 
 
 class _Verbose(argparse.Action):
-    """Shows logs from when the flag is read, and leaves no trace among the flags."""
+    """Shows logs as soon as the flag is parsed; stores nothing in the namespace."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(**{**kwargs, "default": argparse.SUPPRESS})
@@ -50,12 +50,12 @@ class _Verbose(argparse.Action):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse's parser, but an error is one line and no flag is guessed from a prefix."""
+    """argparse's parser with one-line errors and without flag abbreviations."""
 
     def __init__(self, prog: str, **kwargs: Any):
         options = {"allow_abbrev": False, "formatter_class": _HelpFormatter, **kwargs}
         super().__init__(prog=_as_typed(prog), **options)
-        help = "show what TensorFlow, Beam and other libraries log"
+        help = "show the logs of TensorFlow, Beam and other libraries"
         self.add_argument("--verbose", action=_Verbose, nargs=0, help=help)
 
     def error(self, message: str) -> NoReturn:
@@ -63,24 +63,24 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def help_command(command: str) -> str:
-    """Returns what is typed to see the flags of a command, with the program that runs this."""
+    """Returns what to type to see the flags of a command."""
     if _is_script():
         return f"{_program(sys.argv[0])} {sys.argv[1]} --help"
     return f"{_program(sys.executable)} -m {command} --help"
 
 
 def _as_typed(command: str) -> str:
-    """Returns a command's name: `model.train`, or `textrecords train`, if it was called so."""
+    """Returns a command's name as it was typed: `model.train` or `textrecords train`."""
     return f"{SCRIPT} {sys.argv[1]}" if _is_script() else command
 
 
 def _is_script() -> bool:
-    """Tells whether this process is the script that takes the name of a command."""
+    """Returns whether this process runs the installed script, with a command's name."""
     return os.path.basename(sys.argv[0]) == SCRIPT and len(sys.argv) > 1
 
 
 def _program(path: str) -> str:
-    """Returns what is typed to run a program, as short as it runs here."""
+    """Returns the shortest text to type that runs a program here."""
     if path == shutil.which(os.path.basename(path)):
         return os.path.basename(path)
     if path.startswith(os.path.join(os.getcwd(), "")):
@@ -89,45 +89,45 @@ def _program(path: str) -> str:
 
 
 def path(text: str) -> str:
-    """An argparse type: a path, in which `~` at the beginning is the home folder.
+    """An argparse type: a path; a leading `~` is the home folder.
 
-    The shell replaces it only where a word begins with it, and not in `--output=~/records`.
+    The shell expands `~` only at the start of a word, and not in `--output=~/records`.
     """
     return os.path.expanduser(text)
 
 
 def number(
-    of: type = int, *, least: float, most: float = MAX_INT, below: float = float("inf")
+    of: type = int, *, minimum: float, maximum: float = MAX_INT, below: float = float("inf")
 ) -> Callable[[str], float]:
-    """Returns an argparse type: a number from `least` to `most`, and less than `below`."""
+    """Returns an argparse type: a number from `minimum` to `maximum`, and less than `below`."""
 
     def parse(text: str) -> float:
         value = of(text)
-        if not (least <= value <= most and value < below):
-            limit = f"less than {below}" if below <= most else f"at most {most}"
-            raise argparse.ArgumentTypeError(f"must be at least {least} and {limit}, not {text}")
+        if not (minimum <= value <= maximum and value < below):
+            limit = f"less than {below}" if below <= maximum else f"at most {maximum}"
+            raise argparse.ArgumentTypeError(f"must be at least {minimum} and {limit}, not {text}")
         return value
 
-    parse.__name__ = of.__name__  # argparse names the type so in "invalid int value: 'x'"
+    parse.__name__ = of.__name__  # for argparse's "invalid int value: 'x'"
     return parse
 
 
 def flag(help: str, default: Any = dataclasses.MISSING, *, metavar: str | None = None) -> Any:
-    """Returns a field of a dataclass that holds flags; without a default, the flag is required."""
+    """Returns a dataclass field that becomes a flag; without a default, the flag is required."""
     return dataclasses.field(default=default, metadata={"help": help, "metavar": metavar})
 
 
 def check_delimiter(given: str | None) -> None:
-    """Raises `BadInput` unless `--delimiter`, if it's given, is what CSV can have."""
+    """Raises `BadInput` if `--delimiter` is given and can't separate the cells of CSV."""
     if given is None:
         return
     fits = given.isascii() and (given.isprintable() or given == "\t") and given != '"'
     if len(given) != 1 or not fits:
-        raise BadInput(f"--delimiter {given} isn't a character that can be between cells")
+        raise BadInput(f"--delimiter {given} isn't a character that can separate cells")
 
 
 def add_flags(parser: argparse._ActionsContainer, of: type) -> None:
-    """Adds a flag for each field of a dataclass, with its type and limits, default and help."""
+    """Adds a flag for each field of a dataclass, with its type, limits, default and help."""
     hints = typing.get_type_hints(of, include_extras=True)
     for field in dataclasses.fields(of):
         options = {name: value for name, value in field.metadata.items() if value is not None}
@@ -139,13 +139,13 @@ def add_flags(parser: argparse._ActionsContainer, of: type) -> None:
 
 
 def read_flags(args: argparse.Namespace, of: type[T]) -> T:
-    """Returns the dataclass whose flags `add_flags` has added."""
+    """Returns the dataclass of the flags that `add_flags` has added."""
     return of(**{field.name: getattr(args, field.name) for field in dataclasses.fields(of)})
 
 
 def _parsing(hint: Any) -> dict[str, Any]:
-    """Returns how argparse is to read a value of this type."""
-    if typing.get_origin(hint) in (Union, types.UnionType):  # of something and `None`
+    """Returns the argparse options that parse a value of this type."""
+    if typing.get_origin(hint) in (Union, types.UnionType):  # an optional type
         (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
     if hint == Path:
         return {"type": path}
@@ -158,7 +158,7 @@ def _parsing(hint: Any) -> dict[str, Any]:
         return {"action": details[0] if details else "store_true"}
     if of in (int, float):
         limits = next(each for each in details if isinstance(each, Interval))
-        most = MAX_INT if limits.le is None else limits.le
+        maximum = MAX_INT if limits.le is None else limits.le
         below = float("inf") if limits.lt is None else limits.lt
-        return {"type": number(of, least=limits.ge, most=most, below=below)}
+        return {"type": number(of, minimum=limits.ge, maximum=maximum, below=below)}
     return {}

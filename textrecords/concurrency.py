@@ -10,10 +10,10 @@ U = TypeVar("U")
 
 
 def prefetch(items: Iterable[T], work: Callable[[T], U], *, threads: int = 1) -> Iterator[U]:
-    """Yields what `work` makes of each item, in order; threads are at the next ones meanwhile.
+    """Yields `work(item)` for each item, in order, while threads work on the next ones.
 
-    With one thread, one core reads or writes files while TensorFlow computes on another. No more
-    results than threads wait in memory.
+    With one thread, one core reads or writes files while TensorFlow computes on another. At most
+    as many results as threads are held in memory.
     """
     with futures.ThreadPoolExecutor(threads) as pool:
         coming: collections.deque[futures.Future[U]] = collections.deque()

@@ -23,10 +23,10 @@ def open_dataset(folder: str | os.PathLike[str], *, verify: bool = True) -> "Dat
 
     Args:
       folder: the dataset, on this machine or in Cloud Storage.
-      verify: whether all its files must be as they were written.
+      verify: whether to compare the checksums of all its files.
 
     Raises:
-      BadInput: if there is no dataset, a damaged one, or one that this version can't read.
+      BadInput: if there is no dataset, or it is damaged or of another format version.
     """
     folder = os.fspath(folder)
     dataset = Dataset(folder, _read_manifest(folder))
@@ -65,7 +65,7 @@ class Dataset:
 
     @functools.cached_property
     def transform(self) -> "tf.Module":
-        """The graph that turns text into ids; raises `BadInput` if it isn't whole."""
+        """The graph that turns text into ids; raises `BadInput` if it can't be loaded."""
         imports.tensorflow()
         from textrecords import transform_graph
 
@@ -74,9 +74,9 @@ class Dataset:
     def num_examples(self, split: str) -> int:
         """Returns how many examples a split has; raises `BadInput` if there is no such split."""
         if split not in self.manifest.splits:
-            makes_one = f"; preprocess with --{split} 0.2, say, to have one"
+            makes_one = f"; to have one, preprocess with --{split}, for example --{split} 0.2"
             raise BadInput(
-                f"{self.folder} holds no {split} split: its splits are {', '.join(self.splits)}"
+                f"{self.folder} has no {split} split: its splits are {', '.join(self.splits)}"
                 f"{makes_one if split in spec.SPLITS else ''}"
             )
         return self.manifest.splits[split].examples
@@ -88,7 +88,7 @@ class Dataset:
         return [os.path.join(self.folder, shard.file) for shard in shards]
 
     def check_unchanged(self) -> None:
-        """Raises `Failure` if another dataset has taken the place of this one since it was read."""
+        """Raises `Failure` if the dataset was replaced since it was opened."""
         if _read_manifest(self.folder) != self.manifest:
             raise Failure(f"{self.folder} was replaced while it was being read: run again")
 
@@ -102,27 +102,27 @@ class Dataset:
     ) -> "tf.data.Dataset":
         """Returns batches for `keras.Model.fit`, `evaluate` and `predict`.
 
-        Give `fit` `shuffle=False`, too: else it warns that it can't shuffle them itself.
+        Pass `shuffle=False` to `fit`; otherwise it warns that it can't shuffle a dataset.
 
         Args:
-          split: "train", say.
-          max_tokens: ids from here on become OOV, as in a vocabulary of that size.
+          split: its name, such as "train".
+          max_tokens: ids from this one on become OOV, as in a vocabulary of that size.
           max_len: tokens that a review is cut or padded to.
-          batch_size: reviews a batch; the last one may be smaller.
-          shuffle_seed: for a new order each time that the batches are gone through. The orders
-            depend on it and, where one is set, on the seed of `keras.utils.set_random_seed`. By
-            default the batches come in the order of the records.
+          batch_size: reviews per batch; the last batch may be smaller.
+          shuffle_seed: shuffles the reviews anew in each epoch. The orders depend on this seed and,
+            if set, on that of `keras.utils.set_random_seed`. By default the batches are in the
+            order of the records.
 
         Returns:
-          (tokens <int32>[batch_size, max_len], labels <int64>[batch_size]), which stay in memory
-          once they are read.
+          (tokens <int32>[batch_size, max_len], labels <int64>[batch_size]), kept in memory once
+          read.
 
         Raises:
-          BadInput: if there is no such split, its records were cut below this size, or a number
-            is too small.
+          BadInput: if there is no such split, its records were truncated below this size, or a
+            number is too small.
         """
         size = self._input_size(max_tokens, max_len)
-        _check_number("batch_size", batch_size, least=1)
+        _check_number("batch_size", batch_size, minimum=1)
         imports.tensorflow()
         from textrecords import input_pipeline
 
@@ -134,15 +134,15 @@ class Dataset:
     def encode(
         self, texts: str | bytes | Sequence[str | bytes], max_tokens: int = 1000, max_len: int = 100
     ) -> "np.ndarray":
-        """Returns the ids of texts, as `batches` would give them: <int32>[number, max_len].
+        """Returns the ids of texts as `batches` gives them, <int32>[number, max_len].
 
         Args:
           texts: one or more; bytes that aren't UTF-8 are replaced.
-          max_tokens: ids from here on become OOV.
+          max_tokens: ids from this one on become OOV.
           max_len: tokens that a text is cut or padded to.
 
         Raises:
-          BadInput: if the records were cut below this size, or a number is too small.
+          BadInput: if the records were truncated below this size, or a number is too small.
         """
         size = self._input_size(max_tokens, max_len)
         tf = imports.tensorflow()
@@ -153,7 +153,7 @@ class Dataset:
         return input_pipeline.fit_tokens(tokens, size).numpy()
 
     def class_name(self, label: int) -> str | None:
-        """Returns the name of a label's class; None for that of a text without one."""
+        """Returns the name of a label's class; None for the label of unlabelled texts."""
         return None if label == spec.UNKNOWN_LABEL else self.classes[label]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -162,16 +162,15 @@ class Dataset:
         return separator.join(self.vocabulary[i] for i in ids if i != spec.PADDING_ID)
 
     def to_pandas(self, split: str, limit: int | None = None) -> "pd.DataFrame":
-        """Returns examples as a table, a row each, in the order of the records.
+        """Returns examples as a table, one per row, in the order of the records.
 
-        Its columns are `key` (a path, as `os.fsdecode` gives it), `label`, `class` (None for texts
-        without a label), `tokens`
-        (<int64>[tokens], of the whole review) and `text`, which is what `decode` makes of the
-        tokens: the records hold no other.
+        Its columns are `key` (a path, as `os.fsdecode` gives it), `label`, `class` (None for
+        unlabelled texts), `tokens` (<int64>[tokens], of the whole review) and `text` (the decoded
+        tokens, since records don't hold the original text).
 
         Args:
-          split: "train", say.
-          limit: how many examples to return at most, from the first one on.
+          split: its name, such as "train".
+          limit: the maximum number of examples, from the first one on.
 
         Raises:
           BadInput: if there is no such split, the limit is negative, or pandas isn't installed.
@@ -180,7 +179,7 @@ class Dataset:
         import pandas as pd
 
         if limit is not None:
-            _check_number("limit", limit, least=0)
+            _check_number("limit", limit, minimum=0)
         imports.tensorflow()
         from textrecords import record_io
 
@@ -188,22 +187,22 @@ class Dataset:
             (os.fsdecode(key), label, self.class_name(label), tokens, self.decode(tokens))
             for key, label, tokens in itertools.islice(record_io.read_examples(self, split), limit)
         ]
-        # As objects, since the strings of pandas are UTF-8, which the name of a file needn't be.
+        # As objects: pandas' strings are UTF-8, but file names may not be.
         columns = [spec.KEY, spec.LABEL, "class", spec.TOKENS, "text"]
         return pd.DataFrame(rows, columns=columns, dtype=object).astype({spec.LABEL: "int64"})
 
     def _input_size(self, max_tokens: int, max_len: int) -> spec.InputSize:
-        """Returns what a network sees of a review; raises `BadInput` if the records hold less."""
-        _check_number("max_tokens", max_tokens, least=spec.NUM_RESERVED + 1)
-        _check_number("max_len", max_len, least=1)
+        """Returns the input size of a network; raises `BadInput` if the records hold less."""
+        _check_number("max_tokens", max_tokens, minimum=spec.NUM_RESERVED + 1)
+        _check_number("max_len", max_len, minimum=1)
         size = spec.InputSize(max_tokens, max_len)
         self.manifest.check_fits(size)
         return size
 
 
-def _check_number(name: str, value: int, *, least: int) -> None:
-    if not isinstance(value, numbers.Integral) or value < least:
-        raise BadInput(f"{name} must be a whole number of at least {least}, not {value!r}")
+def _check_number(name: str, value: int, *, minimum: int) -> None:
+    if not isinstance(value, numbers.Integral) or value < minimum:
+        raise BadInput(f"{name} must be an integer of at least {minimum}, not {value!r}")
 
 
 def _read_manifest(folder: str) -> Manifest:
@@ -215,7 +214,7 @@ def _read_manifest(folder: str) -> Manifest:
         return Manifest.from_json(storage.read_text(path))
     except FileNotFoundError:
         raise BadInput(
-            f"{folder} holds no {spec.MANIFEST}, so no whole dataset: run `make preprocess` first"
+            f"{folder} has no {spec.MANIFEST}, so no complete dataset: run `make preprocess` first"
         ) from None
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
@@ -231,7 +230,7 @@ def token_names(path: str) -> tuple[str, ...]:
 def read_vocabulary(path: str) -> list[bytes]:
     """Returns the tokens of a vocabulary file; the first has the id `spec.NUM_RESERVED`.
 
-    A token ends with a line feed and with nothing else: `str.splitlines` also ends lines at U+2028
-    and a few control characters, which tokens may hold, and so gives other tokens and ids.
+    Only a line feed ends a token. `str.splitlines` would also split at U+2028 and a few control
+    characters, which tokens may contain, and so give other tokens and ids.
     """
     return storage.read_bytes(path).split(b"\n")[:-1]

@@ -1,8 +1,8 @@
-"""How far new texts are from those that a model was tested on: their words, lengths and scores.
+"""Drift of new texts from those that a model was tested on: their words, lengths and scores.
 
 Texts are counted in bins, which workers can add up. The shares of two sets of texts are compared by
 the population stability index (PSI), with the limits of Siddiqi, "Credit Risk Scorecards" (2006).
-NumPy is imported where it's first needed, since reading a model's settings takes none.
+NumPy is imported lazily, since reading a model's settings doesn't need it.
 """
 
 import collections
@@ -15,23 +15,24 @@ from textrecords import spec
 if TYPE_CHECKING:
     import numpy as np
 
-SOME, MUCH = 0.1, 0.25  # from which drift is some, and much
-LEAST_TEXTS = 100  # of fewer, chance alone gives such drift
+SOME, MUCH = 0.1, 0.25  # thresholds for some drift and for much
+MIN_TEXTS = 100  # with fewer, chance alone gives such drift
 KNOWN, OOV = "known", "oov"
 SCORE_BINS = 10
 COMPARED = ("words", "lengths", "scores")  # of a profile
-UNSEEN = 0.5  # texts that a bin counts in addition, so that none is empty
+UNSEEN = 0.5  # added to each bin's count, so that none is empty
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """Counts of some texts, as a network sees and scores them.
+    """Counts of texts, as a network sees and scores them.
 
     Attributes:
-      texts: how many there are.
+      texts: their number.
       words: tokens, by whether they are known.
       lengths: texts by their number of tokens, in bins that double: "4-7", "8-15".
-      scores: texts by the score of the second of two classes, or else of the label, in tenths.
+      scores: texts by the score of the second of two classes, or of the predicted label with more
+        classes, in tenths.
     """
 
     texts: int
@@ -44,7 +45,7 @@ class Profile:
         """Returns the counts of texts.
 
         Args:
-          tokens: <int32>[n, max_len], 0 where a text has ended.
+          tokens: <int32>[n, max_len], padded with 0.
           scores: <float32>[n].
         """
         import numpy as np
@@ -62,7 +63,7 @@ class Profile:
 
     @property
     def oov_share(self) -> float:
-        """The share of tokens that aren't known."""
+        """The share of tokens that are OOV."""
         return self.words[OOV] / max(1, sum(self.words.values()))
 
     def __add__(self, other: "Profile") -> "Profile":
@@ -71,7 +72,7 @@ class Profile:
 
 
 def _count(*parts: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
-    """Counts names, or adds up what was counted."""
+    """Counts names, or adds up counts."""
     counts: collections.Counter[str] = collections.Counter()
     for part in parts:
         counts.update(part)
@@ -84,7 +85,7 @@ def compare(new: Profile, known: Profile) -> dict[str, float]:
 
 
 def psi(new: Mapping[str, int], known: Mapping[str, int]) -> float:
-    """Returns how far the shares of two countings are apart: 0 if they are the same."""
+    """Returns the PSI of two sets of counts: 0 if their shares are equal."""
     import numpy as np
 
     bins = [*new, *(name for name in known if name not in new)]
@@ -96,14 +97,13 @@ def psi(new: Mapping[str, int], known: Mapping[str, int]) -> float:
 
 
 def describe(new: Profile, known: Profile, of: str) -> list[str]:
-    """Returns lines that say how far new texts are from known ones, which `of` names."""
-    if new.texts < LEAST_TEXTS:
+    """Returns lines that report the drift of new texts from known ones, which `of` names."""
+    if new.texts < MIN_TEXTS:
         return []
     found = compare(new, known)
     figures = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
     lines = [
-        f"drift from {of}: {figures}; OOV {new.oov_share:.2%} of the tokens, there "
-        f"{known.oov_share:.2%}"
+        f"drift from {of}: {figures}; OOV tokens {new.oov_share:.2%}, there {known.oov_share:.2%}"
     ]
     drifted = [
         f"{name} {'much' if value >= MUCH else 'somewhat'}"
@@ -112,7 +112,7 @@ def describe(new: Profile, known: Profile, of: str) -> list[str]:
     ]
     if drifted:
         lines.append(
-            f"these texts differ from those of {of}: {', '.join(drifted)} (PSI: from {SOME} some, "
-            f"from {MUCH} much), so that the model may do worse on them"
+            f"these texts differ from those of {of}: {', '.join(drifted)} (PSI of {SOME} or more: "
+            f"somewhat, {MUCH} or more: much), so the model may do worse on them"
         )
     return lines

@@ -1,16 +1,16 @@
-"""Which encoding a file seems to be in that isn't in the one it's read by."""
+"""Guesses the encoding of a file that doesn't seem to be in the one it's read with."""
 
 import codecs
 
-# UTF-32's of little end begins with UTF-16's.
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# Where a byte is NUL in each group of four if characters are ASCII's, as most of any markup, digits
-# and spaces are, too.
+# Which bytes in each group of four are NUL if the characters are ASCII, as markup, digits and
+# spaces mostly are.
 NULS = {
     "utf-32-le": (False, True, True, True),
     "utf-32-be": (True, True, True, False),
@@ -18,12 +18,12 @@ NULS = {
     "utf-16-be": (True, False, True, False),
 }
 LOOKED_AT = 4096  # bytes of a file, from its start
-SINGLE_BYTE = "latin-1 or cp1252"  # no one can tell: any bytes are text in these
+SINGLE_BYTE = "latin-1 or cp1252"  # can't be distinguished: any bytes are valid in both
 UNKNOWN = "unknown"
 
 
 def wider(content: bytes) -> str | None:
-    """Returns which of UTF-16 and UTF-32 a file seems to be in, if it seems to be in any."""
+    """Returns the variant of UTF-16 or UTF-32 that a file seems to be in; None if in neither."""
     for mark, name in MARKS.items():
         if content.startswith(mark):
             return name
@@ -38,7 +38,7 @@ def wider(content: bytes) -> str | None:
 
 
 def guess(content: bytes) -> str:
-    """Returns which encoding a file that couldn't be decoded seems to be in."""
+    """Returns the encoding that a file that couldn't be decoded seems to be in."""
     if name := wider(content):
         return name
     try:

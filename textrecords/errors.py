@@ -1,4 +1,4 @@
-"""The errors that a command reports in one line."""
+"""Errors that a command reports in one line."""
 
 
 class BadInput(Exception):
@@ -6,4 +6,4 @@ class BadInput(Exception):
 
 
 class Failure(Exception):
-    """A failure while running that needs no traceback; the message is one line, as above."""
+    """A failure at run time that needs no traceback; the message is one line, as above."""

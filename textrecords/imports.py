@@ -17,7 +17,7 @@ from types import ModuleType
 from textrecords import signals
 from textrecords.errors import BadInput
 
-# What an extra of setup.py brings: modules, and the names of their packages.
+# The modules that each extra of setup.py installs, with the names of their packages.
 EXTRAS = {
     "convert": {"onnxruntime": "ONNX Runtime", "tf2onnx": "tf2onnx", "tokenizers": "tokenizers"},
     "gcp": {"google.cloud.storage": "google-cloud-storage"},
@@ -28,24 +28,24 @@ EXTRAS = {
     "tuned": {"sklearn": "scikit-learn"},
 }
 
-# What TensorFlow, Keras and Beam load if it is installed, though no command uses it through them;
-# this takes a third of their time to load.
+# Packages that TensorFlow, Keras and Beam import if they are installed, though no command uses them
+# that way; they take a third of the import time.
 UNUSED = ("IPython", "matplotlib", "pandas", "pymongo", "scipy", "sklearn")
-UNUSED_LOCALLY = ("google.cloud",)  # and without it Beam knows no gs://
+UNUSED_LOCALLY = ("google.cloud",)  # without it, Beam doesn't support gs://
 
 _verbose = False
 _unused: tuple[str, ...] = ()
 
 
 def check_installed(what: str, extra: str) -> None:
-    """Raises `BadInput` if a package of one of the `EXTRAS` isn't there, which `what` needs."""
+    """Raises `BadInput` if a package of one of the `EXTRAS`, needed by `what`, isn't installed."""
     missing = [module for module in EXTRAS[extra] if not _is_installed(module)]
     if missing:
         raise BadInput(f"{what} {needs(extra, *missing)}")
 
 
 def needs(extra: str, *modules: str) -> str:
-    """Says that modules of one of the `EXTRAS` are needed, and what brings them."""
+    """Returns a message that modules of one of the `EXTRAS` are needed, and how to install them."""
     names = " and ".join(EXTRAS[extra][module] for module in modules)
     return f"needs {names}: `pip install 'textrecords[{extra}]'`"
 
@@ -53,28 +53,28 @@ def needs(extra: str, *modules: str) -> str:
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of a package that it would be in
+    except ModuleNotFoundError:  # its parent package is missing
         return False
 
 
 def set_keras_up() -> None:
-    """Has Keras, once it's imported, be as it comes, whatever a user's `keras.json` may say.
+    """Makes Keras use its defaults once it's imported, whatever a user's `keras.json` holds.
 
-    For processes of commands: another backend or float type would be another network, if any.
+    For commands: another backend or float type would give another network, or none.
     """
     for name in [name for name in os.environ if name.startswith("KERAS_")]:
         del os.environ[name]
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")  # where no file can be
+    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")  # where no file can exist
 
 
 def leave_unused(argv: Iterable[str]) -> None:
-    """Has `quiet` load TensorFlow and Beam without the packages that a command doesn't use.
+    """Makes `quiet` import TensorFlow and Beam without the packages that a command doesn't use.
 
-    For processes of commands: in a user's own, libraries find what is installed.
+    For commands only: in a user's own process, libraries import what is installed.
 
     Args:
-      argv: the arguments of the command, which name all paths.
+      argv: the arguments of the command, which contain all paths.
     """
     global _unused
     is_local = not any("://" in each for each in argv)
@@ -82,7 +82,7 @@ def leave_unused(argv: Iterable[str]) -> None:
 
 
 def show_logs() -> None:
-    """Has TensorFlow, Beam and other libraries say what they log: `--verbose`."""
+    """Shows the logs of TensorFlow, Beam and other libraries, for `--verbose`."""
     global _verbose
     _verbose = True
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
@@ -91,7 +91,7 @@ def show_logs() -> None:
 
 @contextlib.contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Hides what libraries log, but for `--verbose`: what fails is raised as an exception, too."""
+    """Hides the logs of libraries unless `--verbose`; errors are raised as exceptions anyway."""
     before = logging.root.manager.disable
     if not _verbose:
         logging.disable(logging.CRITICAL)
@@ -105,11 +105,12 @@ def quiet_logs() -> Iterator[None]:
 def quiet() -> Iterator[None]:
     """Imports TensorFlow or Beam without their messages, and a good deal faster.
 
-    A signal waits for the end: their libraries can crash if Python is stopped while it loads them.
+    Signals are delayed until the end: the libraries can crash if Python is stopped while it loads
+    them.
     """
     _give_matplotlib_a_folder()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
-    # Later, what is garbage then would stay, too.
+    # Only the first time: later, `gc.freeze` would also keep garbage for good.
     is_first = "tensorflow" not in sys.modules
     try:
         with _silence(), _fast() if is_first else contextlib.nullcontext():
@@ -120,13 +121,13 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _fast() -> Iterator[None]:
-    """Loads libraries without the packages that aren't used, and without collecting garbage.
+    """Imports libraries without the packages that aren't used, and without garbage collection.
 
-    They make a million objects that stay. Looking through these for garbage, while they load, time
-    and again while a pipeline runs, and once more at exit, would take seconds.
+    They create a million permanent objects. Scanning these for garbage during the import, while a
+    pipeline runs and at exit would take seconds.
     """
     before = {name: sys.modules.pop(name) for name in _unused if name in sys.modules}
-    sys.modules.update(dict.fromkeys(_unused))  # so they seem to be missing
+    sys.modules.update(dict.fromkeys(_unused))  # makes them seem to be missing
     gc.disable()
     try:
         yield
@@ -135,21 +136,21 @@ def _fast() -> Iterator[None]:
         gc.enable()
         for name in _unused:
             del sys.modules[name]
-        sys.modules.update(before)  # of google.cloud the bare name, which other packages may share
+        sys.modules.update(before)  # of google.cloud only the name, a namespace that packages share
 
 
 @functools.cache
 def tensorflow() -> ModuleType:
-    """Returns TensorFlow, imported by `quiet` the first time."""
+    """Returns TensorFlow, imported with `quiet` the first time."""
     with quiet():
         import tensorflow
     return tensorflow
 
 
 def _give_matplotlib_a_folder() -> None:
-    """Names a folder for Matplotlib, which Keras imports, if it can't write its own.
+    """Sets a config folder for Matplotlib, which Keras imports, if it can't write to its own.
 
-    It would make one itself, and complain at exit if that has gone with other temporary files.
+    Otherwise it creates one, and complains at exit if that was removed with other temporary files.
     """
     config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     folder = os.environ.get("MPLCONFIGDIR") or os.path.join(config, "matplotlib")
@@ -162,11 +163,11 @@ def _give_matplotlib_a_folder() -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Hides what TensorFlow's libraries print while they load, unless a lower level asks for it.
+    """Hides what TensorFlow's libraries print while they load, unless a lower log level is set.
 
-    They write to the file descriptor before any log level is in force, so only it can be closed.
+    They write to the file descriptor before any log level applies, so it has to be redirected.
     """
-    # Not 2: to CUDA it's an error if there is no GPU. What fails is raised as an exception, too.
+    # Not 2: CUDA logs the lack of a GPU as an error. Real errors are raised as exceptions anyway.
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         yield
         return

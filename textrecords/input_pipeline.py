@@ -1,14 +1,14 @@
-"""From the shards of a dataset to the batches that a network takes.
+"""Turns the shards of a dataset into the batches that a network takes.
 
-The stages, in this order: read the shards; parse many records by one op, and cut; cache what never
-changes; gather the rows in a new order each epoch, and pad; prefetch; batch. A cache behind the
-shuffle would freeze the first epoch's order.
+The stages, in this order: read the shards; parse many records with one op, and truncate; cache what
+never changes; gather the rows in a new order each epoch, and pad; prefetch; batch. A cache after
+the shuffle would freeze the first epoch's order.
 
-A split is put into a new order as a whole, unless it's large. Then an epoch takes the shards in a
-new order, and puts the rows of one window after the other into a new order, so that no more than a
-window has to be in memory. It's the same order wherever the rows are kept.
+A split is shuffled as a whole, unless it's large. Then an epoch shuffles the shards, and the rows
+within one window after the other, so that only a window has to be in memory. The order doesn't
+depend on where the rows are cached.
 
-Rows travel in blocks up to the last stage: to hand on single ones takes longer than to make them.
+Rows are passed in blocks up to the last stage: passing single rows takes longer than making them.
 """
 
 import dataclasses
@@ -25,24 +25,24 @@ from textrecords import atomic, checksums, record_io, row_tables, spec, storage
 if TYPE_CHECKING:
     from textrecords.dataset import Dataset
 
-# A split of up to so many ids, of 4 bytes, is put into a new order as a whole; of a larger one, so
-# many are a window. What a row takes besides its ids counts as some more.
+# A split of up to WHOLE_IDS ids, of 4 bytes each, is shuffled as a whole; a larger one in windows
+# of WINDOW_IDS. IDS_A_ROW accounts for what a row takes in addition to its ids.
 WHOLE_IDS, WINDOW_IDS, IDS_A_ROW = 2**26, 2**24, 8
 # Rows gathered together.
 GATHERED_TOGETHER = 4096
-# Widths that batches of rows of like length are cut to: for each of them XLA compiles the step.
+# Widths that batches of rows of similar length are cut to; XLA compiles the step for each of them.
 WIDTHS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """The rows of one split, each of them once.
+    """The rows of one split, each once.
 
     Attributes:
-      shards: where they lie.
-      parse: makes a table, as `row_tables.make` does, of records of the shards, <string>[n].
+      shards: the files that hold them.
+      parse: turns records of the shards, <string>[n], into a table, as `row_tables.make` does.
       max_len: ids that a row is cut or padded to.
-      in_memory: whether they stay there, once they are read.
+      in_memory: whether they stay in memory once they are read.
     """
 
     shards: record_io.Shards
@@ -52,12 +52,12 @@ class Rows:
 
     @property
     def number(self) -> int:
-        """Of all rows."""
+        """The number of rows."""
         return sum(self.shards.sizes)
 
     @property
     def window(self) -> int:
-        """How many of them are put into a new order at once."""
+        """The number of rows that are shuffled at once."""
         size = self.max_len + IDS_A_ROW
         if self.number * size <= WHOLE_IDS:
             return self.number
@@ -66,7 +66,7 @@ class Rows:
 
     @property
     def blocks(self) -> tf.data.Dataset:
-        """(tokens <int32>[n, max_len], labels <int64>[n]) for any n, always in the same order."""
+        """Blocks (tokens <int32>[n, max_len], labels <int64>[n]) in a fixed order."""
         if self.in_memory:
             return _gathered(self.table, tf.range(self.number), self.max_len)
         return _tables(self.shards.read(), self.parse).map(
@@ -75,7 +75,7 @@ class Rows:
 
     @functools.cached_property
     def table(self) -> tf.RaggedTensor:
-        """All rows, in the order of `blocks`, to stay in memory."""
+        """All rows, in the order of `blocks`, kept in memory."""
         with tf.init_scope():
             return self.read_table()
 
@@ -86,7 +86,7 @@ class Rows:
             return self.shards.places()
 
     def read_table(self) -> tf.RaggedTensor:
-        """Returns all rows, in the order of `blocks`, read anew."""
+        """Reads all rows, in the order of `blocks`."""
         tables = _tables(self.shards.read(), self.parse).batch(self.number)
         return tables.get_single_element().merge_dims(0, 1)
 
@@ -99,9 +99,9 @@ def read_split(
     Args:
       dataset: the dataset.
       split: the name of the split.
-      size: what a row holds of a review, as `fit_tokens` makes it.
+      size: the input size of the network, as `fit_tokens` takes it.
       cache: where parsed rows are kept for the next epoch: `memory`, `none`, or a folder, which
-        also serves later runs.
+        later runs reuse.
 
     Raises:
       BadInput: if the dataset has no such split.
@@ -122,7 +122,7 @@ def _tables(
 
 
 def _gathered(table: tf.RaggedTensor, order: tf.Tensor, max_len: int) -> tf.data.Dataset:
-    """Returns blocks, as those of `Rows`, of rows of a table, <int32>[n]."""
+    """Returns blocks, like `Rows.blocks`, of the rows of a table in this order, <int32>[n]."""
 
     def gather(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return row_tables.take(table, order[start : start + GATHERED_TOGETHER], max_len)
@@ -131,14 +131,14 @@ def _gathered(table: tf.RaggedTensor, order: tf.Tensor, max_len: int) -> tf.data
 
 
 def num_batches(rows: Rows, batch_size: int) -> int:
-    """Returns how many batches go through all rows once."""
+    """Returns the number of batches per epoch."""
     return -(-rows.number // batch_size)
 
 
 def batches(rows: Rows, batch_size: int) -> tf.data.Dataset:
     """Returns batches (tokens <int32>[batch_size, max_len], labels <int64>[batch_size]).
 
-    They go through all rows once. The last one is smaller if the rows don't come out even.
+    They cover all rows once. The last batch may be smaller.
     """
     known = tf.data.experimental.assert_cardinality(num_batches(rows, batch_size))
     return rows.blocks.rebatch(batch_size).apply(known).prefetch(2).apply(_in_order)
@@ -147,17 +147,17 @@ def batches(rows: Rows, batch_size: int) -> tf.data.Dataset:
 def shuffled_batches(
     rows: Rows, batch_size: int, *, seed: int, first_step: int = 0, by_length: bool = False
 ) -> tf.data.Dataset:
-    """Returns batches as `batches` does, but epoch after epoch without end, each in a new order.
+    """Returns batches like those of `batches`, for endless epochs, each in a new order.
 
-    An epoch's order is a function of the seed and of its number, so that a training that was
-    stopped goes on at any step with the batches that it would have had.
+    An epoch's order depends only on the seed and the epoch's number, so that an interrupted
+    training resumes at any step with the batches that it would have had.
 
     Args:
       rows: what `read_split` returns.
-      batch_size: rows a batch.
+      batch_size: rows per batch.
       seed: of all orders.
-      first_step: how many batches to leave out.
-      by_length: put rows of like length into a batch, and cut it to the longest: tokens become
+      first_step: the number of batches to skip.
+      by_length: put rows of similar length into a batch, and cut it to the longest: tokens become
         <int32>[batch_size, at most max_len], of `WIDTHS` widths.
     """
     first_epoch, skipped = divmod(first_step, num_batches(rows, batch_size))
@@ -170,9 +170,9 @@ def shuffled_batches(
 
 
 def reshuffled_batches(rows: Rows, batch_size: int, *, seed: int) -> tf.data.Dataset:
-    """Returns batches as `batches` does, but in a new order each time that they are gone through.
+    """Returns batches like those of `batches`, in a new order for each iteration.
 
-    The orders of the first time, the second and so on are functions of the seed.
+    The order of the n-th iteration depends only on the seed and n.
     """
     number = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
     known = tf.data.experimental.assert_cardinality(num_batches(rows, batch_size))
@@ -182,14 +182,14 @@ def reshuffled_batches(rows: Rows, batch_size: int, *, seed: int) -> tf.data.Dat
 
 @dataclasses.dataclass(frozen=True)
 class _Epochs:
-    """Rows in an order of each epoch's own.
+    """Rows in a different order for each epoch.
 
     Attributes:
       rows: what `read_split` returns.
-      batch_size: rows a batch.
+      batch_size: rows per batch.
       seed: of all orders.
-      by_length: whether the rows of a batch are of like length.
-      start: the number of an epoch, and how many of its rows to leave out.
+      by_length: whether the rows of a batch are of similar length.
+      start: the number of an epoch, and how many of its rows to skip.
     """
 
     rows: Rows
@@ -199,15 +199,15 @@ class _Epochs:
     start: tuple[int, int] = (0, 0)
 
     def batches(self, number: tf.Tensor) -> tf.data.Dataset:
-        """Returns the batches of the epoch of this number, <int64>[]."""
+        """Returns the batches of the epoch with this number, <int64>[]."""
         epoch, skipped = self.start
         skipped = tf.where(number == epoch, tf.constant(skipped, tf.int64), 0)
         blocks = self._blocks(tf.stack([self.seed, tf.cast(number, tf.int32)]), skipped)
-        # Few large blocks wait ahead, not many small batches: each would wake a thread.
+        # Prefetches a few large blocks, not many small batches, each of which would wake a thread.
         return blocks.prefetch(2).rebatch(self.batch_size)
 
     def _blocks(self, seeds: tf.Tensor, skipped: tf.Tensor) -> tf.data.Dataset:
-        """Returns the blocks of the epoch of these seeds, <int32>[2], but for so many rows."""
+        """Returns the blocks of the epoch with these seeds, <int32>[2], without skipped rows."""
         rows, window = self.rows, self.rows.window
         if window == rows.number:
             table = rows.table if rows.in_memory else rows.read_table()
@@ -241,18 +241,18 @@ class _Epochs:
         seeds: tf.Tensor,
         skipped: tf.Tensor,
     ) -> tf.data.Dataset:
-        """Returns the blocks of a window, but for so many rows.
+        """Returns the blocks of a window, without skipped rows.
 
         Args:
-          first: how many rows of the epoch come before it, <int64>[].
-          table: holds its rows.
-          order: which rows of the table are its own, <int32>[n].
+          first: the number of the epoch's rows before it, <int64>[].
+          table: contains its rows.
+          order: which rows of the table are in the window, <int32>[n].
           seeds: of their order, <int32>[2].
-          skipped: how many of them to leave out, <int64>[].
+          skipped: how many of them to skip, <int64>[].
         """
         order = tf.random.experimental.stateless_shuffle(order, seeds)
         if self.by_length:
-            head = -first % self.batch_size  # they fill the last batch of the window before
+            head = -first % self.batch_size  # these fill the last batch of the previous window
             widths = _width(row_tables.lengths(table, order[head:]), self.rows.max_len)
             rest = _by_length(order[head:], widths, self.batch_size, seeds)
             order = tf.concat([order[:head], rest], axis=0)
@@ -260,9 +260,9 @@ class _Epochs:
 
 
 def _by_length(order: tf.Tensor, widths: tf.Tensor, batch_size: int, seeds: tf.Tensor) -> tf.Tensor:
-    """Puts rows of these widths, <int32>[n], in batches of like width, and shuffles the batches."""
+    """Groups rows of these widths, <int32>[n], into batches of like width; shuffles the batches."""
     order = tf.gather(order, tf.argsort(widths, stable=True))
-    whole = tf.size(order) // batch_size * batch_size  # what is left comes last
+    whole = tf.size(order) // batch_size * batch_size  # the rest comes last
     full = tf.reshape(order[:whole], [-1, batch_size])
     full = tf.random.experimental.stateless_shuffle(full, seeds)
     return tf.concat([tf.reshape(full, [-1]), order[whole:]], axis=0)
@@ -275,25 +275,25 @@ def _trim(tokens: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _width(lengths: tf.Tensor, max_len: int) -> tf.Tensor:
-    """Returns the least of the `WIDTHS` that holds each row, <int32>[n], by its length."""
+    """Returns the smallest of the `WIDTHS` that fits each row, <int32>[n], given its length."""
     step = -(-max_len // WIDTHS)
     return tf.minimum(-(-lengths // step) * step, max_len)
 
 
 def _in_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
-    # Parallel reads must not change the order: a seed repeats a run.
+    # Parallel reads must not change the order: a seed reproduces a run.
     options.deterministic = True
-    # There's little to tune, and its thread can hold up the end of an epoch for a second or more.
+    # There's little to tune, and its thread can delay the end of an epoch by a second or more.
     options.autotune.enabled = False
     return dataset.with_options(options)
 
 
 def fit_tokens(tokens: tf.RaggedTensor, size: spec.InputSize) -> tf.Tensor:
-    """Makes whole reviews what a network of this size takes, in training as in serving.
+    """Cuts and pads reviews to the input size of a network, for training and serving alike.
 
-    Ids are ranked by frequency, so that leaving out those from `max_tokens` on gives exactly the
-    ids of a vocabulary of that size. Shorter reviews are padded on the right.
+    Ids are ranked by frequency, so making those from `max_tokens` on OOV gives exactly the ids of a
+    vocabulary of that size. Shorter reviews are padded on the right.
 
     Args:
       tokens: ids, <int64>[batch_size, (tokens)].
@@ -307,7 +307,7 @@ def fit_tokens(tokens: tf.RaggedTensor, size: spec.InputSize) -> tf.Tensor:
 
 
 def _parse(records: tf.Tensor, size: spec.InputSize) -> tf.RaggedTensor:
-    """Makes a table of <string>[n] records of a dataset."""
+    """Returns a table of <string>[n] records of a dataset."""
     features = record_io.parse(records, (spec.TOKENS, spec.LABEL))
     tokens, labels = features[spec.TOKENS], features[spec.LABEL]
     lengths = tf.cast(tf.minimum(tokens.row_lengths(), size.max_len), tf.int64)
@@ -317,12 +317,12 @@ def _parse(records: tf.Tensor, size: spec.InputSize) -> tf.RaggedTensor:
 def _saved(
     shards: record_io.Shards, parse: Callable[[tf.Tensor], tf.RaggedTensor], folder: str
 ) -> record_io.Shards:
-    """Returns shards of parsed rows in a folder: put there unless they are, undamaged.
+    """Returns shards of parsed rows in a folder, written there unless they exist undamaged.
 
-    `Dataset.cache(path)` is not used: once stopped half-way, it fails ever after.
+    `Dataset.cache(path)` is not used: once interrupted, it fails in every later run.
 
     Raises:
-      BadInput: if TensorFlow would find no file in `folder`.
+      BadInput: if TensorFlow can't find files in `folder`.
     """
     storage.check_local(folder)
     storage.check_path(storage.real(folder))

@@ -1,4 +1,4 @@
-"""Layers that Keras lacks: `keras.models.load_model` finds them once this module is imported."""
+"""Custom Keras layers: importing this module registers them for `keras.models.load_model`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from textrecords import spec
 
 N_GRAMS = "n_grams"  # the name of that layer
 FOLDS = 5
-FACTORS = -1640531535, 2048144777  # odd, and spread over 32 bits: a hash by multiplication
+FACTORS = -1640531535, 2048144777  # odd, with bits spread over all 32: for a multiplicative hash
 
 
 @keras.saving.register_keras_serializable("textrecords")
 class Frequent(keras.layers.Layer):
-    """Makes all but the most frequent of tokens <int32>[batch_size, length] OOV."""
+    """Makes all tokens <int32>[batch_size, length] OOV except the most frequent ones."""
 
     def __init__(self, number: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -31,7 +31,7 @@ class Frequent(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("textrecords")
 class Chunks(keras.layers.Layer):
-    """Cuts reviews into pieces that are read at once, for so many steps fewer.
+    """Cuts reviews into chunks that are read in parallel, which takes fewer steps.
 
     A method of Johnson and Zhang (2016).
     """
@@ -44,10 +44,10 @@ class Chunks(keras.layers.Layer):
         return {**super().get_config(), "chunk_len": self._chunk_len}
 
     def call(self, inputs: keras.KerasTensor, tokens: keras.KerasTensor) -> keras.KerasTensor:
-        """Returns <float32>[chunks, chunk_len, size], with zeros for padding, however far it goes.
+        """Returns <float32>[chunks, chunk_len, size], with zeros for padding.
 
         Args:
-          inputs: what stands for the tokens, <float32>[batch_size, length, size].
+          inputs: the vectors of the tokens, <float32>[batch_size, length, size].
           tokens: <int32>[batch_size, length].
         """
         inputs = ops.where((tokens != spec.PADDING_ID)[:, :, None], inputs, 0.0)
@@ -58,20 +58,20 @@ class Chunks(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("textrecords")
 class Pool(keras.layers.Layer):
-    """Takes the maximum and the mean of what LSTMs give at a review's tokens, without padding."""
+    """Takes the maximum and the mean of an LSTM's outputs at a review's tokens, without padding."""
 
     def call(self, outputs: keras.KerasTensor, tokens: keras.KerasTensor) -> keras.KerasTensor:
         """Returns <float32>[batch_size, 2 * units].
 
         Args:
-          outputs: <float32>[chunks, chunk_len, units], or of whole rows.
+          outputs: <float32>[chunks, chunk_len, units]; a chunk may be a whole row.
           tokens: <int32>[batch_size, length].
         """
         length, chunk_len = ops.shape(tokens)[1], ops.shape(outputs)[1]
         padded_length = -(-length // chunk_len) * chunk_len
         outputs = ops.reshape(outputs, [-1, padded_length, outputs.shape[-1]])[:, :length]
         is_token = (tokens != spec.PADDING_ID)[:, :, None]
-        highest = ops.max(ops.where(is_token, outputs, -1.0), axis=1)  # an LSTM gives no less
+        highest = ops.max(ops.where(is_token, outputs, -1.0), axis=1)  # an LSTM's minimum
         number = ops.sum(ops.cast(is_token, outputs.dtype), axis=1)
         mean = ops.sum(ops.where(is_token, outputs, 0.0), axis=1) / ops.maximum(number, 1.0)
         return ops.concatenate([highest, mean], axis=-1)
@@ -79,32 +79,32 @@ class Pool(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("textrecords")
 class NGramWeights(keras.layers.Layer):
-    """Scores of words and bigrams, hashed into buckets; each counts once a review.
+    """Weights of words and bigrams, hashed into buckets; each counts once per review.
 
-    A class's logit is the sum of a review's scores, over the square root of their number. They are
-    fitted by `model.network.n_gram_weights`, and training leaves them alone. To be of use to layers
-    that are trained on the same reviews, they are fitted several times: reviews are in folds, by
-    the sum of their ids, and in training a review is scored by what all folds but its own have
-    taught, else it would be known by heart. Otherwise it's scored by the mean, which is all that
-    files of weights hold: once loaded from one, it's scored so in training, too.
+    A class's logit is the sum of the weights of a review's n-grams, divided by the square root of
+    their number. `model.network.n_gram_weights` fits the weights, and training doesn't change them.
+    Since other layers are trained on the same reviews, the weights are cross-fitted: reviews are
+    assigned to folds by the sum of their ids, and in training a review gets the weights fitted to
+    all folds except its own, which can't have memorized it. In inference it gets their mean.
+    Weight files hold only the mean, so after loading one, training uses the mean as well.
 
     Args:
       outputs: 1 for two classes, else their number.
-      bits: of the number of buckets.
+      bits: the logarithm to base 2 of the number of buckets.
     """
 
     def __init__(self, outputs: int, bits: int, **kwargs: Any):
         super().__init__(**{"trainable": False, "name": N_GRAMS, **kwargs})
         self._outputs = outputs
         self._bits = bits
-        self._none = 2**bits  # stands for what isn't there
+        self._none = 2**bits  # the bucket of padding
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "outputs": self._outputs, "bits": self._bits}
 
     def build(self, _: tuple[int | None, ...]) -> None:
-        scores, folds = [self._none, self._outputs], [FOLDS * self._none, self._outputs]
-        self.ngram_weights = self.add_weight(shape=scores, initializer="zeros", name="scores")
+        mean, folds = [self._none, self._outputs], [FOLDS * self._none, self._outputs]
+        self.ngram_weights = self.add_weight(shape=mean, initializer="zeros", name="scores")
         self.fold_weights = self.add_weight(shape=folds, initializer="zeros", name="fold_scores")
 
     def save_own_variables(self, store: dict[str, np.ndarray]) -> None:
@@ -117,10 +117,10 @@ class NGramWeights(keras.layers.Layer):
     def call(
         self, tokens: keras.KerasTensor, training: bool | None = None
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Looks the n-grams of tokens <int32>[batch_size, length] up.
+        """Looks up the n-grams of tokens <int32>[batch_size, length].
 
         Returns:
-          The scores of the words and of the bigrams where they stand, <float32>[batch_size, length,
+          The weights of the word and the bigram at each token, <float32>[batch_size, length,
           2 * outputs], and the logits, <float32>[batch_size, outputs].
         """
         if training:
@@ -133,30 +133,29 @@ class NGramWeights(keras.layers.Layer):
         tokens: keras.KerasTensor,
         look_up: Callable[[keras.KerasTensor], keras.KerasTensor],
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Does what `call` does, by another table of scores.
+        """Returns what `call` does, with another table of weights.
 
         Args:
           tokens: <int32>[batch_size, length].
-          look_up: gives the scores of buckets <int32>[batch_size, n], <float32>[batch_size, n,
-            outputs].
+          look_up: maps buckets <int32>[batch_size, n] to weights <float32>[batch_size, n, outputs].
         """
         words, bigrams = self._buckets(tokens)
 
-        def scores(buckets: keras.KerasTensor) -> keras.KerasTensor:
+        def weights(buckets: keras.KerasTensor) -> keras.KerasTensor:
             found = look_up(buckets % self._none)
             return ops.where(buckets[:, :, None] < self._none, found, 0.0)
 
         buckets, counts = self._distinct(words, bigrams)
-        total = ops.sum(ops.where(counts[:, :, None], scores(buckets), 0.0), axis=1)
+        total = ops.sum(ops.where(counts[:, :, None], weights(buckets), 0.0), axis=1)
         number = ops.sum(ops.cast(counts, "float32"), axis=1, keepdims=True)
-        at_tokens = ops.concatenate([scores(words), scores(bigrams)], axis=-1)
+        at_tokens = ops.concatenate([weights(words), weights(bigrams)], axis=-1)
         return at_tokens, total / ops.sqrt(ops.maximum(number, 1.0))
 
     def assign(self, tables: np.ndarray) -> None:
-        """Sets the scores to fitted ones.
+        """Sets the weights.
 
         Args:
-          tables: for each fold those that its reviews had no part in, <float32>[FOLDS, 2**bits,
+          tables: for each fold the weights fitted without its reviews, <float32>[FOLDS, 2**bits,
             outputs].
         """
         self.ngram_weights.assign(np.mean(tables, axis=0))
@@ -166,24 +165,24 @@ class NGramWeights(keras.layers.Layer):
         """Returns the distinct n-grams of reviews, tokens <int32>[n, length].
 
         Returns:
-          The buckets of all reviews, one review after the other, <int32>[total], and how many each
-          review has, <int64>[n].
+          The buckets of all reviews, concatenated, <int32>[total], and the number of each review's,
+          <int64>[n].
         """
         buckets, counts = map(np.asarray, self._distinct(*self._buckets(tokens)))
         return buckets[counts], counts.sum(axis=1)
 
     def _buckets(self, tokens: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Returns the bucket of each word, and of each with the one behind it."""
-        behind = ops.pad(tokens[:, 1:], [[0, 0], [0, 1]])
+        """Returns the bucket of each word, and of its bigram with the next word."""
+        following = ops.pad(tokens[:, 1:], [[0, 0], [0, 1]])
         nothing = ops.zeros_like(tokens)
         padding = spec.PADDING_ID
         words = ops.where(tokens != padding, self._hash(tokens, nothing), self._none)
-        bigrams = ops.where(behind != padding, self._hash(tokens, behind), self._none)
+        bigrams = ops.where(following != padding, self._hash(tokens, following), self._none)
         return words, bigrams
 
     def _hash(self, first: keras.KerasTensor, second: keras.KerasTensor) -> keras.KerasTensor:
-        # It wraps around, as int32 does. A sum of a single row, Keras would take for a bias, which
-        # isn't of integers everywhere.
+        # int32 wraps around. A difference, since Keras would take the sum with a single row for a
+        # bias, which not every backend supports for integers.
         mixed = first * FACTORS[0] - second * FACTORS[1]
         return ops.right_shift(mixed, 32 - self._bits) % self._none  # never negative
 
@@ -197,5 +196,5 @@ class NGramWeights(keras.layers.Layer):
 
 
 def fold(tokens: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns each review's fold, <int32>[batch_size]; how far it's padded makes no difference."""
+    """Returns each review's fold, <int32>[batch_size]; it doesn't depend on the padding."""
     return ops.sum(tokens, axis=1) % FOLDS

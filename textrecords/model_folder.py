@@ -1,6 +1,6 @@
-"""What a model folder holds, and the settings that a model is built and trained with.
+"""The files of a model folder, and the settings that a model is built and trained with.
 
-It imports neither TensorFlow nor Keras, so that `--help` and a refusal of bad input are immediate.
+Imports neither TensorFlow nor Keras, so that `--help` and errors about bad input are immediate.
 """
 
 import dataclasses
@@ -21,17 +21,17 @@ CONFIG = "config.json"
 METRICS = "metrics.json"
 WEIGHTS = "model.weights.h5"
 NETWORK = "model.keras"
-TOKENIZER = "tokenizer.json"  # if the flags of the records can be told in it
-SERVING = "serving"  # what TensorFlow Serving is given: a folder for each version
-CHECKPOINT = "checkpoint"  # of a training that came to its end, if it was asked for
-CHECKPOINTS = "checkpoints"  # of a training that isn't done, beside the model folder
+TOKENIZER = "tokenizer.json"  # if the flags of the records can be expressed in it
+SERVING = "serving"  # for TensorFlow Serving: a folder for each version
+CHECKPOINT = "checkpoint"  # of a finished training, with --keep_checkpoint
+CHECKPOINTS = "checkpoints"  # of an unfinished training, next to the model folder
 DECAYS = ("none", "linear", "cosine")  # of the learning rate
-# Of Keras.
+# Keras' names.
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "ftrl")
 POOLINGS = ("last", "max_mean")
 MAX_NGRAM_BITS = 24
 CLASS_WEIGHTS = ("none", "balanced")
-# All that `model.train` puts into a model folder.
+# Everything that `model.train` writes to a model folder.
 MODEL_FILES = "|".join(
     map(
         re.escape,
@@ -57,36 +57,38 @@ NotNegative = Annotated[float, Interval(ge=0, le=MAX_INT)]
 class Network:
     """The shape of the network. Defaults are those of the Keras tutorial on recurrent networks.
 
-    `max_len` and `mask_padding` are `None` until they are chosen by the records' lengths.
+    `max_len` and `mask_padding` are `None` until they are chosen based on the records' lengths.
     """
 
-    max_tokens: VocabularySize = flag("ids, with padding and OOV", 1000)
+    max_tokens: VocabularySize = flag("vocabulary size, counting padding and OOV", 1000)
     max_len: Size | None = flag(
-        "tokens a review is cut or padded to (default: 100, or fewer if 99%% of train have)", None
-    )
-    embedding_dim: Size = flag("numbers a token", 128)
-    embedding_tokens: Count = flag(
-        "ids that the embedding tells apart, the most frequent ones; 0: all", 0
-    )
-    embedding_dropout: Share = flag("of the embedding's numbers, for a whole review", 0.0)
-    mask_padding: Switch | None = flag(
-        "the LSTM skips padding (default: if most reviews of train are shorter than --max_len)",
+        "tokens that a review is cut or padded to (default: 100, or fewer if 99%% of the reviews "
+        "of train are shorter)",
         None,
     )
-    lstm_units: Size = flag("units a layer and direction", 64)
-    lstm_layers: Size = flag("LSTMs on top of each other", 1)
-    bidirectional: Switch = flag("the LSTMs read both ways", False)
-    dropout: Share = flag("of each LSTM's inputs", 0.0)
-    recurrent_dropout: Share = flag("of each LSTM's own state", 0.0)
+    embedding_dim: Size = flag("dimensions of the embedding", 128)
+    embedding_tokens: Count = flag(
+        "most frequent ids with their own embedding; the others share one; 0: all", 0
+    )
+    embedding_dropout: Share = flag("dropout of embedding dimensions, for whole reviews", 0.0)
+    mask_padding: Switch | None = flag(
+        "have the LSTM skip padding (default: if most reviews of train are shorter than --max_len)",
+        None,
+    )
+    lstm_units: Size = flag("units per LSTM layer and direction", 64)
+    lstm_layers: Size = flag("stacked LSTM layers", 1)
+    bidirectional: Switch = flag("use bidirectional LSTMs", False)
+    dropout: Share = flag("dropout of each LSTM's inputs", 0.0)
+    recurrent_dropout: Share = flag("dropout of each LSTM's state", 0.0)
     pooling: Literal[POOLINGS] = flag(
-        "which outputs of the last LSTM count: the last, or the maximum and mean of all", "last"
+        "outputs of the last LSTM to use: the last one, or the maximum and mean of all", "last"
     )
     chunk_len: Count = flag("tokens per chunk; chunks are read in parallel; 0: no chunks", 0)
     ngram_bits: NgramBits = flag(
-        "n-gram weights: 2 to this power, for words and bigrams; 0: none", 0
+        "number of n-gram weights, of words and bigrams, as a power of 2; 0: none", 0
     )
-    dense_units: Count = flag("units behind the LSTMs; 0: no such layer", 64)
-    dense_dropout: Share = flag("of the outputs of that layer, or of the LSTMs", 0.0)
+    dense_units: Count = flag("units of the dense layer after the LSTMs; 0: no such layer", 64)
+    dense_dropout: Share = flag("dropout of the outputs of that layer, or of the LSTMs", 0.0)
 
     @property
     def input_size(self) -> InputSize:
@@ -97,33 +99,33 @@ class Network:
 class Training:
     """How the network is trained.
 
-    Defaults are the tutorial's but for `clipnorm`: through a hundred steps gradients can explode,
-    and without it some trainings never recover.
+    Defaults are the tutorial's except for `clipnorm`: gradients through a hundred steps can
+    explode, and without it some trainings never recover.
     """
 
-    optimizer: Literal[OPTIMIZERS] = flag("by its name in Keras", "adam")
+    optimizer: Literal[OPTIMIZERS] = flag("its name in Keras", "adam")
     learning_rate: Rate = flag("of the optimizer", 0.001)
-    decay: Literal[DECAYS] = flag("of the learning rate, to 0 at the last step", "none")
-    clipnorm: NotNegative = flag("of gradients; 0: no limit", 1.0)
+    decay: Literal[DECAYS] = flag("schedule of the learning rate, to 0 at the last step", "none")
+    clipnorm: NotNegative = flag("maximum norm of each weight's gradient; 0: no limit", 1.0)
     class_weights: Literal[CLASS_WEIGHTS] = flag(
-        "balanced: every class counts alike, however many reviews it has (but not in the "
-        "fitting of --ngram_bits)",
+        "balanced: weight classes equally, however many reviews they have (n-gram weights are "
+        "fitted without)",
         "none",
     )
-    batch_size: Size = flag("reviews a step", 32)
+    batch_size: Size = flag("reviews per step", 32)
     bucket_by_length: Switch = flag(
-        "put reviews of like length into a batch, and cut it to them", False
+        "batch reviews of similar length, and cut the batch to the longest", False
     )
-    epochs: Size = flag("times to go through all reviews", 10)
+    epochs: Size = flag("passes over all reviews", 10)
     patience: Size = flag(
-        "epochs to go on without a smaller validation loss, if there is a validation split", 3
+        "epochs to continue without a lower validation loss, if there is a validation split", 3
     )
     choose_threshold: Switch = flag(
-        "take the score above which it's the second class from the validation split", False
+        "choose the score above which the second class is predicted on the validation split", False
     )
     calibrate: Switch = flag(
-        "scale the logits by a temperature, taken from the validation split, so that scores are "
-        "the shares that come true",
+        "scale the logits by a temperature, chosen on the validation split, so that scores match "
+        "the observed shares",
         False,
     )
     seed: Count = flag("of weights and shuffling", 0)
@@ -131,15 +133,15 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """All it takes to rebuild the network, to train it again, and to know the records it fits."""
+    """All that is needed to rebuild the network, retrain it, and recognize its records."""
 
     network: Network
     training: Training
     classes: tuple[str, ...]
     vocabulary: Vocabulary
     manifest_sha256: str  # of the records it was trained on
-    threshold: float = 0.5  # what the score of the second of two classes has to be above
-    temperature: float = 1.0  # what the logits are divided by
+    threshold: float = 0.5  # the second of two classes is predicted above this score
+    temperature: float = 1.0  # the divisor of the logits
     version: int = 1  # of the SavedModel
 
     @property
@@ -148,15 +150,15 @@ class ModelConfig:
         return f"{SERVING}/{self.version}"
 
 
-def beside(model_dir: str, name: str) -> str:
-    """Returns a path of such a name beside a model, which no model beside it has."""
+def sibling(model_dir: str, name: str) -> str:
+    """Returns a path next to a model, with a name that no other model's path has."""
     parent, of = os.path.split(model_dir)
     return os.path.join(parent, name if of == "model" else f"{of}-{name}")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
-    """What is read of an evaluation; models of older versions have none of it."""
+    """The fields of an evaluation that are read; models of older versions have none."""
 
     profile: drift.Profile | None = None
 
@@ -167,7 +169,7 @@ class _Metrics:
 
 
 def read_profile(model_dir: str) -> drift.Profile | None:
-    """Returns what is known of the texts that a model was tested on; None if that is nothing."""
+    """Returns the profile of the texts that a model was tested on; None if there is none."""
     try:
         metrics = json_files.read(_Metrics, os.path.join(model_dir, METRICS))
     except (OSError, ValueError):
@@ -180,10 +182,10 @@ def read(model_dir: str, *, verify: bool = True) -> ModelConfig:
 
     Args:
       model_dir: the model.
-      verify: whether all its files must be as they were written.
+      verify: whether to compare the checksums of all its files.
 
     Raises:
-      BadInput: if there is no model, a damaged one, or one that this version cannot read.
+      BadInput: if there is no model, or it is damaged or can't be read by this version.
     """
     storage.check_path(model_dir)
     if not storage.is_folder(model_dir):
@@ -193,7 +195,7 @@ def read(model_dir: str, *, verify: bool = True) -> ModelConfig:
         settings = json_files.read(ModelConfig, path)
     except FileNotFoundError:
         raise BadInput(
-            f"{model_dir} holds no {CONFIG}, so no whole model: run `make train` first"
+            f"{model_dir} has no {CONFIG}, so no complete model: run `make train` first"
         ) from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} can't be read ({error}): run `make train` again") from None

@@ -1,6 +1,6 @@
-"""What single words do to a network's scores: it is asked again with one replaced by OOV.
+"""Effects of single words on a network's scores, by replacing one at a time with OOV.
 
-That asks nothing of the network but its scores, whatever its layers are.
+This needs only the network's scores, whatever its layers are.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 
 from textrecords import spec
 
-SMALLEST = 1e-7  # float32 can't tell greater probabilities from 1
+SMALLEST = 1e-7  # float32 can't distinguish 1 minus less from 1
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:
@@ -20,12 +20,12 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
 
 
 def occluded(tokens: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Returns a copy of a row for each place, with OOV at that place.
+    """Returns a copy of a row for each position, with OOV at that position.
 
     Args:
       tokens: <int32>[reviews, max_len].
-      rows: of the places, <int64>[n].
-      columns: of the places, <int64>[n].
+      rows: of the positions, <int64>[n].
+      columns: of the positions, <int64>[n].
 
     Returns:
       <int32>[n, max_len].
@@ -38,16 +38,16 @@ def occluded(tokens: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
 def effects(
     probabilities: Callable[[np.ndarray], np.ndarray], tokens: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Returns by how much OOV in the place of each token lowers the log-odds of a text.
+    """Returns by how much replacing each token with OOV lowers the log-odds of a text.
 
     Args:
       probabilities: maps ids <int32>[n, max_len] to those of the second of two classes,
         <float32>[n], or of all classes, <float32>[n, num_classes].
-      tokens: those of the text, <int32>[max_len].
-      batch_size: how many places are tried at once.
+      tokens: of the text, <int32>[max_len].
+      batch_size: positions that are tried at once.
 
     Returns:
-      For each token the effect on the second of two classes, or on the likeliest of all:
+      For each token the effect on the second of two classes, or on the most likely of more:
       <float64>[max_len]; 0 for padding and OOV.
     """
     scores = probabilities(tokens[None])[0]

@@ -1,4 +1,4 @@
-"""The records: how they are serialized, read and parsed. FORMAT.md describes them."""
+"""Serializes, reads and parses records. FORMAT.md describes them."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +12,9 @@ from textrecords import spec
 if TYPE_CHECKING:
     from textrecords.dataset import Dataset
 
-# Records read and parsed together: one at a time is several times slower, and more gain nothing.
+# Records per block: one at a time is several times slower, and larger blocks gain nothing.
 PARSED_TOGETHER = 512
-# Shards open at once. A fixed number, since the order of the rows depends on it.
+# Shards open at once. Fixed, since the order of the rows depends on it.
 OPEN_SHARDS = 8
 
 FEATURES = {
@@ -31,7 +31,7 @@ def serialize(tokens: np.ndarray, label: int, key: bytes) -> bytes:
     feature[spec.TOKENS].int64_list.value.extend(tokens.tolist())
     feature[spec.LABEL].int64_list.value.append(label)
     feature[spec.KEY].bytes_list.value.append(key)
-    # A map has no order of its own: without this, bytes differ from process to process.
+    # A map is unordered: without this, the bytes differ between processes.
     return example.SerializeToString(deterministic=True)
 
 
@@ -40,11 +40,11 @@ def parse(records: tf.Tensor, names: Iterable[str] = tuple(FEATURES)) -> dict[st
 
     Args:
       records: as `read` yields them.
-      names: which features to parse; by default all.
+      names: of the features to parse; by default all.
 
     Returns:
-      Those of `tokens` <int64>[batch_size, (tokens)], `label` <int64>[batch_size] and `key`
-      <string>[batch_size] that are named.
+      The named ones of `tokens` <int64>[batch_size, (tokens)], `label` <int64>[batch_size] and
+      `key` <string>[batch_size].
     """
     return tf.io.parse_example(records, {name: FEATURES[name] for name in names})
 
@@ -55,8 +55,8 @@ class Shards:
 
     Attributes:
       paths: of the files.
-      sizes: how many records each has.
-      compression: as TensorFlow names it.
+      sizes: the number of records in each.
+      compression: TensorFlow's name for it.
     """
 
     paths: Sequence[str]
@@ -64,22 +64,22 @@ class Shards:
     compression: str = ""
 
     def read(self) -> tf.data.Dataset:
-        """Returns the records, <string>[n], in blocks of one shard each, of a few in turn."""
+        """Returns the records, <string>[n], in blocks from one shard each, interleaving shards."""
         return _in_turn(self.paths, lambda path: _blocks(self._records(path)))
 
     def read_one_by_one(self, order: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
-        """Returns the records, <string>[n], of one shard after the other.
+        """Returns the records, <string>[n], one shard after the other.
 
-        They come in blocks of `PARSED_TOGETHER`, wherever a shard ends; the last may be smaller.
+        Blocks of `PARSED_TOGETHER` span shards; the last one may be smaller.
 
         Args:
           order: of the shards, <int32>[number of shards].
-          first: how many records to leave out, <int64>[]; they aren't parsed.
+          first: the number of records to skip without parsing, <int64>[].
         """
         return _blocks(self._records(tf.gather(self.paths, order)).skip(first))
 
     def places(self) -> tf.RaggedTensor:
-        """Returns where `read` has the records of each shard, <int32>[number of shards, (size)]."""
+        """Returns the positions in `read` of each shard's records, <int32>[shards, (size)]."""
         ends = np.cumsum(self.sizes)
         numbers = _in_turn(
             (ends - self.sizes, ends), lambda *ends: _blocks(tf.data.Dataset.range(*ends))
@@ -101,7 +101,7 @@ def shards(dataset: "Dataset", split: str) -> Shards:
 def read(dataset: "Dataset", split: str) -> tf.data.Dataset:
     """Returns the serialized records of one split, <string>[n], always in the same order.
 
-    They come in blocks, each of one shard.
+    Each block is from one shard.
 
     Raises:
       BadInput: if the dataset has no such split.
@@ -120,7 +120,7 @@ def _blocks(records: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _in_turn(shards: Any, blocks: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
-    """Takes blocks of `OPEN_SHARDS` shards in turn."""
+    """Interleaves the blocks of `OPEN_SHARDS` shards."""
     return tf.data.Dataset.from_tensor_slices(shards).interleave(
         blocks, cycle_length=OPEN_SHARDS, num_parallel_calls=tf.data.AUTOTUNE
     )

@@ -1,4 +1,4 @@
-"""A trained model, as a Python object: it scores raw text by its SavedModel."""
+"""A trained model, as a Python object that scores raw text with its SavedModel."""
 
 import dataclasses
 import functools
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
 
-BATCH_SIZE, BATCH_BYTES = 256, 4 << 20  # texts scored at once, and all their bytes, at most
+BATCH_SIZE, BATCH_BYTES = (
+    256,
+    4 << 20,
+)  # the maximum number of texts scored at once, and of their bytes
 
-SCORE_TOKENS = "score_tokens"  # the signature
+SCORE_TOKENS = "score_tokens"  # a signature
 
 Signature = Callable[..., dict[str, "tf.Tensor"]]
 
@@ -30,10 +33,10 @@ def load_model(folder: str | os.PathLike[str], *, verify: bool = True) -> "Model
 
     Args:
       folder: the model, on this machine or in Cloud Storage.
-      verify: whether all its files must be as they were written.
+      verify: whether to compare the checksums of all its files.
 
     Raises:
-      BadInput: if there is no model, a damaged one, or one that this version can't read.
+      BadInput: if there is no model, or it is damaged or can't be read by this version.
     """
     folder = os.fspath(folder)
     return Model(folder, model_folder.read(folder, verify=verify))
@@ -41,12 +44,12 @@ def load_model(folder: str | os.PathLike[str], *, verify: bool = True) -> "Model
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model makes of a text.
+    """A model's prediction for a text.
 
     Attributes:
-      label: the name of the class.
-      scores: the probability of each class, by its name.
-      score: that of the second class of two, else that of the label.
+      label: the name of the predicted class.
+      scores: the probability of each class, by name.
+      score: of the second of two classes, or of the label with more classes.
     """
 
     label: str
@@ -56,7 +59,7 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-    """A token of a text, and by how much it raises the log-odds of a class where it is."""
+    """A token at its position in a text, and by how much it raises the log-odds of a class."""
 
     token: str
     effect: float
@@ -83,31 +86,31 @@ class Model:
 
     @functools.cached_property
     def signatures(self) -> Mapping[str, Signature]:
-        """The signatures of the SavedModel; raises `BadInput` if it isn't whole."""
+        """The signatures of the SavedModel; raises `BadInput` if it can't be loaded."""
         tf = imports.tensorflow()
         path = os.path.join(self.folder, self.config.saved_model)
         try:
             return tf.saved_model.load(path).signatures
         except (OSError, tf.errors.OpError):
-            raise BadInput(f"no whole model in {path}: run `make train` again") from None
+            raise BadInput(f"no complete model in {path}: run `make train` again") from None
 
     @functools.cached_property
     def network(self) -> "keras.Model":
-        """The Keras model, to look at, to change, or to train on.
+        """The Keras model, to inspect, change or train further.
 
-        It maps tokens <int32>[batch_size, max_len] to the probability of the second class,
-        <float32>[batch_size, 1], or of three or more, <float32>[batch_size, num_classes]. Rows may
-        be of any length if it reads no more than the last output of its LSTM (`pooling`). It's
-        compiled with Adam and the loss for labels <int64>[batch_size]; for other settings, compile
-        it again. Raises `BadInput` if it can't be read.
+        It maps tokens <int32>[batch_size, max_len] to the probability of the second of two classes,
+        <float32>[batch_size, 1], or of each of more, <float32>[batch_size, num_classes]. With
+        `pooling` "last", rows may be of any length. It's compiled with Adam and the loss for labels
+        <int64>[batch_size]; for other settings, recompile it. Raises `BadInput` if it can't be
+        read.
         """
         with imports.quiet():
             import keras
 
-            from textrecords import layers  # noqa: F401, which the files of older models name
+            from textrecords import layers  # noqa: F401, named in the files of older models
         path = os.path.join(self.folder, model_folder.NETWORK)
         try:
-            with storage.at_hand(path) as local:
+            with storage.local_copy(path) as local:
                 network = keras.models.load_model(local, compile=False)
         except (OSError, ValueError) as error:
             raise BadInput(f"{path} can't be read ({error}): run `make train` again") from None
@@ -127,17 +130,18 @@ class Model:
 
     @functools.cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        """The names of all ids that its graph gives; those of padding and OOV come first."""
+        """The names of all ids of its graph; those of padding and OOV come first."""
         return token_names(os.path.join(self.folder, self.config.saved_model, spec.ASSET))
 
     def explain(self, text: str | bytes) -> list[Word]:
-        """Returns the tokens of a text that the network sees, and what each does to its score.
+        """Returns the tokens of a text that the network sees, and their effects on its score.
 
-        The network is asked again for each token, with OOV in its place. The effect is by how much
-        that lowers the log-odds of the second of two classes, or else of the label. OOV has none.
+        The text is scored again for each token, with OOV in its place. The effect is by how much
+        that lowers the log-odds of the second of two classes, or of the label with more classes.
+        OOV has none.
 
         Raises:
-          BadInput: if the model is of a version that couldn't explain its scores.
+          BadInput: if the model is from a version that couldn't explain its scores.
         """
         if SCORE_TOKENS not in self.signatures:
             raise BadInput(f"{self.folder} can't explain its scores: run `make train` again")
@@ -159,9 +163,9 @@ class Model:
         ]
 
     def rows(self, texts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        """Yields `text` and what `score_batch` does of each, in order.
+        """Yields `text` and the outputs of `score_batch` for each text, in order.
 
-        Nothing is yielded until there are more texts than are scored at once, or all.
+        Texts are scored in batches: the first row comes after a batch is full or the texts end.
         """
         for batch in more_itertools.constrained_batches(
             texts, BATCH_BYTES, BATCH_SIZE, strict=False
@@ -172,10 +176,10 @@ class Model:
 
 
 def score_batch(serve: Signature, texts: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """Yields what the signature `serve` gives for each text, by the name of the output.
+    """Yields the outputs of the signature `serve` for each text, by name.
 
-    That is `label`, `classes` and `score`, of the second class; with three or more classes it's
-    `scores`, one a class.
+    These are `label`, `classes`, and `score` of the second of two classes or, with three or more
+    classes, `scores` of all.
     """
     import tensorflow as tf
 
@@ -183,7 +187,7 @@ def score_batch(serve: Signature, texts: Sequence[bytes]) -> Iterator[dict[str, 
 
 
 def to_rows(outputs: Mapping[str, "tf.Tensor"]) -> Iterator[dict[str, Any]]:
-    """Yields a row for each text of what a signature gives."""
+    """Yields a row for each text from the outputs of a signature."""
     columns = {name: values.numpy().tolist() for name, values in sorted(outputs.items())}
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))

@@ -1,4 +1,4 @@
-"""Names and ids that all parts of a dataset share; FORMAT.md describes the files."""
+"""Names and ids shared by all parts of a dataset; FORMAT.md describes the files."""
 
 import re
 from typing import NamedTuple
@@ -6,22 +6,22 @@ from typing import NamedTuple
 from textrecords import checksums
 
 FORMAT_VERSION = 8  # of the manifest
-# Raised when the same input and flags give other bytes: datasets of another version are stale.
+# Raised when the same input and flags give different bytes: datasets of other versions are stale.
 DATA_VERSION = 3
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
-# Texts that no label is known of: none is trained or measured on.
+# Texts without a label, neither trained nor evaluated on.
 UNLABELLED = "unlabelled"
 ALL_SPLITS = (*SPLITS, UNLABELLED)
 UNKNOWN_LABEL = -1
-UNLABELLED_FOLDERS = ("unsup", "unsupervised", "unlabeled")  # other usual names
-VALIDATION_FOLDERS = ("val", "valid", "dev")  # other usual names of the split's folder
+UNLABELLED_FOLDERS = ("unsup", "unsupervised", "unlabeled")  # other common names
+VALIDATION_FOLDERS = ("val", "valid", "dev")  # other common names of the split's folder
 # The features of a record.
 TOKENS = "tokens"  # <int64>[number of tokens], the ids of the whole review
 LABEL = "label"  # <int64>[], the position of the review's class in `Manifest.classes`, or -1
-KEY = "key"  # <string>[], the file's path below the input folder, or what a row is known by
-# What the transform graph takes in the place of `TOKENS`.
+KEY = "key"  # <string>[], the file's path below the input folder, or the key of a row
+# The transform graph's input in place of `TOKENS`.
 TEXT = "text"  # <string>[], valid UTF-8
-# Ids as `keras.layers.TextVectorization` gives them. The most frequent token has `NUM_RESERVED`.
+# Ids as in `keras.layers.TextVectorization`. The most frequent token has id `NUM_RESERVED`.
 PADDING_ID, OOV_ID = 0, 1
 NUM_RESERVED = 2
 
@@ -33,27 +33,27 @@ class InputSize(NamedTuple):
     max_len: int
 
 
-# The files of a dataset, beside its shards.
+# The files of a dataset other than its shards.
 MANIFEST = "manifest.json"
 SCHEMA = "schema.pbtxt"  # the records, as TensorFlow Metadata describes them
-AUDIT = r"audit-\d{5}-of-\d{5}\.jsonl"  # what is wrong with single reviews, one finding a line
+AUDIT = r"audit-\d{5}-of-\d{5}\.jsonl"  # problems of reviews, one finding per line
 BAD_FILE = "bad file"  # one of these findings
-RUN = "run.json"  # where, when and on what the dataset was made: nothing reads the data by it
-LISTING = ".listing.json"  # sizes and times of the input's files, by which they needn't be read
-TEXTS = ".texts"  # of tables, while a dataset is made of them
+RUN = "run.json"  # where, when and with what the dataset was made; the data doesn't depend on it
+LISTING = ".listing.json"  # sizes and times of the input's files; if unchanged, they aren't read
+TEXTS = ".texts"  # of tables, while a dataset is made from them
 TRANSFORM_FN = "transform_fn"
 TRANSFORMED_METADATA = "transformed_metadata"
-RAW_METADATA = "metadata"  # what the transform graph takes, where tf.Transform looks for it
-# By which other tools read the shards.
+RAW_METADATA = "metadata"  # the input of the transform graph, where tf.Transform looks for it
+# For reading the shards with TensorFlow Datasets.
 TFDS_FILES = TFDS_FEATURES, TFDS_INFO, TFDS_LABELS = (
     "features.json",
     "dataset_info.json",
     f"{LABEL}.labels.txt",
 )
 CROISSANT = "croissant.json"
-ASSET = f"assets/{TOKENS}"  # the vocabulary, as the transform graph keeps it
+ASSET = f"assets/{TOKENS}"  # the vocabulary, in the transform graph
 VOCABULARY = f"{TRANSFORM_FN}/{ASSET}"
-# All that `pipelines.preprocess` puts into a dataset folder.
+# Everything that `pipelines.preprocess` writes to a dataset folder.
 SHARD_FILES = rf"({'|'.join(ALL_SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord(\.gz)?"
 DATASET_FILES = "|".join(
     (
@@ -67,7 +67,7 @@ COMPRESSIONS = {"none": "", "gzip": "GZIP"}  # the flag's value: TensorFlow's na
 
 
 def split_of(folder: str) -> str | None:
-    """Returns the split that a folder of the input is by its name, in any case; None if of none."""
+    """Returns the split that a folder's name stands for, ignoring case; None if for none."""
     name = folder.lower()
     if name in VALIDATION_FOLDERS:
         return VALIDATION
@@ -83,5 +83,5 @@ def shard_name(split: str, index: int, num_shards: int, compression: str = "none
 
 
 def audit_name(index: int, num_shards: int) -> str:
-    """Returns the file name of shard `index` of the findings, counted from 0."""
+    """Returns the file name of audit shard `index`, counted from 0."""
     return f"audit-{index:05d}-of-{num_shards:05d}.jsonl"

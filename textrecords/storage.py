@@ -1,8 +1,8 @@
 """Files and folders, on this machine or in Cloud Storage (`gs://bucket/folder`).
 
-There a folder is but the start of names: it isn't made, nor can it be renamed in one step. Access
-is by TensorFlow, but for listings, of which it returns all names at once, and neither sizes nor
-versions: Google's own client does better. Both are loaded for such paths alone.
+In Cloud Storage a folder is only a prefix of names: it isn't created, and can't be renamed
+atomically. TensorFlow does the access, except for listings, where it returns all names at once
+without sizes and versions; Google's client lists instead. Both are imported only for such paths.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ U = TypeVar("U")
 ErrorTypes = tuple[type[Exception], ...]
 
 REMOTE = re.compile("gs://[^/]+(/|$)")
-REQUESTS = 32  # at once: nearly all the time of a small file is waiting
-# A file or folder that is hidden, or that systems leave in folders, anywhere in a path.
+REQUESTS = 32  # at once: a small file takes almost only latency
+# A file or folder, anywhere in a path, that is hidden or left by an operating system.
 LEFTOVER = re.compile(r"(?:^|/)(?:\.|(?:Thumbs\.db|desktop\.ini|__MACOSX)(?:/|$))")
 LISTED_FIELDS = "items(name,size,generation),prefixes,nextPageToken"
-# What TensorFlow can't take in a path, and what it takes for a pattern, so that it finds no file.
+# Characters that TensorFlow can't take in a path, or takes for a pattern, so that it finds no file.
 UNFIT = re.compile(r"[\ud800-\udfff*?\[\\]")
 
 
@@ -43,18 +43,18 @@ def check_path(path: str) -> None:
     unfit = UNFIT.search(path)
     if unfit:
         raise BadInput(
-            f"{path} isn't UTF-8, or holds one of * ? [ \\, so TensorFlow can't find its way: "
+            f"{path} isn't UTF-8 or contains one of * ? [ \\, which TensorFlow can't open: "
             "name another folder, or rename it"
         )
 
 
 def check_store(*paths: str) -> None:
-    """Raises `BadInput` for a path of an object store that isn't known, or can't be reached."""
+    """Raises `BadInput` for a path of an object store that isn't supported or installed."""
     for path in filter(is_remote, paths):
         if not REMOTE.match(path):
             raise BadInput(
-                f"{path}: of object stores TensorFlow knows Cloud Storage alone: name a folder as "
-                "gs://bucket/folder, or one of a file system that is mounted"
+                f"{path}: the only supported object store is Cloud Storage: name a folder as "
+                "gs://bucket/folder, or one on a mounted file system"
             )
         imports.check_installed(path, "gcp")
 
@@ -66,9 +66,9 @@ def check_local(path: str) -> None:
 
 
 def check_apart(**folders: str) -> None:
-    """Raises `BadInput` if one of some folders is inside another, or is the same, links followed.
+    """Raises `BadInput` if a folder is the same as another or inside it, following links.
 
-    What is written into the one would be foreign to the other, or be lost with it.
+    What is written to one would be foreign to the other, or be lost with it.
 
     Args:
       folders: by the names of their flags.
@@ -76,15 +76,17 @@ def check_apart(**folders: str) -> None:
     for (flag, path), (other_flag, other) in itertools.permutations(folders.items(), 2):
         inside, outside = real(path), real(other)
         if inside == outside:
-            raise BadInput(f"--{flag} and --{other_flag} are the same folder, {path}: name two")
+            raise BadInput(
+                f"--{flag} and --{other_flag} are the same folder, {path}: name different ones"
+            )
         if inside.startswith(os.path.join(outside, "")):
             raise BadInput(
-                f"--{flag} {path} is inside --{other_flag} {other}: name a folder outside of it"
+                f"--{flag} {path} is inside --{other_flag} {other}: name a folder outside it"
             )
 
 
 def flush(path: str) -> None:
-    """Waits until a file or folder is on the disk, where a power cut leaves it."""
+    """Flushes a file or folder to disk, so that it survives a power cut."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
@@ -93,13 +95,13 @@ def flush(path: str) -> None:
 
 
 def real(path: str) -> str:
-    """Returns where a path leads, without a slash at its end."""
+    """Returns a path with links resolved, without a trailing slash."""
     return absolute(path) if is_remote(path) else os.path.realpath(path)
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What a folder in Cloud Storage holds: the part of `os.DirEntry` that is in use."""
+    """An entry of a folder in Cloud Storage, with the part of `os.DirEntry` that is used."""
 
     name: str
     path: str
@@ -118,37 +120,37 @@ class Entry:
 
 
 def is_remote(path: str) -> bool:
-    """Tells whether a path is one of Cloud Storage, or of any other object store."""
+    """Returns whether a path is in Cloud Storage or any other object store."""
     return "://" in path
 
 
 def absolute(path: str) -> str:
-    """Returns a path without a slash at its end, alike from any working folder."""
+    """Returns an absolute path without a trailing slash."""
     if is_remote(path):
         return path.rstrip("/") if REMOTE.match(path) else path
     return os.path.abspath(path)
 
 
 def is_folder(path: str) -> bool:
-    """Tells whether there is a folder; raises `OSError` if Cloud Storage doesn't tell."""
+    """Returns whether a folder exists; raises `OSError` if Cloud Storage fails."""
     return _is_folder(path) is True if is_remote(path) else os.path.isdir(path)
 
 
 def is_file(path: str) -> bool:
-    """Tells whether there is a file; raises `OSError` if Cloud Storage doesn't tell."""
+    """Returns whether a file exists; raises `OSError` if Cloud Storage fails."""
     return _is_folder(path) is False if is_remote(path) else os.path.isfile(path)
 
 
 def _is_folder(path: str) -> bool | None:
-    """Tells whether a path of Cloud Storage is one of a folder, or else of a file, if of any."""
+    """Returns True for a folder in Cloud Storage, False for a file, None for neither."""
     try:
-        return _ask("stat", path).is_directory  # `isdir` would take any error for a no
+        return _ask("stat", path).is_directory  # `isdir` would return False for any error
     except FileNotFoundError:
         return None
 
 
 def scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
-    """Yields what a folder holds, in no order; raises `OSError`."""
+    """Yields the entries of a folder, in no order; raises `OSError`."""
     if not is_remote(folder):
         with os.scandir(folder) as entries:
             yield from entries
@@ -157,14 +159,14 @@ def scan(folder: str) -> Iterator[os.DirEntry[str] | Entry]:
 
 
 def _scan_remote(folder: str) -> Iterator[Entry]:
-    """As `scan`, a page of 1,000 names at a time."""
+    """Does `scan` in Cloud Storage, one page of 1,000 names at a time."""
     bucket, start = _split_path(folder)
     with _client_errors_as_os_errors(folder):
         listed = _client().list_blobs(bucket, prefix=start, delimiter="/", fields=LISTED_FIELDS)
         folders: set[str] = set()
         for page in listed.pages:
             for file in page:
-                if name := file.name.removeprefix(start):  # else what stands for the folder itself
+                if name := file.name.removeprefix(start):  # else the folder's own placeholder
                     path = f"gs://{bucket}/{file.name}"
                     yield Entry(name, path, False, file.size, file.generation)
             for found in sorted(listed.prefixes - folders):
@@ -174,9 +176,9 @@ def _scan_remote(folder: str) -> Iterator[Entry]:
 
 
 def scan_below(folder: str, start: str = "", end: str = "") -> Iterator[Entry]:
-    """Yields the files in a folder in Cloud Storage and those inside it, by their paths below it.
+    """Yields all files below a folder in Cloud Storage, named by their paths below it.
 
-    They come in order, from `start` to before `end`, a page of 1,000 at a time; raises `OSError`.
+    They are in order, from `start` to before `end`, read in pages of 1,000; raises `OSError`.
     """
     if start and end and start >= end:
         return
@@ -187,13 +189,13 @@ def scan_below(folder: str, start: str = "", end: str = "") -> Iterator[Entry]:
     }
     with _client_errors_as_os_errors(folder):
         for file in _client().list_blobs(bucket, prefix=below, fields=LISTED_FIELDS, **offsets):
-            if not file.name.endswith("/"):  # else what stands for a folder
+            if not file.name.endswith("/"):  # else a folder's placeholder
                 name, path = file.name.removeprefix(below), f"gs://{bucket}/{file.name}"
                 yield Entry(name, path, False, file.size, file.generation)
 
 
 def _split_path(folder: str) -> tuple[str, str]:
-    """Returns the bucket of a folder, and what the names in the folder begin with."""
+    """Returns the bucket of a folder, and the prefix of the names in it."""
     bucket, _, start = folder.rstrip("/").removeprefix("gs://").partition("/")
     return bucket, f"{start}/" if start else ""
 
@@ -201,7 +203,8 @@ def _split_path(folder: str) -> tuple[str, str]:
 def size_and_version(entry: os.DirEntry[str] | pathlib.Path | Entry) -> tuple[int, int]:
     """Returns a file's size in bytes, and a number that changes with its content.
 
-    That is the modification time in ns, or in Cloud Storage the generation. Raises `OSError`.
+    The number is the modification time in ns or, in Cloud Storage, the generation. Raises
+    `OSError`.
     """
     if isinstance(entry, Entry):
         return entry.size, entry.generation
@@ -220,12 +223,12 @@ def entry(path: str) -> pathlib.Path | Entry:
 
 
 def is_leftover(name: str) -> bool:
-    """Tells whether a file, by its path, is hidden, or one that systems leave in folders."""
+    """Returns whether a file, by its path, is hidden or left by an operating system."""
     return LEFTOVER.search(name) is not None
 
 
 def names(folder: str) -> list[str]:
-    """Returns the names of what a folder holds; nothing, if it isn't there."""
+    """Returns the names in a folder; none if it doesn't exist."""
     try:
         return sorted(entry.name for entry in scan(folder))
     except FileNotFoundError:
@@ -234,7 +237,7 @@ def names(folder: str) -> list[str]:
 
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[IO[bytes]]:
-    """Opens a file; raises `OSError`, and never waits for who writes into a pipe."""
+    """Opens a file for reading; raises `OSError`, also for a pipe, on which it would block."""
     if is_remote(path):
         with _tf_errors_as_os_errors(path), _gfile().GFile(path, "rb") as file:
             yield file
@@ -247,7 +250,7 @@ def reading(path: str) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def reading_anywhere(path: str) -> Iterator[IO[bytes]]:
-    """Opens a file to be read from any place in it; raises `OSError`."""
+    """Opens a file for reading with random access; raises `OSError`."""
     if not is_remote(path):
         with reading(path) as file:
             yield file
@@ -258,9 +261,9 @@ def reading_anywhere(path: str) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def reading_ranges() -> Iterator[Callable[[str, int, int], bytes]]:
-    """Yields what returns so many bytes of a file, or fewer if it ends before; raises `OSError`.
+    """Yields a function that reads `size` bytes of a file, or fewer at its end; raises `OSError`.
 
-    It takes a path, the first byte, and how many. A file on this machine is opened once.
+    It takes a path, the first byte, and the size. A local file is opened only once.
     """
     with contextlib.ExitStack() as opened:
 
@@ -274,17 +277,17 @@ def reading_ranges() -> Iterator[Callable[[str, int, int], bytes]]:
             if not is_remote(path):
                 return os.pread(open_once(path), size, begin)
             if not size:
-                return b""  # which no range of bytes is
+                return b""  # can't be requested as a range
             with _client_errors_as_os_errors(path):
                 return _blob(path).download_as_bytes(start=begin, end=begin + size - 1)
 
         yield read
 
 
-def read_bytes(path: str, most: int | None = None) -> bytes:
-    """Returns the content of a file, or its first `most` bytes; raises `OSError`."""
+def read_bytes(path: str, limit: int | None = None) -> bytes:
+    """Returns the content of a file, or its first `limit` bytes; raises `OSError`."""
     with reading(path) as file:
-        return file.read() if most is None else file.read(most)
+        return file.read() if limit is None else file.read(limit)
 
 
 def read_text(path: str) -> str:
@@ -303,7 +306,7 @@ def write_text(path: str, text: str) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder, and those that it lies in, where there are any."""
+    """Creates a folder and its parents; does nothing in Cloud Storage."""
     if not is_remote(path):
         os.makedirs(path, exist_ok=True)
 
@@ -317,7 +320,7 @@ def remove(path: str) -> None:
 
 
 def remove_tree(folder: str) -> None:
-    """Removes a folder, if it's there."""
+    """Removes a folder if it exists."""
     if not is_remote(folder):
         shutil.rmtree(folder, ignore_errors=True)
     elif is_folder(folder):
@@ -325,7 +328,7 @@ def remove_tree(folder: str) -> None:
 
 
 def rename(old: str, new: str) -> None:
-    """Renames a file or folder; in Cloud Storage that copies it."""
+    """Renames a file or folder; in Cloud Storage this copies it."""
     if is_remote(old):
         _ask("rename", old, new, overwrite=True)
     else:
@@ -333,25 +336,25 @@ def rename(old: str, new: str) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """Copies a file to or from Cloud Storage, where it appears when it's whole."""
+    """Copies a file to or from Cloud Storage, where it appears once it's complete."""
     with _tf_errors_as_os_errors(target if is_remote(target) else source):
         _gfile().copy(source, target, overwrite=True)
 
 
 def link(source: str, target: str) -> None:
-    """Has a file lie at a path on this machine, too: copied only if need be; raises `OSError`."""
+    """Links a file to a path on this machine, or copies it if necessary; raises `OSError`."""
     if is_remote(source):
         copy(source, target)
         return
     try:
         os.link(source, target)
-    except OSError:  # of a file system that knows no links, or another one
+    except OSError:  # no support for links, or another file system
         shutil.copyfile(source, target)
 
 
 @contextlib.contextmanager
-def at_hand(path: str) -> Iterator[str]:
-    """Yields the path of a file on this machine with what stands in that one."""
+def local_copy(path: str) -> Iterator[str]:
+    """Yields the path of a local copy of a file, or of the file itself if it's local."""
     if not is_remote(path):
         yield path
         return
@@ -362,8 +365,8 @@ def at_hand(path: str) -> Iterator[str]:
 
 
 def map_concurrently(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """Yields what `work` makes of each item, in order; a store answers many requests at once."""
-    imports.tensorflow()  # not by many threads at once
+    """Yields `work(item)` for each item, in order, with many requests to a store at once."""
+    imports.tensorflow()  # before threads start, which must not all import it
     return concurrency.prefetch(items, work, threads=REQUESTS)
 
 
@@ -389,14 +392,14 @@ def _blob(path: str) -> "Blob":
 
 
 def _tf_errors_as_os_errors(path: str) -> contextlib.AbstractContextManager[None]:
-    """Raises `OSError` for an error of TensorFlow."""
+    """Converts TensorFlow's errors to `OSError`."""
     errors = imports.tensorflow().errors
     forbidden = errors.PermissionDeniedError, errors.UnauthenticatedError
     return _as_os_errors(path, (errors.NotFoundError,), forbidden, (errors.OpError,))
 
 
 def _client_errors_as_os_errors(path: str) -> contextlib.AbstractContextManager[None]:
-    """Raises `OSError` for an error of Google's client."""
+    """Converts errors of Google's client to `OSError`."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 
@@ -409,7 +412,7 @@ def _client_errors_as_os_errors(path: str) -> contextlib.AbstractContextManager[
 def _as_os_errors(
     path: str, missing: ErrorTypes, forbidden: ErrorTypes, others: ErrorTypes
 ) -> Iterator[None]:
-    """Raises `OSError` for these errors."""
+    """Converts these errors to `OSError`."""
     try:
         yield
     except missing:

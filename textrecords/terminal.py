@@ -1,6 +1,6 @@
-"""What a command shows at a terminal: progress while it works, and a table at its end.
+"""Terminal output of commands: progress while they work, and tables at their end.
 
-Rich is imported where it is first needed, so that `--help` and workers do without.
+Rich is imported lazily, since `--help` and workers don't need it.
 """
 
 import contextlib
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     import rich.text
 
 T = TypeVar("T")
-SECONDS_BEFORE = 0.3  # what takes less time shows no bar, which would but flicker
-LEAST_WORDS = 8  # columns of a table that words are folded into, at least
-BETWEEN = 3  # columns between the columns of a table
+SECONDS_BEFORE = 0.3  # shorter work shows no bar, which would only flicker
+MIN_WORDS = 8  # the minimum width in characters of a table column that folds words
+BETWEEN = 3  # characters between the columns of a table
 SIGNS = "⠋━╸"  # of a bar
-UNLIMITED = 100_000  # columns: who reads a file or a pipe wants lines whole
-Done = tuple[str, int, int | None]  # what is being done, how far it is, and of how much if known
+UNLIMITED = 100_000  # characters: lines aren't wrapped in files and pipes
+Done = tuple[str, int, int | None]  # description, progress, and the total if known
 
 
 def one_line(text: object) -> str:
-    """Returns `text` with control characters and stray bytes escaped, safe on a terminal."""
+    """Returns `text` with control characters and stray bytes escaped, safe for a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def say(text: object) -> None:
-    """Prints a line, whatever names and texts stand in it."""
+    """Prints a line, escaping what isn't printable."""
     print(one_line(text))
 
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: int = 1) -> None:
-    """Prints a table, in colours at a terminal unless `NO_COLOR` is set.
+    """Prints a table, in color on a terminal unless `NO_COLOR` is set.
 
     Args:
       columns: their names.
-      rows: the cells; whole numbers get commas, and texts are escaped.
-      words: how many columns, from the left, hold words; the others hold numbers.
+      rows: the cells; integers get commas, and texts are escaped.
+      words: the number of columns, from the left, with words; the others have numbers.
     """
     from rich import box, console, table
 
@@ -57,8 +57,8 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: int
     for row in cells[1:]:
         shown.add_row(*row)
     to = console.Console()
-    least = [min(width, LEAST_WORDS) for width in widths[:words]] + widths[words:]
-    if not sys.stdout.isatty() or sum(least) + BETWEEN * len(least) > to.width:
+    minimum = [min(width, MIN_WORDS) for width in widths[:words]] + widths[words:]
+    if not sys.stdout.isatty() or sum(minimum) + BETWEEN * len(minimum) > to.width:
         to.width = UNLIMITED
     with to.capture() as captured:
         to.print(shown)
@@ -66,29 +66,29 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: int
 
 
 def say_tinted(words: Sequence[tuple[str, float]]) -> None:
-    """Prints words on one line, green if their number is positive and red if it's negative.
+    """Prints words on one line, green for positive numbers and red for negative ones.
 
     Args:
-      words: with numbers; the farther from 0, compared with the others, the stronger the colour.
+      words: with their numbers; the farther from 0, relative to the others, the stronger the color.
     """
     from rich import console, text
 
     largest = max((abs(number) for _, number in words), default=0) or 1.0
     line = text.Text()
     for word, number in words:
-        rest = round(255 * (1 - abs(number) / largest))  # of the two other colours
-        colour = f"rgb({rest},255,{rest})" if number > 0 else f"rgb(255,{rest},{rest})"
-        line.append(one_line(word), f"black on {colour}" if number else "").append(" ")
+        rest = round(255 * (1 - abs(number) / largest))  # of the two other channels
+        color = f"rgb({rest},255,{rest})" if number > 0 else f"rgb(255,{rest},{rest})"
+        line.append(one_line(word), f"black on {color}" if number else "").append(" ")
     console.Console(soft_wrap=True).print(line)
 
 
-def in_colours() -> bool:
-    """Tells whether what is printed may have colours."""
+def in_colors() -> bool:
+    """Returns whether output may be in color."""
     return _takes_bars() and not os.environ.get("NO_COLOR")
 
 
 def _takes_bars() -> bool:
-    """Tells whether bars can be shown: else their signs would be escaped, or control codes seen."""
+    """Returns whether bars can be shown, without escaped signs or visible control codes."""
     if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         return False
     try:
@@ -108,12 +108,12 @@ def _cell(value: object) -> "rich.text.Text":
 def progress(
     look: Callable[[], Done], *, of_bytes: bool = False, seconds: float = 0.1
 ) -> Iterator[None]:
-    """Shows what `look` returns, time and again, while the block runs; nothing but at a terminal.
+    """Shows what `look` returns, repeatedly, while the block runs; only on a terminal.
 
     Args:
-      look: is called in a thread of its own, so that the work itself isn't slowed.
+      look: is called in its own thread, so that it doesn't slow the work.
       of_bytes: whether bytes are counted.
-      seconds: from one look to the next.
+      seconds: between calls of `look`.
     """
     if not _takes_bars():
         yield
@@ -136,7 +136,7 @@ def _watch(
     look: Callable[[], Done], ended: threading.Event, of_bytes: bool, seconds: float
 ) -> None:
     """Shows a bar until the work has ended."""
-    # They are for the main thread, which may have them wait.
+    # The main thread handles them, and may block them.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
     if ended.wait(SECONDS_BEFORE):
         return
@@ -144,11 +144,11 @@ def _watch(
     task = bar.add_task("", total=None)
 
     def update() -> None:
-        with contextlib.suppress(OSError):  # say of a store that doesn't answer
+        with contextlib.suppress(OSError):  # for example of a store that doesn't answer
             description, completed, total = look()
             bar.update(task, description=description, completed=completed, total=total)
 
-    with contextlib.suppress(OSError):  # work goes on without a bar
+    with contextlib.suppress(OSError):  # the work continues without a bar
         update()
         with bar:
             while not ended.wait(seconds):
@@ -161,7 +161,7 @@ def _bar(*, of_bytes: bool = False, auto_refresh: bool = False) -> "rich.progres
 
     class Console(console.Console):
         def show_cursor(self, show: bool = True) -> bool:
-            return False  # it stays: a run that is killed would leave the terminal without it
+            return False  # never hidden: a killed run would leave the terminal without it
 
     return progress.Progress(
         progress.SpinnerColumn(),
@@ -169,17 +169,17 @@ def _bar(*, of_bytes: bool = False, auto_refresh: bool = False) -> "rich.progres
         progress.BarColumn(),
         progress.DownloadColumn() if of_bytes else progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
-        console=Console(soft_wrap=True),  # what is printed meanwhile stays whole
+        console=Console(soft_wrap=True),  # doesn't break lines that are printed meanwhile
         auto_refresh=auto_refresh,
         transient=True,
-        redirect_stderr=sys.stderr.isatty(),  # else it would go where standard output goes
+        redirect_stderr=sys.stderr.isatty(),  # else it would go to standard output
     )
 
 
 def file_progress(
     description: str, file: IO[bytes], size: int
 ) -> contextlib.AbstractContextManager[None]:
-    """Shows how far into a file of so many bytes its reader or writer is, while the block runs."""
+    """Shows the position in a file of `size` bytes while the block reads or writes it."""
     return progress(lambda: (description, file.tell(), size), of_bytes=True)
 
 
@@ -187,7 +187,7 @@ def file_progress(
 def tracked(
     items: Iterable[T], description: str, total: int | None = None
 ) -> Iterator[Iterable[T]]:
-    """Yields the items, and shows how many have been taken while the block runs."""
+    """Yields the items, and shows how many have been consumed while the block runs."""
     if not _takes_bars():
         yield items
         return

@@ -1,4 +1,4 @@
-"""Text files below a folder: which there are, their bytes, and their texts."""
+"""Text files below a folder: their listing, their bytes, and their texts."""
 
 import codecs
 import collections
@@ -16,31 +16,31 @@ from typing import ClassVar, NamedTuple
 from textrecords import encoding_guess, storage
 from textrecords.errors import BadInput, Failure
 
-LARGEST_FILE = 10_000_000  # bytes: what is larger is no review, and a batch has to fit into memory
+MAX_FILE_BYTES = 10_000_000  # bytes: larger files aren't reviews, and a batch has to fit in memory
 SPECIAL = "links to folders, and special files"
 NO_PATH = "names that are no paths"  # in Cloud Storage, such as a//b
-TIMES_SPLIT = 2  # a folder: by then, 250 million files in one are hundreds of places
-TOO_LARGE = f"more than {LARGEST_FILE:,} bytes"
-# What stands for bytes that couldn't be decoded, and UTF-8 can't hold.
+TIMES_SPLIT = 2  # per folder: enough to split 250 million files into hundreds of places
+TOO_LARGE = f"more than {MAX_FILE_BYTES:,} bytes"
+# Placeholders for bytes that couldn't be decoded; UTF-8 can't encode them.
 SURROGATES = re.compile("[\ud800-\udfff]")
 
-# Files that this process has listed and read, for who waits; other processes count for themselves.
+# Files that this process has listed and read, for progress bars; each process has its own count.
 SEEN: collections.Counter[str] = collections.Counter()
 
 
-# The key of a file, or of a hidden folder, its entry, and why it's left out, if it is.
+# The key of a file or of a hidden folder, its entry, and why it's skipped, if it is.
 Found = tuple[bytes, os.DirEntry[str] | storage.Entry, str | None]
 
 
 class Unread(NamedTuple):
-    """A review that was listed. Between stages it is a plain tuple: Beam encodes that faster.
+    """A review that was listed. Between stages it is a plain tuple, which Beam encodes faster.
 
     Attributes:
-      key: what its record is known by; of a file, its path below the input folder.
+      key: of its record; for a file, its path below the input folder.
       label: its class.
-      split: the position in `spec.ALL_SPLITS` of that which it is listed in.
-      where: its text lies, if it's no file of its own.
-      kept: what else is kept of it: columns, as JSON, or which row it is if its key doesn't tell.
+      split: the position of its split in `spec.ALL_SPLITS`.
+      where: the location of its text, if it isn't a file of its own.
+      kept: other data of it: columns, as JSON, or its row number if the key doesn't contain it.
     """
 
     key: bytes
@@ -52,12 +52,12 @@ class Unread(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where the reviews lie and how they are read.
+    """Where the reviews are and how they are read.
 
     Attributes:
       input_dir: the folder.
-      pattern: which file names are reviews, by the shell's `*`, `?` and `[...]`.
-      encoding: of the files, by Python's own name for it.
+      pattern: of the reviews' file names, with the shell's `*`, `?` and `[...]`.
+      encoding: of the files, Python's name for it.
     """
 
     input_dir: str
@@ -68,7 +68,7 @@ class Source:
 
     @property
     def times_split(self) -> int:
-        """How often what is to be listed can be split; a folder on a disk can't."""
+        """How often a listing can be split; a local folder's can't."""
         return TIMES_SPLIT if self.is_remote else 0
 
     @property
@@ -82,19 +82,19 @@ class Source:
 
     @property
     def is_wide(self) -> bool:
-        """Whether the encoding is one of UTF-16 and UTF-32."""
+        """Whether the encoding is a variant of UTF-16 or UTF-32."""
         return self.encoding.startswith(("utf-16", "utf-32"))
 
     def path(self, key: bytes) -> bytes:
         return os.path.join(os.fsencode(self.input_dir), key)
 
     def walk(self, folder: str = "", start: str = "", end: str = "") -> Iterator[Found]:
-        """Yields all files in a folder and those inside it, in no order; hidden folders as a whole.
+        """Yields all files below a folder, in no order; hidden folders as single entries.
 
         Args:
-          folder: by its path below `input_dir`.
-          start: in Cloud Storage, the first path below the folder that may come.
-          end: the first that may not; "" if all may that follow.
+          folder: its path below `input_dir`.
+          start: in Cloud Storage, the path below the folder to start at.
+          end: the path to stop before; "" for no limit.
 
         Raises:
           Failure: if a folder can't be listed.
@@ -112,15 +112,15 @@ class Source:
         for review, content in self._contents(reviews):
             if isinstance(content, OSError):
                 raise Failure(
-                    f"can't read {os.fsdecode(self.path(review.key))} ({content.strerror}): mend "
-                    "or remove it, run again"
+                    f"can't read {os.fsdecode(self.path(review.key))} ({content.strerror}): fix "
+                    "or remove it, and run again"
                 )
             yield content
 
     def read_good(
         self, reviews: Iterable[Unread], bad: dict[bytes, str]
     ) -> Iterator[tuple[Unread, bytes]]:
-        """Yields each review that can be read, and its bytes; puts into `bad` why not, by key."""
+        """Yields readable reviews with their bytes; adds the errors of others to `bad`, by key."""
         for review, content in self._contents(reviews):
             if isinstance(content, OSError):
                 bad[review.key] = content.strerror
@@ -128,7 +128,7 @@ class Source:
                 yield review, content
 
     def _contents(self, reviews: Iterable[Unread]) -> Iterator[tuple[Unread, bytes | OSError]]:
-        """Yields each review, and its bytes, or why it can't be read, in order."""
+        """Yields each review with its bytes or the error of reading it, in order."""
 
         with self._reading() as read:
 
@@ -143,15 +143,15 @@ class Source:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Callable[[Unread], bytes]]:
-        """Yields what returns the bytes of a review.
+        """Yields a function that returns the bytes of a review.
 
-        It raises `OSError`, also if it's no file or too large.
+        It raises `OSError`, also if the review isn't a file or is too large.
         """
         read = _read_remote if self.is_remote else _read_file
         yield lambda review: read(self.path(review.key))
 
     def identity(self, review: Unread) -> bytes:
-        """Returns what stands for a review, beside its bytes, in the fingerprint of the input."""
+        """Returns what identifies a review, with its bytes, in the fingerprint of the input."""
         return review.key
 
     def decode(self, content: bytes) -> tuple[bytes, bool]:
@@ -166,12 +166,12 @@ class Source:
             return SURROGATES.sub("\ufffd", text).encode(), True
 
     def to_text(self, key: bytes, content: bytes, misread: dict[bytes, str]) -> bytes:
-        """Returns the text of a file; puts into `misread` which encoding it seems to be in instead.
+        """Returns the text of a file; if it seems to be in another encoding, adds it to `misread`.
 
         Args:
           key: of the file.
           content: its bytes.
-          misread: the encodings of files that don't seem to be in this one, by their keys.
+          misread: the encodings that files seem to be in instead of this one, by key.
         """
         text, replaced = self.decode(content)
         if seems := self.seems_in(content, replaced):
@@ -179,7 +179,7 @@ class Source:
         return text
 
     def seems_in(self, content: bytes, replaced: bool) -> str | None:
-        """Returns the encoding that a file seems to be in, or None if nothing speaks against ours.
+        """Returns the encoding that a file seems to be in instead; None if this one fits.
 
         Args:
           content: the bytes of the file.
@@ -188,47 +188,45 @@ class Source:
         if replaced:
             return encoding_guess.guess(content)
         if self.is_wide:
-            # Without its mark, ASCII is valid UTF-16, but of any old characters.
+            # Without a mark, ASCII is also valid UTF-16, but of random characters.
             unmarked = self.encoding in ("utf-16", "utf-32") and content.isascii()
             return "utf-8" if unmarked and content and b"\0" not in content else None
         return encoding_guess.wider(content)
 
 
 def is_encoding(name: str) -> bool:
-    """Tells whether Python knows a text encoding of this name."""
+    """Returns whether Python has a text encoding of this name."""
     try:
-        b"\xff".decode(name, "replace")  # fails for those that aren't of text, such as base64
+        b"\xff".decode(name, "replace")  # fails for codecs that aren't of text, such as base64
     except (LookupError, ValueError):
         return False
     return True
 
 
 def encoding(name: str) -> str:
-    """Returns Python's own name for an encoding, which may have several; raises `BadInput`."""
+    """Returns Python's name for an encoding, which may have aliases; raises `BadInput`."""
     if not is_encoding(name):
-        raise BadInput(
-            f"--encoding {name}: Python knows no such text encoding; try utf-8 or latin-1"
-        )
+        raise BadInput(f"--encoding {name}: Python has no such text encoding; try utf-8 or latin-1")
     return codecs.lookup(name).name
 
 
 def _read_file(path: bytes) -> bytes:
-    """Returns the bytes of a file; raises `OSError`, also for what is no file or no review."""
-    # Plain calls of the system: for small files Python's file objects take twice the time. A pipe
-    # that took the place of a file isn't waited for.
+    """Returns the bytes of a file; raises `OSError`, also if it isn't a file or is too large."""
+    # System calls, since Python's file objects take twice the time for small files. Nonblocking, in
+    # case a pipe has replaced the file.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a file")
-        if status.st_size > LARGEST_FILE:
+        if status.st_size > MAX_FILE_BYTES:
             raise OSError(errno.EFBIG, TOO_LARGE)
         content = os.read(file, status.st_size + 1)
-        if len(content) == status.st_size:  # nearly always: no call more to see the end
+        if len(content) == status.st_size:  # almost always: saves a call to detect the end
             return content
-        while more := os.read(file, LARGEST_FILE):  # it's growing, or its size isn't known ahead
+        while more := os.read(file, MAX_FILE_BYTES):  # it's growing, or its size is unknown
             content += more
-            if len(content) > LARGEST_FILE:
+            if len(content) > MAX_FILE_BYTES:
                 raise OSError(errno.EFBIG, TOO_LARGE)
         return content
     finally:
@@ -236,32 +234,32 @@ def _read_file(path: bytes) -> bytes:
 
 
 def _read_remote(path: bytes) -> bytes:
-    """Returns the bytes of a file in Cloud Storage; raises `OSError`, also if it is no review."""
-    content = storage.read_bytes(os.fsdecode(path), LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
+    """Returns the bytes of a file in Cloud Storage; raises `OSError`, also if it's too large."""
+    content = storage.read_bytes(os.fsdecode(path), MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
         raise OSError(errno.EFBIG, TOO_LARGE)
     return content
 
 
 def to_bytes(texts: str | bytes | Sequence[str | bytes]) -> list[bytes]:
-    """Returns one or more texts as UTF-8; a lone surrogate becomes bytes that aren't."""
+    """Returns one or more texts as UTF-8; lone surrogates become invalid bytes."""
     texts = [texts] if isinstance(texts, str | bytes) else texts
     return [t.encode(errors="surrogatepass") if isinstance(t, str) else t for t in texts]
 
 
 def text_hash(text: bytes) -> bytes:
-    """Returns 16 bytes by which equal texts are known, alike in any process."""
+    """Returns a 16-byte hash of a text, the same in any process."""
     return hashlib.blake2b(text, digest_size=16, key=b"textrecords text").digest()
 
 
 def key_of(folder: str, path: str) -> bytes:
     """Returns the key of a path below a folder of the input; "" is the input itself."""
-    # Not joined by the system's rules: in Cloud Storage, a path may begin with a slash.
+    # Not `os.path.join`: in Cloud Storage, a path may begin with a slash.
     return os.fsencode(f"{folder}/{path}" if folder else path)
 
 
 def scan(folder: str) -> Iterator[os.DirEntry[str] | storage.Entry]:
-    """Yields what a folder holds, in no order; raises `Failure`."""
+    """Yields the entries of a folder, in no order; raises `Failure`."""
     with _listing(folder):
         yield from storage.scan(folder)
 
@@ -269,8 +267,8 @@ def scan(folder: str) -> Iterator[os.DirEntry[str] | storage.Entry]:
 def _walk_local(
     folder: str, start: str, end: str
 ) -> Iterator[tuple[str, os.DirEntry[str], str | None]]:
-    """As `Source.walk`, by path below the folder, but for the pattern; it knows no ranges."""
-    folders = [""]  # a list, for folders may lie deeper in each other than calls may
+    """Does `Source.walk` without the pattern, by path below the folder; ignores the range."""
+    folders = [""]  # not recursive, since folders may be nested deeper than calls
     while folders:
         below = folders.pop()
         for entry in scan(os.path.join(folder, below) if below else folder):
@@ -286,30 +284,30 @@ def _walk_local(
 def _walk_remote(
     folder: str, start: str, end: str
 ) -> Iterator[tuple[str, storage.Entry, str | None]]:
-    """As `_walk_local`, in the order of the paths, from `start` to before `end`."""
-    going_on = True
-    while going_on:
-        if inside := _hidden_folder(start):  # counted by whoever came that far
-            start = f"{inside}0"  # the first that may come after all that begins with `inside/`
-        going_on = False
+    """Does `_walk_local` in Cloud Storage, in the order of the paths, from `start` to `end`."""
+    has_more = True
+    while has_more:
+        if inside := _hidden_folder(start):  # counted where it begins
+            start = f"{inside}0"  # sorts right after everything that begins with `inside/`
+        has_more = False
         with _listing(folder):
             for entry in storage.scan_below(folder, start, end):
                 if inside := _hidden_folder(entry.name):
                     yield entry.name, entry, "hidden"
-                    start, going_on = entry.name, True
+                    start, has_more = entry.name, True
                     break
                 yield entry.name, entry, _why_not(entry.name)
 
 
 def _why_not(path: str) -> str | None:
-    """Returns why a file in Cloud Storage is left out, whatever the pattern."""
+    """Returns why a file in Cloud Storage is skipped, whatever the pattern."""
     if storage.is_leftover(path):
         return "hidden"
     return None if os.path.normpath(path) == path and not path.startswith("/") else NO_PATH
 
 
 def _hidden_folder(path: str) -> str | None:
-    """Returns the outermost hidden folder that a path leads through."""
+    """Returns the outermost hidden folder in a path; None if there is none."""
     parts = path.split("/")[:-1]
     for number, part in enumerate(parts, 1):
         if storage.is_leftover(part):
@@ -323,12 +321,12 @@ def _listing(folder: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise Failure(
-            f"can't list {folder} ({error.strerror}): mend or remove it, run again"
+            f"can't list {folder} ({error.strerror}): fix or remove it, and run again"
         ) from None
 
 
 def _is_file(entry: os.DirEntry[str] | storage.Entry) -> bool:
-    """Tells whether it's a file or a link to one; a link may lead nowhere, or to itself."""
+    """Returns whether it's a file or a link to one, not a broken link."""
     return entry.is_file(follow_symlinks=False) or (
         entry.is_symlink() and os.path.isfile(entry.path)
     )

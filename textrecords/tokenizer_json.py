@@ -1,10 +1,10 @@
-"""`tokenizer.json`: cleaning and vocabulary in the form that Hugging Face's `tokenizers` reads.
+"""`tokenizer.json`: cleaning and vocabulary in the format of Hugging Face's `tokenizers`.
 
-It gives the ids that the transform graph gives, padded and cut as a network takes them. There is
-one exception: no rule applies to an empty text, so give `text or "!"`, which is of no tokens, too.
+It gives the same ids as the transform graph, padded and cut to the network's input. There is one
+exception: no rule applies to an empty text, so pass `text or "!"`, which has no tokens either.
 
-Its regular expressions mean the same to Oniguruma, which `tokenizers` has in Python, to Rust and
-to JavaScript: hence no `^`, which is the beginning of a line to some.
+Its regular expressions mean the same in Oniguruma, which `tokenizers` uses in Python, in Rust and
+in JavaScript: hence no `^`, which matches at line starts in some of them.
 """
 
 import string
@@ -18,26 +18,26 @@ Rule = dict[str, Any]
 
 BEGIN, END = r"(?<![\s\S])", r"(?![\s\S])"  # of the text
 BYTE_ORDER_MARK = "\ufeff"
-SPACE = r"[ \t\n\x0B\f\r]"  # ASCII's, at which TensorFlow splits
-# Stands for a text of no tokens: punctuation, so that no token is the same.
+SPACE = r"[ \t\n\x0B\f\r]"  # ASCII's, where TensorFlow splits
+# Represents a text without tokens: punctuation, so that it can't be a token.
 NO_TOKENS = "!"
-# The flags of preprocess that have no like here: entities are characters by their number, the case
-# of Greek depends on what stands around, and only the graph holds the lists of words.
+# The flags of preprocess that can't be expressed: entities are numbers of characters, the case of
+# Greek letters depends on their context, and only the graph has the word lists.
 INEXPRESSIBLE = ("strip_html", "normalize_unicode", "stop_words", "replacements")
 
 
 def obstacles(flags: DataFlags) -> list[str]:
-    """Returns the flags, as they are typed, because of which there can be no `tokenizer.json`."""
+    """Returns the flags, as typed, that rule out a `tokenizer.json`."""
     return [f"--{name}" for name in INEXPRESSIBLE if getattr(flags, name)]
 
 
 def content(vocabulary: Sequence[str], size: spec.InputSize, split: str) -> dict[str, Any]:
-    """Returns what stands in the file.
+    """Returns the content of the file.
 
     Args:
       vocabulary: the names of all ids, those of padding and OOV first.
-      size: what a network takes of a text.
-      split: as in `DataFlags`; the flags of `obstacles` aren't set.
+      size: the network's input size.
+      split: as in `DataFlags`; none of the flags of `obstacles` is set.
     """
     padding, oov = vocabulary[: spec.NUM_RESERVED]
     return {
@@ -56,7 +56,7 @@ def content(vocabulary: Sequence[str], size: spec.InputSize, split: str) -> dict
             "pad_type_id": 0,
             "pad_token": padding,
         },
-        "added_tokens": [],  # what a text has in brackets is text
+        "added_tokens": [],  # text in brackets stays text
         "normalizer": {"type": "Sequence", "normalizers": _cleaning(split)},
         "pre_tokenizer": _splitting(split),
         "post_processor": None,
@@ -70,19 +70,19 @@ def content(vocabulary: Sequence[str], size: spec.InputSize, split: str) -> dict
 
 
 def _cleaning(split: str) -> list[Rule]:
-    """Returns the rules that do to a text what `Tokenizer.standardize` of preprocess does."""
+    """Returns the rules that clean a text like `Tokenizer.standardize` of preprocess."""
     is_character = split == "character"
     mark = cleaning.PUNCTUATION
     vanishing = mark if is_character else f"(?:{mark}|{SPACE})"
     return [
-        # Not by nothing: a text of a byte order mark alone would be empty.
+        # Not with nothing: a text with only a byte order mark would become empty.
         _replace(f"{BEGIN}{BYTE_ORDER_MARK}", NO_TOKENS),
         _replace(cleaning.LINE_BREAK, " "),
         *([_replace(cleaning.LINE_END, " ")] if is_character else []),
-        # ASCII's letters alone, as TensorFlow does; `Lowercase` knows others.
+        # Only ASCII letters, like TensorFlow; `Lowercase` changes others, too.
         *map(_replace, string.ascii_uppercase, string.ascii_lowercase),
         _replace(f"{BEGIN}{vanishing}+{END}", NO_TOKENS),
-        _replace(rf"(?<=[\s\S]){mark}|{mark}(?=[\s\S])", ""),  # all, but for a single one
+        _replace(rf"(?<=[\s\S]){mark}|{mark}(?=[\s\S])", ""),  # all, unless it's the only character
     ]
 
 

@@ -1,4 +1,4 @@
-"""The graph that cleans texts and looks up their tokens, as preprocessing wrote it."""
+"""The graph that cleans texts and looks up their tokens, written by preprocessing."""
 
 import os
 
@@ -9,12 +9,12 @@ from textrecords.errors import BadInput
 
 
 def load(folder: str) -> tf.Module:
-    """Loads the graph of the dataset in a folder; raises `BadInput` if it isn't whole."""
+    """Loads the graph of the dataset in a folder; raises `BadInput` if it can't be loaded."""
     path = os.path.join(folder, spec.TRANSFORM_FN)
     try:
         return tf.saved_model.load(path)
     except (OSError, tf.errors.OpError):
-        raise BadInput(f"no whole {path}: run `make preprocess` again") from None
+        raise BadInput(f"no complete {path}: run `make preprocess` again") from None
 
 
 def tokenize(graph: tf.Module, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -22,7 +22,7 @@ def tokenize(graph: tf.Module, texts: tf.Tensor) -> tf.RaggedTensor:
 
     Bytes that aren't UTF-8 are replaced.
     """
-    # The graph knows valid UTF-8 only; preprocessing decodes bytes in the same way.
+    # The graph takes only valid UTF-8; preprocessing decodes bytes in the same way.
     texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
     features = graph.transform_fn(
         {

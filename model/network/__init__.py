@@ -1,1 +1,1 @@
-"""The network, and the forms of it that train fast."""
+"""The network, and its variants for fast training and export."""

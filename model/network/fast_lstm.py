@@ -1,15 +1,16 @@
-"""A network of `lstm.build` in a form that a CPU trains faster.
+"""A network of `lstm.build` in a form that trains faster on CPUs.
 
 Keras' LSTM multiplies its inputs by its kernel inside its loop, one token after the other. Here all
-tokens of a batch are multiplied at once, ahead of the loop, so that only the product with the state
-is left inside; and XLA compiles the step. Outputs, gradients and the steps of Adam are those of
+tokens of a batch are multiplied at once, before the loop, so that only the product with the state
+remains inside; and XLA compiles the step. Outputs, gradients and the steps of Adam equal those of
 Keras, up to rounding.
 
-A table of the whole embedding times the kernel would be faster still. But its gradient is summed by
-token, while Keras hands Adam one part for each time that a token occurs, and adds up the parts'
-squares instead of squaring their sum: another training, with somewhat lower test accuracy.
+Precomputing the product of the whole embedding and the kernel would be even faster. But then the
+gradient is summed by token, while Keras passes Adam one part per occurrence of a token, and Adam
+adds up the squares of the parts instead of squaring their sum: a different training, with somewhat
+lower test accuracy.
 
-A network with any layer that isn't known here is trained as Keras has it.
+Networks with other layers are trained by plain Keras.
 """
 
 import itertools
@@ -19,23 +20,23 @@ import tensorflow as tf
 
 from textrecords.model_folder import Network, Training
 
-# What an LSTM may be given and still be run by `_run_lstm`; all else has to be Keras' default.
+# The arguments of an LSTM that `_run_lstm` supports; all others must have Keras' defaults.
 FREE = ("name", "trainable", "units", "return_sequences", "seed")
 FREE_SUFFIXES = ("_initializer", "_regularizer", "_constraint")  # of weights
 OF_OUTPUTS = "activity_regularizer"
 
 
 def to_train(model: keras.Model, network: Network, training: Training) -> keras.Model:
-    """Returns what to call `fit` on, so that it trains `model`.
+    """Returns the model whose `fit` trains `model`.
 
-    It has the layers, the optimizer and the loss of `model`. On a GPU, where Keras takes cuDNN's
-    LSTM, and for networks that XLA makes slower, bidirectional or pooled, or of layers that aren't
-    known here, it is `model` itself.
+    It shares the layers, the optimizer and the loss of `model`. It is `model` itself on a GPU,
+    where Keras uses cuDNN's LSTM; for bidirectional or pooled networks, which XLA makes slower; and
+    for networks with other layers.
 
     Args:
       model: a compiled network of `lstm.build`.
       network: its shape.
-      training: how it is trained: batches of rows of like length are of several widths.
+      training: how it is trained; with `bucket_by_length`, batches have several widths.
     """
     lstms = _lstms(model)
     if not lstms or tf.config.list_physical_devices("GPU"):
@@ -49,7 +50,7 @@ def to_train(model: keras.Model, network: Network, training: Training) -> keras.
 
 
 def _lstms(model: keras.Model) -> list[keras.layers.LSTM]:
-    """Returns the LSTMs of an embedding, LSTMs, and layers for their last outputs; else none."""
+    """Returns the LSTMs of a stack of embedding, LSTMs and dense layers; none for others."""
     if type(model) is not keras.Sequential or type(model.layers[0]) is not keras.layers.Embedding:
         return []
     lstms = [*itertools.takewhile(lambda it: type(it) is keras.layers.LSTM, model.layers[1:])]
@@ -61,7 +62,7 @@ def _lstms(model: keras.Model) -> list[keras.layers.LSTM]:
 
 
 def _is_plain(lstm: keras.layers.LSTM) -> bool:
-    """Tells whether an LSTM does no more than `_run_lstm` does."""
+    """Returns whether `_run_lstm` supports an LSTM."""
     default = keras.layers.LSTM(lstm.units).get_config()
     return all(
         value == default.get(name)
@@ -71,14 +72,14 @@ def _is_plain(lstm: keras.layers.LSTM) -> bool:
 
 
 class FastSequential(keras.Sequential):
-    """An embedding, plain LSTMs without a mask, and layers for their last outputs."""
+    """An embedding, plain LSTMs without a mask, and layers that take their last outputs."""
 
     def call(self, tokens: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Maps <int32>[batch_size, max_len] to what the layers would give one after the other.
+        """Maps <int32>[batch_size, max_len] to the output of the layers in sequence.
 
-        `training` is passed on to them by Keras.
+        Keras passes `training` on to them.
         """
-        outputs = tf.transpose(tokens)  # the loops go along the first axis
+        outputs = tf.transpose(tokens)  # the loops run along the first axis
         for layer in self.layers:
             is_lstm = isinstance(layer, keras.layers.LSTM)
             outputs = _run_lstm(layer, outputs) if is_lstm else layer(outputs)
@@ -86,11 +87,11 @@ class FastSequential(keras.Sequential):
 
 
 def _run_lstm(lstm: keras.layers.LSTM, inputs: tf.Tensor) -> tf.Tensor:
-    """Does what an LSTM does to inputs <float32>[max_len, batch_size, input size].
+    """Applies an LSTM to inputs <float32>[max_len, batch_size, input size].
 
     Returns:
-      Its last outputs, <float32>[batch_size, units], or those at every token if the layer returns
-      sequences, <float32>[max_len, batch_size, units].
+      Its last outputs, <float32>[batch_size, units], or the outputs at every token if the layer
+      returns sequences, <float32>[max_len, batch_size, units].
     """
     gates = inputs @ lstm.cell.kernel + lstm.cell.bias  # [max_len, batch_size, 4 * units]
     kernel = tf.convert_to_tensor(lstm.cell.recurrent_kernel)

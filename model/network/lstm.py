@@ -1,4 +1,4 @@
-"""The network: embedding, LSTM, a dense layer, the classes; and, if asked for, n-grams beside."""
+"""The network: embedding, LSTM, dense layer, classes, and optional n-gram weights."""
 
 import keras
 
@@ -9,8 +9,8 @@ from textrecords.model_folder import Network, Training
 def build(network: Network, num_classes: int, temperature: float = 1.0) -> keras.Model:
     """Returns a network with random weights.
 
-    It takes tokens <int32>[batch_size, length], of any length. For two classes it gives the
-    probability of class 1, <float32>[batch_size, 1]; for more, those of all,
+    It takes tokens <int32>[batch_size, length], of any length. For two classes it returns the
+    probability of class 1, <float32>[batch_size, 1]; for more, those of all classes,
     <float32>[batch_size, num_classes]. The logits are divided by `temperature` (Guo et al., 2017).
     """
     outputs = 1 if num_classes == 2 else num_classes
@@ -26,7 +26,7 @@ def build(network: Network, num_classes: int, temperature: float = 1.0) -> keras
         ),
         *_lstms(network, last_returns_sequences=False),
         *_dense(network),
-        # In this order, by which the layers' random weights come.
+        # Keep this order of creation: the layers' random weights depend on it.
         keras.layers.Dense(outputs, activation=None if is_scaled else activation),
         *(scaled if is_scaled else []),
     ]
@@ -36,15 +36,15 @@ def build(network: Network, num_classes: int, temperature: float = 1.0) -> keras
 def _pooled(
     network: Network, outputs: int, to_probabilities: list[keras.layers.Layer]
 ) -> keras.Model:
-    """Returns a network that takes all outputs of its LSTM, not only the last one."""
+    """Returns a network that uses all outputs of its LSTM, not only the last one."""
     tokens = keras.Input([None], dtype="int32", name="tokens")
     known = min(network.embedding_tokens or network.max_tokens, network.max_tokens)
     known = max(known, spec.NUM_RESERVED)
     embedded = keras.layers.Embedding(known, network.embedding_dim)(layers.Frequent(known)(tokens))
     read = keras.layers.SpatialDropout1D(network.embedding_dropout)(embedded)
     if network.ngram_bits:
-        scores, ngram_logits = layers.NGramWeights(outputs, network.ngram_bits)(tokens)
-        read = keras.layers.Concatenate()([read, scores])
+        weights, ngram_logits = layers.NGramWeights(outputs, network.ngram_bits)(tokens)
+        read = keras.layers.Concatenate()([read, weights])
     if network.chunk_len:
         read = layers.Chunks(network.chunk_len)(read, tokens)
     for layer in _lstms(network, last_returns_sequences=True):
@@ -61,7 +61,7 @@ def _pooled(
 
 
 def _lstms(network: Network, *, last_returns_sequences: bool) -> list[keras.layers.Layer]:
-    """Returns the LSTMs; all but the last pass on their outputs at every token."""
+    """Returns the LSTMs; all except the last return their outputs at every token."""
     layers = []
     for n in range(1, network.lstm_layers + 1):
         layer = keras.layers.LSTM(
@@ -84,12 +84,12 @@ def _dense(network: Network) -> list[keras.layers.Layer]:
 
 
 def compile_model(model: keras.Model, training: Training, num_steps: int = 1) -> None:
-    """Readies a network of `build` for training on labels <int64>[batch_size].
+    """Compiles a network of `build` for training on labels <int64>[batch_size].
 
     Args:
       model: the network.
       training: how it is trained.
-      num_steps: of the whole training, in which the learning rate decays.
+      num_steps: of the whole training, over which the learning rate decays.
     """
     if model.output_shape[-1] == 1:
         loss = keras.losses.BinaryCrossentropy()
@@ -115,11 +115,11 @@ def _learning_rate(
 def predicted_classes(
     probabilities: keras.KerasTensor, threshold: float = 0.5
 ) -> keras.KerasTensor:
-    """Returns the class of each row, by default the likeliest, as Keras' accuracy counts it.
+    """Returns the class of each row, by default the most likely one, as in Keras' accuracy.
 
     Args:
-      probabilities: what a network of `build` gives, <float32>[batch_size, 1 or num_classes].
-      threshold: what the probability of the second of two classes has to be above.
+      probabilities: the output of a network of `build`, <float32>[batch_size, 1 or num_classes].
+      threshold: the second of two classes is predicted above this probability.
 
     Returns:
       The position of the class, <int32>[batch_size].

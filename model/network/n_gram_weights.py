@@ -1,10 +1,10 @@
-"""Fits the scores of words and pairs of words: NB-SVM (Wang and Manning, 2012), by liblinear.
+"""Fits n-gram weights, of words and bigrams: NB-SVM (Wang and Manning, 2012), with liblinear.
 
 Reviews are read batch by batch, but liblinear takes their n-grams all at once. The fit needs about
 55 bytes for each distinct n-gram of a review, 13 KB for a review of 230 words.
 
-Nothing but `model.training.fit` imports this module, and only if a network has such scores:
-scikit-learn is needed for nothing else.
+Only `model.training.fit` imports this module, and only for a network with such weights, since
+nothing else needs scikit-learn.
 """
 
 from collections.abc import Iterable
@@ -19,16 +19,16 @@ from textrecords.errors import Failure
 
 C = 50.0  # the inverse strength of L2 regularization
 MAX_ITERATIONS = 1000  # about twenty are needed
-MAX_NGRAMS = np.iinfo(np.int32).max  # liblinear has indices of 32 bits
-SEED = 0  # of the order in which liblinear goes through the reviews
+MAX_NGRAMS = np.iinfo(np.int32).max  # liblinear has 32-bit indices
+SEED = 0  # of the order in which liblinear visits the reviews
 
 
 def adapt(model: keras.Model, batches: Iterable) -> None:
-    """Fits the n-gram scores of a network to the train split.
+    """Fits the n-gram weights of a network to the train split.
 
     Args:
-      model: a network of `lstm.build` with n-grams.
-      batches: all of (tokens <int32>[n, length], labels <int64>[n]).
+      model: a network of `lstm.build` with n-gram weights.
+      batches: of the whole split, (tokens <int32>[n, length], labels <int64>[n]).
 
     Raises:
       Failure: if there are more n-grams than liblinear takes.
@@ -41,12 +41,12 @@ def adapt(model: keras.Model, batches: Iterable) -> None:
 
 
 def _features(buckets: np.ndarray, sizes: np.ndarray, num_buckets: int) -> sparse.csr_array:
-    """Returns the n-grams of each review, each as 1 over the square root of their number.
+    """Returns the n-grams of each review as features, of 1 over the square root of their number.
 
     Args:
-      buckets: those of all reviews, <int32>[total], one review after the other.
-      sizes: how many each review has, <int64>[number of reviews].
-      num_buckets: how many there are.
+      buckets: of all reviews, concatenated, <int32>[total].
+      sizes: the number of each review's n-grams, <int64>[number of reviews].
+      num_buckets: the number of all buckets.
 
     Returns:
       <float64>[number of reviews, num_buckets].
@@ -64,13 +64,13 @@ def _features(buckets: np.ndarray, sizes: np.ndarray, num_buckets: int) -> spars
 def fit(
     features: sparse.csr_array, labels: np.ndarray, folds: np.ndarray, outputs: int
 ) -> np.ndarray:
-    """Fits a table of scores for each fold, to the reviews of all other folds.
+    """Fits a table of weights for each fold, to the reviews of all other folds.
 
     Args:
-      features: what the logits are linear in, <float64>[number of reviews, num_buckets].
+      features: <float64>[number of reviews, num_buckets].
       labels: <int64>[number of reviews].
-      folds: which fold each review is in, <int32>[number of reviews].
-      outputs: 1 for two classes, else their number: each against all others.
+      folds: the fold of each review, <int32>[number of reviews].
+      outputs: 1 for two classes, else their number, for one-vs-rest.
 
     Returns:
       <float32>[FOLDS, num_buckets, outputs].
@@ -88,27 +88,28 @@ def fit(
 def _nb_svm(features: sparse.csr_array, positive: np.ndarray) -> np.ndarray:
     """Fits a logistic regression on features scaled by their log-count ratios.
 
-    Rare n-grams and neutral ones are scaled down, so that they hardly matter.
+    Rare and neutral n-grams are scaled down, so that they hardly matter.
 
     Args:
       features: <float64>[number of reviews, num_buckets].
-      positive: which reviews are of the class, <bool>[number of reviews].
+      positive: whether each review is of the class, <bool>[number of reviews].
 
     Returns:
-      The score of each bucket, <float32>[num_buckets]: 0 where no review has an n-gram, and all 0
+      The weight of each bucket, <float32>[num_buckets]: 0 where no review has an n-gram, and all 0
       if there are no reviews, or they are of a single class.
     """
-    scores = np.zeros(features.shape[1], np.float32)
+    weights = np.zeros(features.shape[1], np.float32)
     if positive.all() or not positive.any():
-        return scores
+        return weights
     inside, outside = (
-        np.bincount(features[rows].indices, minlength=len(scores)) for rows in (positive, ~positive)
+        np.bincount(features[rows].indices, minlength=len(weights))
+        for rows in (positive, ~positive)
     )
     columns = np.flatnonzero(inside + outside)  # liblinear's time and memory grow with their number
     ratios = (_log_shares(inside) - _log_shares(outside))[columns]
     scaled = features[:, columns]
     scaled.data *= ratios[scaled.indices]
-    # With far more features than reviews the dual problem is the quicker one to solve.
+    # With far more features than reviews the dual problem is faster to solve.
     regression = LogisticRegression(
         solver="liblinear",
         dual=True,
@@ -117,8 +118,8 @@ def _nb_svm(features: sparse.csr_array, positive: np.ndarray) -> np.ndarray:
         max_iter=MAX_ITERATIONS,
         random_state=SEED,
     )
-    scores[columns] = regression.fit(scaled, positive).coef_[0] * ratios
-    return scores
+    weights[columns] = regression.fit(scaled, positive).coef_[0] * ratios
+    return weights
 
 
 def _log_shares(counts: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The network as a file that Keras reads without this project, by any of its backends."""
+"""The network as a file that Keras loads without this project, with any backend."""
 
 import json
 import re
@@ -11,21 +11,21 @@ from textrecords import layers
 
 
 def built_in(model: keras.Model, max_len: int) -> keras.Model:
-    """Returns a network of `lstm.build` that is made of Keras' own layers and operations alone.
+    """Returns a network of `lstm.build` that consists only of Keras' own layers and operations.
 
-    It has a copy of the weights and no optimizer. Scores of n-grams are those of all folds, in
-    training, too.
+    It has a copy of the weights and no optimizer. N-gram weights are the mean of all folds, in
+    training as well.
 
     Args:
       model: the network.
-      max_len: how many tokens a row has; a network without layers of ours takes any number.
+      max_len: tokens per row; a network without custom layers takes any number.
     """
     network = type(model).from_config(model.get_config())
     network.set_weights(model.get_weights())
-    if isinstance(network, keras.Sequential):  # none of its layers is ours
+    if isinstance(network, keras.Sequential):  # it has no custom layers
         return network
     tokens = keras.Input([max_len], dtype="int32", name="tokens")
-    # Keras has to know the length, since its operations can't reckon with one that it doesn't.
+    # With a fixed length, since the operations can't compute with an unknown one.
     return keras.models.clone_model(
         network, tokens, clone_function=lambda layer: layer, call_function=_call
     )
@@ -34,7 +34,7 @@ def built_in(model: keras.Model, max_len: int) -> keras.Model:
 def _call(
     layer: keras.layers.Layer, *inputs: keras.KerasTensor, **options: Any
 ) -> keras.KerasTensor:
-    """Calls a layer; of one of ours there remain the operations that it does."""
+    """Calls a layer; a custom layer is replaced by its operations."""
     if isinstance(layer, layers.NGramWeights):
         size = layer.ngram_weights.shape
         table = keras.layers.Embedding(
@@ -47,7 +47,7 @@ def _call(
 
 
 def save(network: keras.Model, path: str) -> None:
-    """Writes a `.keras` file; the same network gives the same bytes, whenever it's written."""
+    """Writes a `.keras` file; the same network always gives the same bytes."""
     network.save(path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
@@ -57,11 +57,11 @@ def save(network: keras.Model, path: str) -> None:
     files["config.json"] = _renumbered(files["config.json"])
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content)  # of the date that zip begins with
+            archive.writestr(zipfile.ZipInfo(name), content)  # with zip's earliest date
 
 
 def _renumbered(config: bytes) -> bytes:
-    """Counts the objects that are shared; Keras names them by their addresses in memory."""
+    """Numbers shared objects; Keras names them by their memory addresses."""
     numbers: dict[bytes, int] = {}
 
     def count(found: re.Match[bytes]) -> bytes:

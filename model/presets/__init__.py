@@ -1,4 +1,4 @@
-"""Flags of `model.train` in files: one flag a line, and comments behind `#`."""
+"""Flags of `model.train` in files: one flag per line, and comments after `#`."""
 
 import pathlib
 import shlex
@@ -10,12 +10,12 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 def names() -> list[str]:
-    """Returns the names of the presets that come along."""
+    """Returns the names of the built-in presets."""
     return sorted(path.stem for path in FOLDER.glob("*.txt"))
 
 
 def read(preset: str) -> list[str]:
-    """Returns the flags of a preset, given by its name or as a file; raises `BadInput`."""
+    """Returns the flags of a preset, given by name or as a file; raises `BadInput`."""
     path = FOLDER / f"{preset}.txt" if preset in names() else pathlib.Path(preset)
     try:
         return shlex.split(path.read_text(encoding="utf-8"), comments=True)

@@ -1,1 +1,1 @@
-"""The command `python -m model.report`, which writes a page about a model."""
+"""Implements `python -m model.report`, which writes a page about a model."""

@@ -1,6 +1,6 @@
-"""Writes a page about a model: its data, training, results, surest mistakes, and words.
+"""Writes a page about a model: its data, training, results, most confident errors, and words.
 
-TensorFlow is imported once there is something to do, so that `--help` is immediate.
+TensorFlow is imported lazily, so that `--help` is immediate.
 """
 
 import dataclasses
@@ -35,11 +35,13 @@ class Options:
     records: Path = flag(command_line.RECORDS, metavar="DIR")
     model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
     input: Path | None = flag(
-        "the texts; by default where the records were made of them", None, metavar="DIR"
+        "folder of the texts (default: the one that the records were made from)",
+        None,
+        metavar="DIR",
     )
     output: Path | None = flag(
-        "by default beside the model's folder: report.html, or <name>-report.html if that isn't "
-        "named model",
+        "the page to write (default: next to the model folder, report.html, or <name>-report.html "
+        "if that isn't named model)",
         None,
         metavar="FILE",
     )
@@ -47,7 +49,7 @@ class Options:
 
 
 def _check_output(path: str, *whole: str) -> None:
-    """Raises `BadInput` for a page that can't be written, or would be foreign to a folder."""
+    """Raises `BadInput` for a page that can't be written, or would damage a folder."""
     parent = os.path.dirname(storage.real(path))
     if not path.endswith(SUFFIX):
         raise BadInput(f"--output {path}: name a file that ends in {SUFFIX}")
@@ -56,12 +58,12 @@ def _check_output(path: str, *whole: str) -> None:
     for folder in map(storage.real, whole):
         if f"{parent}/".startswith(f"{folder}/"):
             raise BadInput(
-                f"--output {path}: {folder} would be damaged by a file more: name another folder"
+                f"--output {path}: another file would damage {folder}: name another folder"
             )
 
 
 def _show(split: str, result: dict[str, Any]) -> None:
-    """Prints how well each class is recognized, and all of them."""
+    """Prints the metrics of each class, and the overall accuracy."""
     measures = ("precision", "recall", "f1")
     terminal.show(
         ("class", "reviews", *measures),
@@ -87,7 +89,7 @@ def main(argv: list[str]) -> None:
     storage.check_store(args.output or "", args.input or "")
     if args.input is not None and not storage.is_folder(args.input):
         raise BadInput(f"no input folder {args.input}: name the one with the texts")
-    output = args.output or model_folder.beside(storage.real(args.model_dir), PAGE)
+    output = args.output or model_folder.sibling(storage.real(args.model_dir), PAGE)
     _check_output(output, args.records, args.model_dir)
     dataset = open_dataset(args.records, verify=not args.no_verify)
     model = load_model(args.model_dir, verify=not args.no_verify)

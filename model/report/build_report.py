@@ -1,6 +1,6 @@
-"""All that stands on the page, as one JSON object.
+"""Builds the content of the report page, as one JSON object.
 
-TensorFlow is imported where it is first needed, so that a refusal is immediate.
+TensorFlow is imported lazily, so that errors about bad input are immediate.
 """
 
 import dataclasses
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
 
     from model.report import results
 
-# Of each epoch, as Keras names them.
+# Keras' names of each epoch's metrics.
 MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
 class Metrics:
-    """What `model.train` measured: `history` by epoch, and whose weights it kept."""
+    """The metrics of `model.train`: `history` by epoch, and the epoch whose weights it kept."""
 
     history: dict[str, list[float]]
     best_epoch: int
 
 
 def build(dataset: Dataset, model: Model, *, input_dir: str | None = None) -> dict[str, Any]:
-    """Returns all that is on the page.
+    """Returns the content of the page.
 
     Args:
-      dataset: the one that the model was trained on.
+      dataset: the dataset that the model was trained on.
       model: the model.
-      input_dir: the folder with the texts; by default the one that the dataset was made of.
+      input_dir: the folder with the texts; by default the one that the dataset was made from.
 
     Raises:
-      BadInput: if the two don't fit, or there is nothing to evaluate on.
+      BadInput: if dataset and model don't match, or there is nothing to evaluate on.
     """
     config = model.config
     evaluate.check_same_records(config, dataset)
@@ -94,7 +94,7 @@ def build(dataset: Dataset, model: Model, *, input_dir: str | None = None) -> di
 def _mistakes(
     model: Model, scored: "results.Scored", source: text_source.Source | None, names: list[str]
 ) -> list[dict[str, Any]]:
-    """Returns the report's part on mistakes, with their texts if there is a source of them."""
+    """Returns the report's section on mistakes, with their texts if there is a source."""
     from model.report import mistakes
 
     found = mistakes.find(scored.reviews.labels, scored.predicted, scored.probabilities)
@@ -107,7 +107,7 @@ def _mistakes(
 def _influence(
     network: "keras.Model", scored: "results.Scored", names: list[str]
 ) -> dict[str, Any]:
-    """Returns the report's part on words."""
+    """Returns the report's section on words."""
     from model.report import influence, results
 
     sample = scored.reviews.tokens[: influence.REVIEWS]
@@ -124,7 +124,7 @@ def _influence(
 
 
 def _drift(model_dir: str, found: drift.Profile) -> dict[str, Any] | None:
-    """Returns how far these texts are from those that the model was tested on, if that is known."""
+    """Returns the drift from the texts that the model was tested on, if these are known."""
     known = model_folder.read_profile(model_dir)
     return known and {
         "limits": {"some": drift.SOME, "much": drift.MUCH},
@@ -140,8 +140,8 @@ def _split(dataset: Dataset) -> str:
         if split in dataset.splits:
             return split
     raise BadInput(
-        f"{dataset.folder} holds neither a test nor a validation split, so there is nothing to "
-        "evaluate the model on: preprocess with --test 0.2, say, and train again"
+        f"{dataset.folder} has neither a test nor a validation split, so there is nothing to "
+        "evaluate the model on: preprocess with --test, for example --test 0.2, and train again"
     )
 
 
@@ -163,7 +163,7 @@ def _flags(config: ModelConfig) -> list[list[str]]:
 
 
 def _training(metrics: Metrics, model_dir: str) -> dict[str, Any]:
-    """Returns the training's part of the report; `None` stands for what wasn't measured."""
+    """Returns the report's section on the training, with `None` for what wasn't measured."""
     from model.training import timing
 
     logs_dir = os.path.join(model_dir, checksums.LOGS)
@@ -180,8 +180,8 @@ def _training(metrics: Metrics, model_dir: str) -> dict[str, Any]:
                 "validation_seconds": timed and timed.validation_seconds,
             }
         )
-    most = max((epoch.steps for epoch in measured.epochs.values()), default=0)
-    whole = [epoch.seconds for epoch in measured.epochs.values() if epoch.steps == most]
+    steps = max((epoch.steps for epoch in measured.epochs.values()), default=0)
+    whole = [epoch.seconds for epoch in measured.epochs.values() if epoch.steps == steps]
     median = statistics.median(whole) if whole else None
     known = median is not None and measured.input_seconds is not None
     return {

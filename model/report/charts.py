@@ -1,7 +1,7 @@
-"""The report's charts, by Matplotlib, as SVG to stand in a page.
+"""The report's charts, drawn by Matplotlib, as SVG to embed in a page.
 
-Colours are those of the page, so that it is the page that knows light from dark; text stays text.
-They are drawn as wide as a phone's screen, and grow with the page.
+Colors are the page's variables, so that the page switches between light and dark; text stays text.
+Charts are drawn as wide as a phone's screen, and scale with the page.
 """
 
 import html
@@ -19,10 +19,14 @@ from matplotlib.figure import Figure
 from textrecords import spec
 
 INCHES = (4.7, 2.9)  # a point is a pixel of a phone
-INK, MUTED, RULE = "#010101", "#010102", "#010103"  # what the page calls --ink, --muted and --rule
+INK, MUTED, RULE = (
+    "#010101",
+    "#010102",
+    "#010103",
+)  # placeholders for --ink, --muted and --rule of the page
 SERIES = [f"#0102{n:02x}" for n in range(10)]  # --series-0, ...
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule"} | {
-    colour: f"--series-{n}" for n, colour in enumerate(SERIES)
+    color: f"--series-{n}" for n, color in enumerate(SERIES)
 }
 STYLE = {
     "svg.fonttype": "none",
@@ -50,7 +54,7 @@ STYLE = {
     "legend.frameon": False,
 }
 METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-PERCENT = ticker.PercentFormatter(1)  # no more decimals than it takes
+PERCENT = ticker.PercentFormatter(1)  # with as many decimals as needed
 WHOLE = ticker.StrMethodFormatter("{x:,.0f}")
 
 
@@ -58,9 +62,9 @@ def svg(name: str, label: str, draw: Callable[[Axes], None]) -> str:
     """Returns a chart as an `<svg>` element.
 
     Args:
-      name: one word, unlike that of any other chart on the page.
-      label: what it shows, for those who can't see it.
-      draw: puts the chart into the axes.
+      name: one word, unique on the page.
+      label: a description for screen readers.
+      draw: draws the chart on the axes.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(INCHES, layout="constrained")
@@ -70,28 +74,30 @@ def svg(name: str, label: str, draw: Callable[[Axes], None]) -> str:
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<[^>]*>", lambda tag: _adapt(tag[0], name), text)  # but not what is between
+    text = re.sub(
+        r"<[^>]*>", lambda tag: _adapt(tag[0], name), text
+    )  # only tags, not the text between them
     box = re.search(r'viewBox="[^"]*"', text)[0]
     head = f'<svg {box} role="img" aria-label="{html.escape(label)}">'
     return head + text[text.index(">") + 1 :]
 
 
 def _adapt(tag: str, name: str) -> str:
-    """Makes the ids of a tag unlike those of other charts, and its colours those of the page."""
+    """Makes the ids of a tag unique among charts, and its colors the page's variables."""
     tag = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag)
-    return re.sub("|".join(VARIABLES), lambda colour: f"var({VARIABLES[colour[0]]})", tag)
+    return re.sub("|".join(VARIABLES), lambda color: f"var({VARIABLES[color[0]]})", tag)
 
 
 def lengths(data: dict[str, Any]) -> str:
-    """Draws the share of each split's reviews by their number of tokens, as SVG."""
+    """Draws the distribution of each split's reviews by number of tokens, as SVG."""
     edges = data["lengths"]["edges"]
 
     def draw(axes: Axes) -> None:
         for n, shares in enumerate(data["lengths"]["shares"]):
             axes.stairs(shares, edges, color=SERIES[n], linewidth=2)
-        _log_axis(axes, "tokens a review")
+        _log_axis(axes, "tokens per review")
         axes.set_ylim(0)
-        # The first length that is cut: a bin holds its left edge, and not its right one.
+        # The first length that is cut: a bin contains its left edge, but not its right one.
         _mark(axes, data["max_len"] + 1, f"cut at {data['max_len']:,}")
         axes.yaxis.set_major_formatter(PERCENT)
 
@@ -99,7 +105,7 @@ def lengths(data: dict[str, Any]) -> str:
 
 
 def coverage(data: dict[str, Any]) -> str:
-    """Draws which share of the tokens the most frequent words make up, as SVG."""
+    """Draws the share of the tokens that the most frequent words cover, as SVG."""
 
     def draw(axes: Axes) -> None:
         axes.plot(data["coverage"]["words"], data["coverage"]["shares"], color=SERIES[0])
@@ -170,15 +176,15 @@ def precision_recall(curves: list[dict[str, Any]]) -> str:
 
 
 def calibration(bins: list[dict[str, Any]], score: str) -> str:
-    """Draws bins of `curves.calibration`, and how many reviews they hold."""
+    """Draws the bins of `metrics.calibration`, and their shares of the reviews, as SVG."""
     number = sum(each["number"] for each in bins)
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
         axes.bar(
-            [each["least"] for each in bins],
+            [each["min"] for each in bins],
             [each["number"] / number for each in bins],
-            [each["most"] - each["least"] for each in bins],
+            [each["max"] - each["min"] for each in bins],
             align="edge",
             color=SERIES[0],
             alpha=0.25,
@@ -187,24 +193,24 @@ def calibration(bins: list[dict[str, Any]], score: str) -> str:
         axes.plot(means, observed, color=SERIES[0], marker="o", markersize=5)
         _unit_square(axes, score, "share")
 
-    return svg("calibration", f"how often it was so, by the {score}", draw)
+    return svg("calibration", f"observed share by {score}", draw)
 
 
 def accuracy_by_length(bins: list[dict[str, Any]], max_len: int) -> str:
-    """Draws the accuracy of reviews of like length, as SVG."""
+    """Draws the accuracy by review length, as SVG."""
 
     def draw(axes: Axes) -> None:
         places = range(len(bins))
         shares, low, high = ([each[key] for each in bins] for key in ("accuracy", "low", "high"))
         axes.bar(places, shares, 0.75, color=SERIES[0])
         axes.vlines(places, low, high, color=INK, linewidth=1.2)
-        axes.set_xticks(places, [f"{each['least']:,}" for each in bins])
-        axes.set_xlabel("tokens a review, from")
+        axes.set_xticks(places, [f"{each['min']:,}" for each in bins])
+        axes.set_xlabel("minimum tokens per review")
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PERCENT)
-        cut = next((n for n, each in enumerate(bins) if each["most"] > max_len), None)
+        cut = next((n for n, each in enumerate(bins) if each["max"] > max_len), None)
         if cut is not None:
-            inside = math.log2((max_len + 1) / bins[cut]["least"])  # bins are doublings
+            inside = math.log2((max_len + 1) / bins[cut]["min"])  # bins double
             _mark(axes, cut - 0.5 + max(inside, 0.0), f"cut at {max_len:,}")
 
     return svg("by-length", "accuracy by the number of tokens of the review", draw)
@@ -241,7 +247,7 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
 
 
 def _mark(axes: Axes, x: float, label: str) -> None:
-    """Draws an upright line, and names it above the axes."""
+    """Draws a vertical line with a label above the axes."""
     axes.axvline(x, color=MUTED, linewidth=1.2, linestyle="--")
     axes.annotate(
         label,

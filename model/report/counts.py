@@ -1,4 +1,4 @@
-"""What the records hold, counted as a network of a given size reads them."""
+"""Counts the tokens of the records, as a network of a given size reads them."""
 
 import dataclasses
 from typing import Any
@@ -17,13 +17,13 @@ BINS_A_DOUBLING = 3  # of the lengths that are drawn
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What is counted of one split.
+    """Counts of one split.
 
     Attributes:
-      ids: how often each id of the whole vocabulary occurs, <int64>[size].
+      ids: occurrences of each id of the whole vocabulary, <int64>[size].
       lengths: tokens of each review, <int64>[n].
-      read: tokens that the network reads: those before the cut at `max_len`.
-      read_oov: those of them that are OOV to it.
+      read: number of tokens that the network reads, before the cut at `max_len`.
+      read_oov: number of these that are OOV for the network.
     """
 
     ids: np.ndarray
@@ -54,12 +54,12 @@ def count(dataset: Dataset, split: str, network: Network) -> Counts:
 
 
 def describe(manifest: Manifest, counts: dict[str, Counts], network: Network) -> dict[str, Any]:
-    """Returns the data's part of the report.
+    """Returns the report's section on the data.
 
     Args:
       manifest: of the records.
       counts: of each split.
-      network: what reads them.
+      network: the network that reads them.
     """
     size = manifest.vocabulary.size
     return {
@@ -103,7 +103,7 @@ def _describe_split(
 
 
 def _lengths(lengths: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Returns the share of each split's reviews by their length, in bins that grow alike."""
+    """Returns the distribution of each split's reviews by length, in logarithmic bins."""
     every = np.concatenate([*lengths.values()])
     first, last = np.floor(np.log2(every.min())), np.ceil(np.log2(every.max() + 1))
     places = np.arange((last - first) * BINS_A_DOUBLING + 1) / BINS_A_DOUBLING
@@ -117,7 +117,7 @@ def _lengths(lengths: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _coverage(ids: np.ndarray, max_tokens: int) -> dict[str, Any]:
-    """Returns which share of the tokens the so many most frequent words make up."""
+    """Returns the share of the tokens that the N most frequent words cover."""
     shares = np.cumsum(ids[spec.NUM_RESERVED :]) / ids.sum()
     words = np.unique(np.geomspace(1, len(shares), metrics.POINTS).round().astype(int))
     return {

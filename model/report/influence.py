@@ -1,4 +1,4 @@
-"""Which words move a network's scores, on average over many reviews."""
+"""Finds the words with the strongest average effect on a network's scores."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,21 +9,21 @@ import numpy as np
 from model import evaluate
 from textrecords import occlusion, spec
 
-REVIEWS = 2_000  # looked through for the words
+REVIEWS = 2_000  # searched for the words
 WORDS = 2_000  # the most frequent ones are tried
-MOST, LEAST = 30, 20  # places tried of a word, and those it takes to say anything of it
-SHOWN = 15  # words to each side
+MAX_PLACES, MIN_PLACES = 30, 20  # tried per word; words with fewer are skipped
+SHOWN = 15  # words per class
 
 
 @dataclasses.dataclass(frozen=True)
 class Influence:
-    """What words do.
+    """The effects of words.
 
     Attributes:
       words: their ids, <int64>[words].
-      effects: by how much a word raises the log-odds of each class where it stands, on average,
+      effects: by how much an occurrence of a word raises the log-odds of each class, on average,
         <float64>[words, num_classes].
-      places: how many places that is the mean of, <int64>[words].
+      places: the number of occurrences in the mean, <int64>[words].
     """
 
     words: np.ndarray
@@ -32,7 +32,7 @@ class Influence:
 
 
 def influence(probabilities: Callable[[np.ndarray], np.ndarray], tokens: np.ndarray) -> Influence:
-    """Tries words at places chosen by chance.
+    """Tries words at randomly chosen places.
 
     Args:
       probabilities: maps ids <int32>[n, max_len] to <float32>[n, num_classes].
@@ -53,14 +53,14 @@ def influence(probabilities: Callable[[np.ndarray], np.ndarray], tokens: np.ndar
 
 
 def places(tokens: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rows and columns of up to `MOST` places of each word that has `LEAST` of them."""
+    """Returns rows and columns of up to `MAX_PLACES` places of each word with `MIN_PLACES`."""
     rows, columns = np.nonzero((tokens >= spec.NUM_RESERVED) & (tokens < spec.NUM_RESERVED + WORDS))
     order = rng.permutation(len(rows))
     order = order[np.argsort(tokens[rows[order], columns[order]], kind="stable")]
     words = tokens[rows[order], columns[order]]
     _, first, numbers = np.unique(words, return_index=True, return_counts=True)
     rank = np.arange(len(words)) - np.repeat(first, numbers)  # of a place among those of its word
-    chosen = order[(rank < MOST) & (np.repeat(numbers, numbers) >= LEAST)]
+    chosen = order[(rank < MAX_PLACES) & (np.repeat(numbers, numbers) >= MIN_PLACES)]
     return rows[chosen], columns[chosen]
 
 
@@ -73,7 +73,7 @@ def describe(found: Influence, names: list[str], classes: list[str]) -> list[dic
     """Returns the words that raise each class's log-odds the most.
 
     Args:
-      found: what the words do.
+      found: the effects of the words.
       names: of all ids.
       classes: their names, in the order of the labels.
     """

@@ -1,4 +1,4 @@
-"""The mistakes that a model was surest of, with their texts."""
+"""The most confident errors of a model, with their texts."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,15 +11,15 @@ from model.report import results
 from textrecords import spec, storage, terminal, text_source
 
 SHOWN = 10
-LONGEST = 600  # characters of a text that are shown
+MAX_CHARACTERS = 600  # of a text that is shown
 
 
 def find(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns the positions of the reviews taken for another class, the surest first.
+    """Returns the positions of misclassified reviews, the most confident first.
 
     Args:
       labels: <int64>[n].
-      predicted: the class that each is taken for, <int64>[n].
+      predicted: the predicted classes, <int64>[n].
       probabilities: of all classes, <float32>[n, num_classes].
     """
     wrong = np.flatnonzero(predicted != labels)
@@ -29,13 +29,13 @@ def find(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -
 def describe(
     found: np.ndarray, scored: results.Scored, texts: dict[int, str], names: list[str]
 ) -> list[dict[str, Any]]:
-    """Returns the report's part on mistakes.
+    """Returns the report's section on mistakes.
 
     Args:
       found: positions, from `find`.
-      scored: the reviews, and what they are taken for.
-      texts: of reviews by their positions, from `read_texts`.
-      names: of all ids, for where it isn't.
+      scored: the reviews and their predictions.
+      texts: of reviews by position, from `read_texts`.
+      names: of all ids, for reviews without a text.
     """
     data, classes = scored.reviews, scored.class_names
     rows = []
@@ -50,7 +50,7 @@ def describe(
                 "score": round(float(scored.probabilities[n, predicted]), 6),
                 "tokens": int(data.lengths[n]),
                 "is_text": text is not None,
-                "text": shown[:LONGEST] + "…" * (len(shown) > LONGEST),
+                "text": shown[:MAX_CHARACTERS] + "…" * (len(shown) > MAX_CHARACTERS),
             }
         )
     return rows
@@ -62,13 +62,13 @@ def read_texts(
     found: np.ndarray,
     signatures: Mapping[str, Callable[..., dict[str, tf.Tensor]]],
 ) -> dict[int, str]:
-    """Returns the texts of reviews by their positions, but those that are there no more.
+    """Returns the texts of reviews by position, without those that no longer exist.
 
     Args:
-      source: the folder that they may lie in.
+      source: the folder of the texts.
       data: the reviews.
       found: their positions.
-      signatures: of the SavedModel: a text that doesn't have the review's tokens isn't its own.
+      signatures: of the SavedModel, to skip texts whose tokens aren't those of the review.
     """
     keys = {n: data.keys[n] for n in found.tolist() if is_inside(source, data.keys[n])}
     contents = {
@@ -87,9 +87,9 @@ def read_texts(
 
 
 def is_inside(source: text_source.Source, key: bytes) -> bool:
-    """Tells whether a key leads to no place but one in the folder.
+    """Returns whether a key's path is inside the folder.
 
-    Keys come from records that may be anybody's.
+    Keys come from records, which may be untrusted.
     """
     if b"\0" in key or key.startswith(b"/") or b".." in key.split(b"/"):
         return False
@@ -100,7 +100,7 @@ def is_inside(source: text_source.Source, key: bytes) -> bool:
 
 
 def visible(text: str) -> str:
-    """Returns a text with its lines as they are, and other control characters escaped."""
+    """Returns a text with line breaks kept, and other control characters escaped."""
     return "\n".join(map(terminal.one_line, text.split("\n")))
 
 

@@ -1,4 +1,4 @@
-"""The report as a page: all that is on it comes from one JSON object, which it holds, too."""
+"""Renders the report as a page, entirely from one JSON object, which the page also embeds."""
 
 import functools
 import json
@@ -15,7 +15,7 @@ MISSING = "none"
 
 
 def render(report: dict[str, Any]) -> str:
-    """Returns the page for what `report.describe` gives."""
+    """Returns the page for the output of `build_report.build`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
@@ -33,12 +33,12 @@ def render(report: dict[str, Any]) -> str:
 
 
 def number(report: dict[str, Any], pointer: str, spec: str) -> str:
-    """Returns a number of the report as it stands on the page, which also says where it's from.
+    """Returns an element that shows a number of the report, with its JSON Pointer.
 
     Args:
-      report: what the page is of.
-      pointer: the number's place, as JSON Pointer has it: `/data/splits/0/examples`.
-      spec: how Python is to format it.
+      report: the content of the page.
+      pointer: to the number, a JSON Pointer such as `/data/splits/0/examples`.
+      spec: Python's format of it.
     """
     value: Any = report
     for step in pointer.split("/")[1:]:
@@ -50,12 +50,12 @@ def number(report: dict[str, Any], pointer: str, spec: str) -> str:
 
 
 def embedded(report: dict[str, Any]) -> str:
-    """Returns JSON that can stand in a `<script>`: nothing in it ends that element."""
+    """Returns JSON that is safe inside a `<script>`: nothing in it ends that element."""
     return json.dumps(report, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _charts(report: dict[str, Any]) -> dict[str, markupsafe.Markup]:
-    """Returns the charts by name, but those that there is nothing to draw for."""
+    """Returns the charts by name, without those that have no data."""
     data, training, result = (report[part] for part in ("data", "training", "result"))
     score = f"score of {result['curves'][0]['class']}" if report["binary"] else "highest score"
     drawn = {

@@ -1,4 +1,4 @@
-"""What a model makes of one split, in numbers."""
+"""The results of a model on one split."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from textrecords import input_pipeline, record_io, spec, terminal
 from textrecords.dataset import Dataset
 from textrecords.model_folder import ModelConfig, Network
 
-CURVES = 10  # classes at most that have curves drawn
+CURVES = 10  # the maximum number of classes with curves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Reviews:
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """The reviews of one split, and what a network gives for them.
+    """The reviews of one split, and a network's outputs for them.
 
     Attributes:
       reviews: the reviews.
-      outputs: what the network gives, <float32>[n, 1 or num_classes].
+      outputs: of the network, <float32>[n, 1 or num_classes].
       config: of the model.
     """
 
@@ -50,12 +50,12 @@ class Scored:
 
     @functools.cached_property
     def probabilities(self) -> np.ndarray:
-        """Those of all classes, <float32>[n, num_classes]."""
+        """The probabilities of all classes, <float32>[n, num_classes]."""
         return evaluate.probabilities(self.outputs)
 
     @functools.cached_property
     def predicted(self) -> np.ndarray:
-        """The class that each review is taken for, <int64>[n]."""
+        """The predicted class of each review, <int64>[n]."""
         return np.asarray(lstm.predicted_classes(self.outputs, self.config.threshold))
 
     @property
@@ -79,12 +79,12 @@ def read(dataset: Dataset, split: str, network: Network) -> Reviews:
 
 
 def score(network: keras.Model, reviews: Reviews, config: ModelConfig) -> Scored:
-    """Returns the reviews with what the network gives for them."""
+    """Returns the reviews with the network's outputs."""
     return Scored(reviews, outputs(network, reviews.tokens), config)
 
 
 def outputs(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
-    """Returns what the network gives for ids <int32>[n, max_len]."""
+    """Returns the network's outputs for ids <int32>[n, max_len]."""
     size = evaluate.BATCH_SIZE
     starts = range(0, len(tokens), size)
     parts = [model.predict_on_batch(tokens[start : start + size]) for start in starts]
@@ -92,7 +92,7 @@ def outputs(model: keras.Model, tokens: np.ndarray) -> np.ndarray:
 
 
 def describe(evaluation: evaluate.Evaluation, scored: Scored) -> dict[str, Any]:
-    """Returns the result's part of the report, from the evaluation of a split and its reviews."""
+    """Returns the report's section on results, from the evaluation of a split and its reviews."""
     reviews = scored.reviews
     correct = reviews.labels == scored.predicted
     low, high = metrics.interval(evaluation.accuracy, len(correct))
@@ -113,7 +113,7 @@ def describe(evaluation: evaluate.Evaluation, scored: Scored) -> dict[str, Any]:
 
 
 def _by_class(confusion_matrix: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
-    """Returns precision and recall of each class; `None` where they'd be a share of nothing."""
+    """Returns precision and recall of each class; `None` where they are undefined."""
     rows = []
     for label, name in enumerate(classes):
         hits = int(confusion_matrix[label, label])
@@ -138,7 +138,7 @@ def _curves(
     found = []
     for label in shown:
         positive = labels == label
-        if positive.all() or not positive.any():  # there is nothing to tell apart
+        if positive.all() or not positive.any():  # nothing to distinguish
             continue
         scores = probabilities[:, label]
         false, true = metrics.roc(positive, scores)

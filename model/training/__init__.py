@@ -1,1 +1,1 @@
-"""What a training consists of."""
+"""The parts of a training."""

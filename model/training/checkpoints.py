@@ -1,4 +1,4 @@
-"""What a stopped training goes on from, to end with the very weights of one that never stopped."""
+"""Checkpoints, from which an interrupted training resumes and ends with the same weights."""
 
 import json
 import os
@@ -12,28 +12,28 @@ from textrecords import json_files, storage, terminal
 from textrecords.errors import BadInput
 from textrecords.model_folder import ModelConfig
 
-KEPT = 2  # should the newest be damaged, there is the one before
+KEPT = 2  # in case the newest is damaged
 NAME = "ckpt"
 FILE = rf"{NAME}-(\d+)\.(index|data-.*)"  # of a checkpoint; its number counts steps
-VALUE = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # where TensorFlow keeps a variable of `Checkpoint`
+VALUE = "{}/.ATTRIBUTES/VARIABLE_VALUE"  # the key of a variable of `Checkpoint`
 STATE = VALUE.format("state")
-OF_TENSORFLOW = ("save_counter/", "_CHECKPOINTABLE_OBJECT_GRAPH")  # in checkpoints, too
-VERSION = 3  # of what a checkpoint holds, and of the order of batches: raised when one changes
+OF_TENSORFLOW = ("save_counter/", "_CHECKPOINTABLE_OBJECT_GRAPH")  # other keys in checkpoints
+VERSION = 3  # raised when the content of checkpoints or the order of batches changes
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves all that the next steps depend on, at the end of each epoch or more often.
+    """Saves everything that the next steps depend on, at the end of each epoch or more often.
 
-    That is the weights, the state of the optimizer, the seeds of dropout, what `stopper` goes by,
-    and the step, which decides the order of the batches. It has to be the last callback, so that it
-    knows what the others decided.
+    That is the weights, the optimizer's state, the seeds of dropout, the state of `stopper`, and
+    the step, which determines the order of the batches. It has to be the last callback, so that it
+    sees what the others have decided.
 
     Args:
-      folder: where the checkpoints lie.
-      config: what is trained; a checkpoint of anything else is refused.
+      folder: of the checkpoints.
+      config: what is trained; checkpoints of anything else are refused.
       stopper: keeps the best weights, if there is a validation split.
-      steps_per_epoch: batches an epoch.
-      every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
+      steps_per_epoch: batches per epoch.
+      every: steps between checkpoints, or 0 for one per epoch.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class Checkpoints(keras.callbacks.Callback):
         self._every = every
         self._resumed: dict[str, Any] | None = None
         self._epoch = 0
-        self._first_step = 0  # of this epoch: those before it aren't done again
+        self._first_step = 0  # of this epoch: the steps before it aren't repeated
         self.history: dict[str, list[float]] = {}
         self._state = tf.Variable("", dtype=tf.string)
 
     def _track(self, model: keras.Model) -> None:
-        """Has checkpoints hold the variables of a compiled network."""
+        """Makes checkpoints contain the variables of a compiled network."""
         model.optimizer.build(model.trainable_variables)
-        # By their positions among all weights. The others stay as they are.
+        # By position among all weights; weights that aren't trained don't change.
         self._best = {
             n: tf.Variable(weight.numpy())
             for n, weight in enumerate(model.weights)
@@ -76,33 +76,34 @@ class Checkpoints(keras.callbacks.Callback):
         )
 
     def restore(self, model: keras.Model, kept: str | None = None) -> int:
-        """Takes up the newest whole checkpoint, if there is one; returns how many steps it counts.
+        """Resumes from the newest intact checkpoint, if any; returns its number of steps.
 
         Args:
           model: the compiled network to train.
-          kept: where that of a finished training may lie, to go on from with more epochs.
+          kept: the folder that may hold the checkpoint of a finished training, to continue with
+            more epochs.
 
         Raises:
           BadInput: if it's of another training, or of another version of this program. Weights and
-            files are then as they were.
+            files are unchanged.
         """
         self._track(model)
         for path, step in _newest_first(self._folder):
-            if read := _read_or_say(path):
+            if read := _read_or_report(path):
                 self._check_fits(path, *read, step)
-                return self._take_up(path, read[0], step)
+                return self._resume(path, read[0], step)
         for path, step in _newest_first(kept) if kept else ():
-            if (read := _read_or_say(path)) and self._had_fewer_epochs(read[0]):
+            if (read := _read_or_report(path)) and self._had_fewer_epochs(read[0]):
                 self._check_fits(path, *read, step)
-                return self._take_up(path, read[0], step)
+                return self._resume(path, read[0], step)
         return 0
 
-    def _take_up(self, path: str, state: dict[str, Any], step: int) -> int:
+    def _resume(self, path: str, state: dict[str, Any], step: int) -> int:
         self._checkpoint.restore(path).assert_consumed()
         self._resumed = state
         self.history = state["history"]
         self._epoch, self._first_step = divmod(step, self._steps_per_epoch)
-        terminal.say(f"going on after step {self._first_step:,} of epoch {self._epoch + 1}")
+        terminal.say(f"resuming after step {self._first_step:,} of epoch {self._epoch + 1}")
         return step
 
     def keep(self, folder: str) -> None:
@@ -114,22 +115,22 @@ class Checkpoints(keras.callbacks.Callback):
                     storage.copy(os.path.join(self._folder, name), os.path.join(folder, name))
 
     def _had_fewer_epochs(self, state: dict[str, Any]) -> bool:
-        """Tells whether a finished training was this one, but for a smaller number of epochs."""
+        """Returns whether a finished training was this one with fewer epochs."""
         epochs = state["config"]["training"]["epochs"]
-        return self._is_same_but_for_epochs(state["config"]) and epochs < self._epochs
+        return self._is_same_except_epochs(state["config"]) and epochs < self._epochs
 
     @property
     def _epochs(self) -> int:
         return self._config["training"]["epochs"]
 
-    def _is_same_but_for_epochs(self, other: dict[str, Any]) -> bool:
+    def _is_same_except_epochs(self, other: dict[str, Any]) -> bool:
         training = {**other["training"], "epochs": self._epochs}
         return {**other, "training": training} == self._config
 
     def _check_fits(
         self, path: str, state: dict[str, Any], shapes: dict[str, tuple[int, ...]], step: int
     ) -> None:
-        """Raises `BadInput` unless a whole checkpoint is what this training saves."""
+        """Raises `BadInput` unless an intact checkpoint is one that this training saves."""
         version = state.get("version", 0)
         ours = {
             VALUE.format(f"{name}/{n}"): tuple(variable.shape)
@@ -140,16 +141,16 @@ class Checkpoints(keras.callbacks.Callback):
             self._check_same(state["config"], step)
         if version != VERSION or shapes != ours | {STATE: ()}:
             raise BadInput(
-                f"{path} is of another version of this program (checkpoints {version}, not "
-                f"{VERSION}) or of a network that was changed since: go on with what began that "
-                "training, or give --no_resume"
+                f"{path} is from another version of this program (checkpoint version {version}, "
+                f"not {VERSION}) or of a network that has changed since: resume with the version "
+                "that began the training, or give --no_resume"
             )
 
     def _check_same(self, other: dict[str, Any], step: int) -> None:
-        """Raises `BadInput` unless a checkpoint is of this training, up to more or fewer epochs."""
+        """Raises `BadInput` unless a checkpoint is of this training, perhaps with other epochs."""
         if other == self._config:
             return
-        if self._is_same_but_for_epochs(other):
+        if self._is_same_except_epochs(other):
             self._check_epochs(other["training"], step)
             return
         differing = [
@@ -160,21 +161,21 @@ class Checkpoints(keras.callbacks.Callback):
         ]
         what = f"with {', '.join(differing)}" if differing else "on other records"
         raise BadInput(
-            f"a training {what} was stopped here, and {self._folder} keeps its state: go on with "
+            f"a training {what} was interrupted here, and {self._folder} keeps its state: resume "
             "that one, or give --no_resume"
         )
 
     def _check_epochs(self, before: dict[str, Any], step: int) -> None:
-        """Raises `BadInput` if a training can't go on to another number of epochs."""
+        """Raises `BadInput` if a training can't be continued with another number of epochs."""
         if before["decay"] != "none":
             raise BadInput(
-                f"--epochs {self._epochs}: the learning rate was to decay over {before['epochs']}, "
-                "and would have been another from the first step on: give --no_resume"
+                f"--epochs {self._epochs}: the learning rate decays over all epochs, so the first "
+                f"{before['epochs']} would have been different: give --no_resume"
             )
         if step > self._epochs * self._steps_per_epoch:
             raise BadInput(
-                f"--epochs {self._epochs}: the training that was stopped here is past that: give "
-                "more, or --no_resume"
+                f"--epochs {self._epochs}: the training that was interrupted here is past that: "
+                "give more, or --no_resume"
             )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -190,12 +191,12 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         step = self._first_step + batch + 1
         if batch == 0 and self._first_step:
-            # Keras' metrics are sums: here the steps before the stop are added.
+            # Keras' metrics are sums: this adds the steps before the interruption.
             saved = self._resumed["metrics"]
             for variable, value in zip(self.model.metrics_variables, saved, strict=True):
                 variable.assign_add(value)
         if step == self._steps_per_epoch:
-            self.model.stop_training = self._first_step > 0  # Keras would begin to count anew
+            self.model.stop_training = self._first_step > 0  # Keras would restart its count
         elif self._every and step % self._every == 0:
             self._save(step)
 
@@ -226,25 +227,25 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def _newest_first(folder: str) -> list[tuple[str, int]]:
-    """Returns the paths of a folder's checkpoints, whole or not, and how many steps they count."""
+    """Returns the paths of a folder's checkpoints, intact or not, with their steps."""
     found = (re.fullmatch(FILE, name) for name in storage.names(folder))
     steps = sorted({int(file[1]) for file in found if file}, reverse=True)
     return [(os.path.join(folder, f"{NAME}-{step}"), step) for step in steps]
 
 
-def _read_or_say(path: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]] | None:
+def _read_or_report(path: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]] | None:
     try:
         return _read(path)
     except (tf.errors.OpError, LookupError, TypeError, ValueError):
-        terminal.say(f"{path} is damaged, and left out")
+        terminal.say(f"{path} is damaged: skipped")
         return None
 
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
-    """Reads all of a checkpoint, so that damage is found before any weight is changed.
+    """Reads a whole checkpoint, to detect damage before any weight is changed.
 
     Returns:
-      The state, and the shapes of all variables by their names.
+      The state, and the shapes of all variables by name.
 
     Raises:
       tf.errors.OpError, LookupError, TypeError, ValueError: if it's damaged.
@@ -256,6 +257,6 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
         if not name.startswith(OF_TENSORFLOW)
     }
     for name in shapes:
-        reader.get_tensor(name)  # compares its checksum
+        reader.get_tensor(name)  # verifies its checksum
     state = json.loads(reader.get_tensor(STATE))
     return state, shapes

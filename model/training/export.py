@@ -1,4 +1,4 @@
-"""The served model: raw text in, scores and class names out."""
+"""Exports the model for serving: raw text in, scores and class names out."""
 
 import keras
 import tensorflow as tf
@@ -10,22 +10,21 @@ from textrecords.model_folder import ModelConfig
 
 
 def save_network(model: keras.Model, path: str, config: ModelConfig) -> None:
-    """Writes the network as `keras.models.load_model` reads it, without this project."""
+    """Writes the network for `keras.models.load_model`, which doesn't need this project."""
     with atomic.write_file(path) as part:
         portable.save(portable.built_in(model, config.network.max_len), part)
 
 
 def export(model: keras.Model, transform: tf.Module, path: str, config: ModelConfig) -> None:
-    """Writes a SavedModel that cleans text as preprocessing did and holds its vocabulary.
+    """Writes a SavedModel that cleans text like preprocessing and contains its vocabulary.
 
-    Two of its signatures take `text` <string>[batch_size], and as well a single text, <string>[],
-    or columns as Keras sends them, <string>[batch_size, 1]. The default one gives `label`
-    <string>[batch_size], the class name, and for two classes `score` <float32>[batch_size], the
-    probability of the second; for more, `scores` <float32>[batch_size, num_classes]. Beside them
-    stand the names of all classes, `classes` <string>[batch_size, num_classes], in the order of
-    the labels. `tokenize` gives `tokens` <int32>[batch_size, max_len], the ids that the network
-    sees. The third, `score_tokens`, takes such `tokens`, of any length, and gives what the default
-    one gives.
+    Two of its signatures take `text` <string>[batch_size], a single text <string>[], or columns as
+    Keras sends them, <string>[batch_size, 1]. The default one returns `label` <string>[batch_size],
+    the class name, and for two classes `score` <float32>[batch_size], the probability of the
+    second; for more, `scores` <float32>[batch_size, num_classes]. It also returns the names of all
+    classes, `classes` <string>[batch_size, num_classes], in the order of the labels. `tokenize`
+    returns `tokens` <int32>[batch_size, max_len], the ids that the network sees. The third,
+    `score_tokens`, takes such `tokens`, of any length, and returns the same as the default one.
 
     Args:
       model: a network of `lstm.build`.
@@ -36,7 +35,7 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
 
     signature = [tf.TensorSpec(None, tf.string, name=spec.TEXT)]
 
-    @tf.function(input_signature=signature)  # two signatures call this one graph
+    @tf.function(input_signature=signature)  # one graph for two signatures
     def tokenize(text: tf.Tensor) -> dict[str, tf.Tensor]:
         tokens = transform_graph.tokenize(transform, tf.reshape(text, [-1]))
         return {spec.TOKENS: input_pipeline.fit_tokens(tokens, config.network.input_size)}
@@ -48,7 +47,7 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
                 tf.constant(config.classes),
                 lstm.predicted_classes(probabilities, config.threshold),
             ),
-            # For each text anew, since TensorFlow Serving wants rows of all outputs.
+            # Repeated for each text, since TensorFlow Serving needs rows in all outputs.
             "classes": tf.tile([config.classes], [tf.shape(tokens)[0], 1]),
         }
         if len(config.classes) == 2:

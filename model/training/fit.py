@@ -1,4 +1,4 @@
-"""The training itself: steps, epochs, when to stop, and what to do if it was stopped."""
+"""The training loop: steps, epochs, early stopping, and resuming."""
 
 import dataclasses
 import math
@@ -20,14 +20,14 @@ from textrecords.model_folder import ModelConfig, Training
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A training that came to its end.
+    """A finished training.
 
     Attributes:
       model: the network, with the weights of the best epoch.
-      rows: those of train and, if there are any, of validation.
+      rows: of train and, if it exists, of validation.
       history: each epoch's loss and accuracy, by their names in Keras.
-      best_epoch: counted from 1: the last one, or that of the least validation loss.
-      checkpoints: what more epochs could go on from.
+      best_epoch: counted from 1: the last one, or the one with the lowest validation loss.
+      checkpoints: from which more epochs can continue.
     """
 
     model: keras.Model
@@ -39,16 +39,16 @@ class Fitted:
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
-    """How a training goes about it; none of this changes what comes out.
+    """How to run a training; none of this changes the result.
 
     Attributes:
-      state_dir: where the checkpoints and the logs lie.
+      state_dir: the folder of the checkpoints and logs.
       cache: as in `input_pipeline.read_split`.
-      checkpoint_every: steps from one checkpoint to the next, or 0 for the ends of epochs alone.
-      gpus: how many of the machine's GPUs share each batch.
-      kept_dir: where the checkpoint of a finished training may lie, to go on from.
-      show_network: print the layers of the network.
-      callbacks: more of Keras' callbacks.
+      checkpoint_every: steps between checkpoints, or 0 for one per epoch.
+      gpus: number of GPUs of this machine that share each batch.
+      kept_dir: the folder that may hold the checkpoint of a finished training to continue.
+      show_network: whether to print the layers of the network.
+      callbacks: additional Keras callbacks.
     """
 
     state_dir: str
@@ -65,15 +65,15 @@ class FitOptions:
 
 
 def fit(dataset: Dataset, config: ModelConfig, options: FitOptions) -> Fitted:
-    """Trains on all rows of train each epoch, or goes on where an earlier run was stopped.
+    """Trains on all rows of train each epoch; resumes where an earlier run was interrupted.
 
     Args:
       dataset: the records.
       config: what is trained, and how, as `settings.configure` returns it.
-      options: how the training goes about it.
+      options: how to run the training.
 
     Raises:
-      BadInput: if another training was stopped here.
+      BadInput: if another training was interrupted here.
       Failure: if the loss isn't finite.
     """
     keras.utils.set_random_seed(config.training.seed)
@@ -108,7 +108,7 @@ def fit(dataset: Dataset, config: ModelConfig, options: FitOptions) -> Fitted:
         if not first_step:
             if config.network.ngram_bits:
                 _fit_n_grams(model, rows[spec.TRAIN])
-            if options.gpus > 1:  # else they have the same variables
+            if options.gpus > 1:  # otherwise they share their variables
                 trained.set_weights(model.get_weights())
         batches = _train_batches(rows[spec.TRAIN], dataset, config.training, first_step)
         trained.fit(
@@ -117,22 +117,22 @@ def fit(dataset: Dataset, config: ModelConfig, options: FitOptions) -> Fitted:
             epochs=config.training.epochs,
             steps_per_epoch=steps_per_epoch,
             validation_data=_validation_batches(rows.get(spec.VALIDATION), trained),
-            shuffle=False,  # the rows are
+            shuffle=False,  # the rows are already shuffled
             callbacks=callbacks,
-            verbose=1 if terminal.in_colours() else 2,  # a bar of Keras', or a line an epoch
+            verbose=1 if terminal.in_colors() else 2,  # Keras' progress bar, or a line per epoch
         )
         if options.gpus > 1:
             model.set_weights(trained.get_weights())
         _check_finite(sum(float(np.sum(weights)) for weights in model.get_weights()))
     except Failure:
-        storage.remove_tree(options.state_dir)  # it would only fail again
+        storage.remove_tree(options.state_dir)  # resuming would only fail again
         raise
     timed.write(input_seconds=timing.input_seconds(rows[spec.TRAIN], config.training))
     best_epoch = len(saved.history["loss"])
     if spec.VALIDATION in rows:
         best_epoch = stopper.best_epoch + 1
         terminal.say(
-            f"the weights of epoch {best_epoch} are kept: its validation loss is the least"
+            f"the weights of epoch {best_epoch} are kept: it has the lowest validation loss"
         )
     return Fitted(model, rows, saved.history, best_epoch, saved)
 
@@ -148,7 +148,7 @@ def _read(dataset: Dataset, config: ModelConfig, cache: str) -> dict[str, input_
 def _build(
     config: ModelConfig, num_steps: int, options: FitOptions
 ) -> tuple[keras.Model, keras.Model]:
-    """Returns the network, and the form of it to call Keras' `fit` on."""
+    """Returns the network, and the form of it to call `fit` on."""
     model = lstm.build(config.network, len(config.classes))
     lstm.compile_model(model, config.training, num_steps)
     if options.show_network:
@@ -160,7 +160,7 @@ def _build(
 
 def _fit_n_grams(model: keras.Model, rows: input_pipeline.Rows) -> None:
     with imports.quiet():
-        # Here, since networks without n-grams need no scikit-learn.
+        # Here, since networks without n-gram weights don't need scikit-learn.
         from model.network import n_gram_weights
 
     n_gram_weights.adapt(model, input_pipeline.batches(rows, evaluate.BATCH_SIZE))
@@ -196,7 +196,7 @@ def _validation_batches(
 
 
 def _class_weights(class_examples: dict[str, int]) -> list[float]:
-    """Returns what a review of each label counts, so that all classes do alike; 1 on average."""
+    """Returns the weight of each label's reviews that balances the classes, 1 on average."""
     total, num_classes = sum(class_examples.values()), len(class_examples)
     return [total / (num_classes * number) for number in class_examples.values()]
 
@@ -204,6 +204,4 @@ def _class_weights(class_examples: dict[str, int]) -> list[float]:
 def _check_finite(value: float) -> None:
     """Raises `Failure` unless a loss, or the sum of all weights, is finite."""
     if not math.isfinite(value):
-        raise Failure(
-            "the loss is no number any more: try a smaller --learning_rate, or --clipnorm 1"
-        )
+        raise Failure("the loss isn't finite: try a smaller --learning_rate, or --clipnorm 1")

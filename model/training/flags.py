@@ -1,4 +1,4 @@
-"""The flags that say what is trained, and how: presets, and what is changed of them."""
+"""The flags of network and training: presets, and flags that override them."""
 
 import argparse
 
@@ -10,12 +10,12 @@ from textrecords.model_folder import Network, Training
 
 
 def parse_args(parser: command_line.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    """Parses the flags of a command, and those of network and training, which it adds.
+    """Adds the flags of network and training to those of a command, and parses all.
 
-    Of the latter, those that aren't given are the preset's.
+    The flags of network and training that aren't given come from the preset.
 
     Raises:
-      BadInput: if a flag, or the preset, isn't one.
+      BadInput: if a flag or the preset is invalid.
     """
     chooser = command_line.ArgumentParser(prog=parser.prog, add_help=False)
     _add_preset(chooser)
@@ -36,7 +36,7 @@ def read_settings(args: argparse.Namespace) -> tuple[Network, Training]:
     """Returns the network and the training that the flags ask for.
 
     Raises:
-      BadInput: if flags don't go together.
+      BadInput: if flags can't be combined.
     """
     network = command_line.read_flags(args, Network)
     training = command_line.read_flags(args, Training)
@@ -45,10 +45,10 @@ def read_settings(args: argparse.Namespace) -> tuple[Network, Training]:
 
 
 def to_preset(network: Network, training: Training) -> str:
-    """Returns the content of a preset file that gives just these settings."""
+    """Returns the content of a preset file with exactly these settings."""
     lines = []
     for name, value in {**vars(network), **vars(training)}.items():
-        if value is None:  # left to the records
+        if value is None:  # chosen based on the records
             continue
         if isinstance(value, bool):
             lines.append(f"--{name}" if value else f"--no-{name}")
@@ -64,5 +64,5 @@ def _add_preset(parser: command_line.ArgumentParser) -> None:
         type=command_line.path,
         default=presets.TUTORIAL,
         metavar="NAME|FILE",
-        help=f"what the flags below are unless they are given: {names}, or a file of such flags",
+        help=f"the defaults of the flags below: {names}, or a file with such flags",
     )

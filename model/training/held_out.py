@@ -1,4 +1,4 @@
-"""A few texts that the network wasn't trained on, and what it takes them for."""
+"""Shows a few texts that the network wasn't trained on, with its predictions."""
 
 import itertools
 
@@ -12,15 +12,15 @@ from textrecords.dataset import Dataset
 from textrecords.model_folder import ModelConfig
 
 SHOWN = 5
-LONGEST = 72  # characters of a text that are shown
+MAX_CHARACTERS = 72  # of a text that is shown
 
 
 def show(model: keras.Model, dataset: Dataset, config: ModelConfig) -> None:
-    """Prints a few texts of test, else of validation, else of train, with both classes of each.
+    """Prints a few texts of test, else of validation, else of train, with true and predicted class.
 
     Args:
       model: a network of `lstm.build`.
-      dataset: the one that it was trained on.
+      dataset: what it was trained on.
       config: what it was built from.
     """
     split = next(name for name in reversed(spec.SPLITS) if name in dataset.splits)
@@ -30,7 +30,7 @@ def show(model: keras.Model, dataset: Dataset, config: ModelConfig) -> None:
     scores = evaluate.probabilities(outputs)[np.arange(len(labels)), predicted]
     terminal.say(f"reviews of {split}, as the network reads them:")
     terminal.show(
-        ("review", "class", "taken for", "score"),
+        ("review", "class", "predicted", "score"),
         [
             (_text(dataset, row), config.classes[label], config.classes[taken], f"{score:.4f}")
             for row, label, taken, score in zip(tokens, labels, predicted, scores, strict=True)
@@ -40,7 +40,7 @@ def show(model: keras.Model, dataset: Dataset, config: ModelConfig) -> None:
 
 
 def _rows(dataset: Dataset, split: str, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Returns reviews of several classes, if there are any among the first ones.
+    """Returns reviews of several classes, if the first ones have several.
 
     Returns:
       Tokens <int32>[n, max_len] and labels <int64>[n].
@@ -56,4 +56,4 @@ def _rows(dataset: Dataset, split: str, config: ModelConfig) -> tuple[np.ndarray
 
 def _text(dataset: Dataset, tokens: np.ndarray) -> str:
     text = dataset.decode(tokens)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"

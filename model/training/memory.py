@@ -1,4 +1,4 @@
-"""Whether a training can fit into this machine's memory: told before TensorFlow is asked for it."""
+"""Checks whether a training fits into this machine's memory, before TensorFlow allocates it."""
 
 import contextlib
 import os
@@ -13,23 +13,23 @@ LOWER = "--batch_size, --max_len, --max_tokens, --embedding_dim or --lstm_units"
 
 
 def check(network: Network, training: Training, examples: int) -> None:
-    """Raises `BadInput` for a training that needs more memory than this machine has in all.
+    """Raises `BadInput` for a training that needs more memory than this machine has.
 
     Args:
       network: its shape, with `max_len`.
       training: how it is trained.
       examples: of the train split.
     """
-    needed, there = least_bytes(network, training, examples), _machine_bytes()
-    if needed > there:
+    needed, available = min_bytes(network, training, examples), _machine_bytes()
+    if needed > available:
         raise BadInput(
-            f"the training needs {needed / 1e9:,.1f} GB of memory or more, and this machine has "
-            f"{there / 1e9:,.1f} GB: lower {LOWER}"
+            f"the training needs at least {needed / 1e9:,.1f} GB of memory, and this machine has "
+            f"{available / 1e9:,.1f} GB: lower {LOWER}"
         )
 
 
-def least_bytes(network: Network, training: Training, examples: int) -> int:
-    """Returns what the embedding, the LSTMs and what they compute of one batch take, at least."""
+def min_bytes(network: Network, training: Training, examples: int) -> int:
+    """Returns the minimum memory for the embedding, the LSTMs, and their outputs for a batch."""
     directions = 2 if network.bidirectional else 1
     known = min(network.embedding_tokens or network.max_tokens, network.max_tokens)
     weights, width, gates = known * network.embedding_dim, network.embedding_dim, 0
@@ -43,13 +43,13 @@ def least_bytes(network: Network, training: Training, examples: int) -> int:
 
 @contextlib.contextmanager
 def errors_as_failures() -> Iterator[None]:
-    """Raises `Failure` if the block finds no memory."""
+    """Raises `Failure` if the block runs out of memory."""
     import tensorflow as tf
 
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError):
-        raise Failure(f"there is too little memory for this training: lower {LOWER}") from None
+        raise Failure(f"out of memory for this training: lower {LOWER}") from None
 
 
 def _machine_bytes() -> int:

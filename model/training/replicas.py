@@ -1,8 +1,7 @@
 """Training on several GPUs of a machine: each has a replica of the network and a share of a batch.
 
-Keras and TensorFlow's MirroredStrategy do it. What they leave to do: all shares of a batch have to
-be of one size, since each replica takes the mean of its own; and it's the gradient of the whole
-batch that is to be clipped.
+Keras and TensorFlow's MirroredStrategy do most of it. This module makes all shares of a batch equal
+in size, since each replica takes the mean over its own; and clips the gradient of the whole batch.
 """
 
 from collections.abc import Sequence
@@ -21,10 +20,10 @@ def to_train(config: ModelConfig, num_steps: int, gpus: int) -> keras.Model:
     Args:
       config: what is trained, and how.
       num_steps: of the whole training.
-      gpus: how many replicas there are to be.
+      gpus: the number of replicas.
     """
-    # Gradients are few, and mostly rows of the embedding: they don't need collective operations,
-    # which, moreover, fail on CPUs if such rows differ in number.
+    # The gradients are small, and mostly rows of the embedding: they don't need collective
+    # operations, which also fail on CPUs if the numbers of rows differ.
     strategy = tf.distribute.MirroredStrategy(
         devices()[:gpus], tf.distribute.ReductionToOneDevice()
     )
@@ -39,7 +38,7 @@ def to_train(config: ModelConfig, num_steps: int, gpus: int) -> keras.Model:
 
 
 def check(gpus: int) -> None:
-    """Raises `BadInput` if there are fewer GPUs, or TF_CONFIG would have several machines train."""
+    """Raises `BadInput` if there are fewer GPUs, or TF_CONFIG sets up training on many machines."""
     found = len(devices())
     if gpus > 1 and gpus > found:
         raise BadInput(
@@ -65,19 +64,19 @@ def devices() -> list[str]:
 def share_out(
     batches: tf.data.Dataset, model: keras.Model, *, sizes: Sequence[int] = ()
 ) -> tf.data.Dataset:
-    """Makes all batches come out even for a network's replicas, if it has several.
+    """Pads all batches to a multiple of the number of a network's replicas, if it has several.
 
-    Where rows lack, some are taken twice, and count once: the mean of the replicas' means is that
-    of a batch. But Keras' mean over several batches takes each for as large as it was filled.
+    Missing rows are filled with repeated ones of weight 0, so the mean of the replicas' means is
+    that of the batch. But Keras' mean over several batches counts the filled size of each.
 
     Args:
-      batches: of (tokens <int32>[batch_size, length], labels <int64>[batch_size]) and, perhaps,
+      batches: of (tokens <int32>[batch_size, length], labels <int64>[batch_size]) and, optionally,
         weights <float32>[batch_size].
       model: the network.
-      sizes: of all batches, if it's the mean over them, not each, that is to be right.
+      sizes: of all batches, if the mean over all of them has to be exact, not that of each.
 
     Returns:
-      Such batches, with weights.
+      The padded batches, with weights.
     """
     replicas = model.distribute_strategy.num_replicas_in_sync
     if replicas == 1:
@@ -98,7 +97,7 @@ def share_out(
 
 
 def _clipping_sums(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]:
-    """Returns an optimizer that clips gradients once they are summed."""
+    """Returns a class of optimizers that clip gradients after summing them over replicas."""
 
     class ClippingSums(optimizer):
         def _clip_gradients(self, grads: list) -> list:

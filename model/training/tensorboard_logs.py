@@ -1,4 +1,4 @@
-"""What TensorBoard shows besides the curves: settings, the graph, tokens, lengths and texts."""
+"""Writes TensorBoard logs other than curves: settings, graph, embedding, lengths and texts."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from tensorboard.plugins.hparams import summary_v2 as hparams  # its `api` needs
 from textrecords import input_pipeline, storage, terminal
 from textrecords.model_folder import ModelConfig
 
-RUN = "data"  # beside the curves' own
+RUN = "data"  # next to the runs of the curves
 TEXTS = 10  # shown as the network sees them
-METADATA = "tokens.tsv"  # names the rows of the embedding, one a line
+METADATA = "tokens.tsv"  # the names of the embedding's rows, one per line
 
 
 def write(
     logs_dir: str, model: keras.Model, rows: input_pipeline.Rows, vocabulary: Sequence[str]
 ) -> None:
-    """Writes what doesn't change from epoch to epoch, once the network is trained.
+    """Writes what doesn't change between epochs, after the training.
 
-    A network without an embedding has no tokens in space.
+    The embedding is written only if the network has one.
 
     Args:
-      logs_dir: where the curves are.
+      logs_dir: the folder of the curves.
       model: the network.
       rows: of train.
       vocabulary: the names of all ids.
@@ -34,7 +34,7 @@ def write(
     run_dir = os.path.join(logs_dir, RUN)
     with tf.summary.create_file_writer(run_dir).as_default(step=0):
         tf.summary.graph(_graph(model))
-        tf.summary.histogram("tokens a review, cut at max_len", _lengths(rows))
+        tf.summary.histogram("tokens per review, cut at max_len", _lengths(rows))
         tf.summary.text("reviews as the network sees them", _texts(rows, names))
     if embedding is not None:
         table = embedding.embeddings
@@ -42,12 +42,12 @@ def write(
 
 
 def write_settings(logs_dir: str, config: ModelConfig, results: Mapping[str, float]) -> None:
-    """Writes what models are compared by on TensorBoard's page HParams.
+    """Writes settings and results for TensorBoard's HParams page.
 
     Args:
-      logs_dir: where the curves are.
+      logs_dir: the folder of the curves.
       config: the settings of network and training.
-      results: what came of them in the end, by name.
+      results: the final results, by name.
     """
     with tf.summary.create_file_writer(logs_dir).as_default(step=0):
         hparams.hparams({**vars(config.network), **vars(config.training)})
@@ -68,7 +68,7 @@ def _lengths(rows: input_pipeline.Rows) -> tf.Tensor:
 
 
 def _texts(rows: input_pipeline.Rows, names: list[str]) -> tf.Tensor:
-    """Returns <string>[TEXTS], in Markdown's form for text that means nothing to it."""
+    """Returns <string>[TEXTS], as Markdown code blocks, so that nothing in them is markup."""
     tokens, _ = next(iter(rows.blocks.rebatch(TEXTS)))
     reviews = [[names[token] for token in row if token] for row in tokens.numpy()]
     return tf.constant([f"    {' '.join(review)}" for review in reviews])

@@ -1,6 +1,6 @@
-"""How long a training takes: each epoch, and the input by itself.
+"""Measures how long a training takes: each epoch, and the input pipeline alone.
 
-It is kept among the logs, outside `SHA256SUMS`, since no two runs take the same time.
+The result is kept in the logs, outside `SHA256SUMS`, since no two runs take the same time.
 """
 
 import dataclasses
@@ -14,12 +14,12 @@ import tensorflow as tf
 from textrecords import input_pipeline, json_files
 from textrecords.model_folder import Training
 
-TIMING = "timing.json"  # in the logs: how long the training took
+TIMING = "timing.json"  # in the logs
 
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """One epoch's steps, the seconds of its training, and those of its validation."""
+    """The steps of an epoch, and the seconds of its training and of its validation."""
 
     steps: int
     seconds: float
@@ -28,14 +28,14 @@ class Epoch:
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """How long a training took: its epochs by number, and its input alone."""
+    """How long a training took: its epochs by number, and its input pipeline alone."""
 
     epochs: dict[int, Epoch] = dataclasses.field(default_factory=dict)
-    input_seconds: float | None = None  # of all batches of an epoch, with no network to take them
+    input_seconds: float | None = None  # for all batches of an epoch, without a network
 
 
 def read_timing(logs_dir: str) -> Timing | None:
-    """Returns what `timing.Stopwatch` wrote, or `None` if there is nothing that can be read."""
+    """Returns what `timing.Stopwatch` wrote, or `None` if it can't be read."""
     try:
         return json_files.read(Timing, os.path.join(logs_dir, TIMING))
     except (OSError, ValueError):
@@ -43,10 +43,10 @@ def read_timing(logs_dir: str) -> Timing | None:
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Keeps the seconds of each epoch in `TIMING`.
+    """Records the seconds of each epoch in `TIMING`.
 
     Args:
-      logs_dir: where the file lies; a training that was stopped goes on with it.
+      logs_dir: the folder of the file; a resumed training adds to it.
     """
 
     def __init__(self, logs_dir: str):
@@ -73,19 +73,19 @@ class Stopwatch(keras.callbacks.Callback):
         self.write(epochs={**self._timing.epochs, epoch + 1: measured})
 
     def write(self, **changes: Any) -> None:
-        """Writes the file anew, with other fields of `Timing`."""
+        """Rewrites the file with changed fields of `Timing`."""
         self._timing = dataclasses.replace(self._timing, **changes)
         json_files.write(os.path.join(self._logs_dir, TIMING), self._timing)
 
 
 def input_seconds(rows: input_pipeline.Rows, training: Training) -> float:
-    """Returns how long it takes to make all batches of an epoch, with no network to take them."""
+    """Returns how long it takes to make all batches of an epoch, without a network."""
     batches = input_pipeline.shuffled_batches(
         rows, training.batch_size, seed=training.seed, by_length=training.bucket_by_length
     )
     number = input_pipeline.num_batches(rows, training.batch_size)
 
-    # Inside a graph, as in `fit`: a loop in Python would cost more a batch than the batch.
+    # In a graph, as in `fit`: a Python loop would cost more per batch than the batch itself.
     @tf.function
     def take(iterator: tf.data.Iterator) -> tf.Tensor:
         taken = 0

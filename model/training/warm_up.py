@@ -1,7 +1,7 @@
-"""What TensorFlow Serving runs once before it serves a model, so that no user waits for it.
+"""Writes a warmup request, which TensorFlow Serving runs before it serves a model.
 
-As https://www.tensorflow.org/tfx/serving/saved_model_warmup has it. The package
-`tensorflow-serving-api` would hold more than Serving's messages to what is installed beside it.
+See https://www.tensorflow.org/tfx/serving/saved_model_warmup. The messages are defined here, since
+the package `tensorflow-serving-api` would constrain the versions of other packages.
 """
 
 import os
@@ -18,8 +18,8 @@ from google.protobuf import (
 from textrecords import checksums, spec, storage
 
 TEXT = "what a great movie"
-# What a request takes of the messages of tensorflow_serving/apis, by the numbers that they have
-# there; on the wire a map is a list of keys and values, and a tensor is bytes.
+# The fields that a request needs of the messages in tensorflow_serving/apis, with the same numbers;
+# on the wire a map is a list of keys and values, and a tensor is bytes.
 MESSAGES = """
 name: "warm_up.proto"
 package: "textrecords"

@@ -13,17 +13,20 @@ from textrecords.field_types import Path, Size
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags, beside those of network and training."""
+    """The flags other than those of network and training."""
 
-    records: Path = flag("of preprocess with --validation 0.2, say", metavar="DIR")
+    records: Path = flag(
+        "output folder of preprocess with a validation split, such as --validation 0.2",
+        metavar="DIR",
+    )
     output: Path = flag("the folder that keeps the search", metavar="DIR")
     over: tuple[str, ...] = flag(
-        "what is searched: lists as lstm_units=32,64, ranges as dropout=0..0.5, switches as "
-        "bidirectional=yes,no",
+        "what to search: lists such as lstm_units=32,64, ranges such as dropout=0..0.5, switches "
+        "such as bidirectional=yes,no",
         search.OVER,
         metavar="FLAG=VALUES",
     )
-    trials: Size = flag("in all, with earlier runs", 20)
+    trials: Size = flag("total number of trials, including earlier runs", 20)
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 

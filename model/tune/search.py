@@ -1,10 +1,10 @@
 """Searches for the best settings: `make tune`.
 
-Optuna proposes what to try next from what the trials before came to. All of them train on the same
-records and are judged on their validation split; the test split is never looked at. A search that
-was stopped goes on, and comes to what it would have come to.
+Optuna proposes what to try next based on the results of earlier trials. All trials use the same
+records and are compared on their validation split; the test split is never used. An interrupted
+search resumes, and ends with the same result as if it hadn't been interrupted.
 
-TensorFlow and Optuna are imported once there is something to do, so that `--help` is immediate.
+TensorFlow and Optuna are imported lazily, so that `--help` is immediate.
 """
 
 import csv
@@ -27,22 +27,22 @@ SHOWN = 10  # trials in the table at the end
 STUDY = "study.db"  # Optuna's, in SQLite
 TABLE = "trials.csv"
 BEST = "best.txt"  # a preset
-TRIALS = "trials"  # TensorBoard's logs, a folder a trial
+TRIALS = "trials"  # TensorBoard's logs, one folder per trial
 RECORDS = "records"  # of `make tune`
 HOLDS = rf"{STUDY}(-journal)?|{TABLE}|{BEST}|{TRIALS}|{RECORDS}|\..*"
-OUTCOME = ("val_accuracy", "best_epoch", "seconds")  # kept by Optuna beside the loss
+OUTCOME = ("val_accuracy", "best_epoch", "seconds")  # stored by Optuna with the loss
 
 
 def search(space: search_space.Space, output: str, *, trials: int) -> None:
-    """Tries settings until there are so many trials, those of earlier runs included.
+    """Tries settings until there are `trials` trials, including those of earlier runs.
 
     Args:
-      space: the settings to choose among, and the dataset, with a validation split.
+      space: the settings to choose from, and the dataset, with a validation split.
       output: the folder that keeps the search.
-      trials: how many; if flags are space over lists alone, at most one each combination.
+      trials: their number; if the space has only lists, at most one per combination.
 
     Raises:
-      BadInput: if there is no validation split, or another search is kept in the folder.
+      BadInput: if there is no validation split, or the folder keeps another search.
     """
     with imports.quiet():
         from model.training import replicas
@@ -54,21 +54,21 @@ def search(space: search_space.Space, output: str, *, trials: int) -> None:
     trial.check(space.dataset)
     space.check()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    most = min(trials, space.size())
+    total = min(trials, space.size())
     with atomic.kept_folder(output, holds=HOLDS):
         study = _study(output, space)
-        for number in range(len(_done(study)) + 1, most + 1):
+        for number in range(len(_done(study)) + 1, total + 1):
             study.sampler = _sampler(space, number)
             folder = os.path.join(output, TRIALS, f"{number:03}")
             terminal.say("")
-            terminal.say(f"trial {number} of {most}")
+            terminal.say(f"trial {number} of {total}")
             study.optimize(functools.partial(_try, space, folder), n_trials=1)
             _write(output, space, study)
         _show(output, space, study)
 
 
 def _study(output: str, space: search_space.Space) -> "optuna.Study":
-    """Takes up the search that is kept in the folder, or begins one."""
+    """Resumes the search that the folder keeps, or begins one."""
     import optuna
     import sqlalchemy.exc
 
@@ -78,7 +78,7 @@ def _study(output: str, space: search_space.Space) -> "optuna.Study":
             study_name=PROG,
             storage=f"sqlite:///{path}",
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_warmup_steps=1),  # one epoch tells little
+            pruner=optuna.pruners.MedianPruner(n_warmup_steps=1),  # the first epoch says little
         )
     except (RuntimeError, sqlalchemy.exc.SQLAlchemyError) as error:
         first_line = str(error).partition("\n")[0]
@@ -95,26 +95,26 @@ def _study(output: str, space: search_space.Space) -> "optuna.Study":
 
 
 def _done(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
-    """Returns the trials that came to an end; one that was stopped isn't among them."""
+    """Returns the finished trials, without interrupted ones."""
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
 def _sampler(space: search_space.Space, number: int) -> "optuna.samplers.BaseSampler":
-    """Returns what proposes a trial's values, which depend on nothing but the trials before."""
+    """Returns the sampler of a trial's values, which depend only on the trials before."""
     import optuna
 
     if space.size() < math.inf:
         values = {name: list(tried.values) for name, tried in space.over.items()}
         return optuna.samplers.GridSampler(values, seed=space.training.seed)
-    # constant_liar would have a trial that was stopped count as one that is running.
+    # constant_liar would count an interrupted trial as running.
     seed = space.training.seed + number
     return optuna.samplers.TPESampler(seed=seed, constant_liar=False)
 
 
 def _try(space: search_space.Space, folder: str, proposed: "optuna.Trial") -> float:
-    """Returns the validation loss of a trial; a loss that isn't finite is the worst one."""
+    """Returns the validation loss of a trial; a loss that isn't finite counts as the worst."""
     import keras
     import optuna
 
@@ -123,7 +123,7 @@ def _try(space: search_space.Space, folder: str, proposed: "optuna.Trial") -> fl
     def report(epoch: int, logs: dict[str, float]) -> None:
         proposed.report(logs["val_loss"], epoch)
         if proposed.should_prune():
-            terminal.say("stopped: most trials before did better by then")
+            terminal.say("stopped early: most earlier trials were better at this epoch")
             raise optuna.TrialPruned
 
     values = {name: _propose(proposed, name, tried) for name, tried in space.over.items()}
@@ -157,7 +157,7 @@ def _shown(value: Any) -> str:
 
 
 def _rows(space: search_space.Space, study: "optuna.Study") -> list[dict[str, Any]]:
-    """Returns all trials, the best first; of one that was pruned only its last loss is known."""
+    """Returns all trials, best first; a pruned trial has only its last loss."""
     rows = [
         {
             "trial": number,
@@ -188,7 +188,7 @@ def _write(output: str, space: search_space.Space, study: "optuna.Study") -> Non
 
 
 def _show(output: str, space: search_space.Space, study: "optuna.Study") -> None:
-    """Prints the best trials, and where the rest stands."""
+    """Prints the best trials, and where to find the rest."""
     rows = _rows(space, study)
     shown = []
     for row in rows[:SHOWN]:
@@ -198,4 +198,4 @@ def _show(output: str, space: search_space.Space, study: "optuna.Study") -> None
         shown.append((str(row["trial"]), tried, *outcome))
     terminal.show(("trial", "settings", "val_loss", "val_accuracy", "epoch"), shown, words=2)
     terminal.say(f"all {len(rows)} trials: {os.path.join(output, TABLE)}")
-    terminal.say(f"the best one's settings: {os.path.join(output, BEST)}, for PRESET or --preset")
+    terminal.say(f"the best settings: {os.path.join(output, BEST)}, for PRESET or --preset")

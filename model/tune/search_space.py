@@ -1,4 +1,4 @@
-"""The settings that a search goes over: some flags of `model.train`, and what is tried of each."""
+"""The search space: some flags of `model.train`, and the values to try for each."""
 
 import dataclasses
 import itertools
@@ -14,35 +14,35 @@ from textrecords.errors import BadInput
 from textrecords.model_folder import Network, Training
 
 SWITCH = {"yes": "--{}", "no": "--no-{}"}
-MOST_CORNERS = 1000  # combinations that are checked before the first trial
-AFTERWARDS = {"calibrate", "choose_threshold"}  # settings that make no trial differ
-LOG_FROM = 10  # a range whose ends are so many times apart is searched by its logarithm
+MAX_CORNERS = 1000  # combinations that are checked before the first trial
+AFTERWARDS = {"calibrate", "choose_threshold"}  # settings that don't affect a trial
+LOG_FROM = 10  # a range whose ends have at least this ratio is searched on a log scale
 
 
 @dataclasses.dataclass(frozen=True)
 class Tried:
-    """What is tried of a flag: the values of a list, or all between the two ends of a range."""
+    """The values to try for a flag: a list, or the two ends of a range."""
 
     values: tuple[Any, ...]
     is_range: bool
 
     @property
     def by_logarithm(self) -> bool:
-        """Whether a range is searched by its logarithm, as rates are."""
+        """Whether a range is searched on a log scale, as rates are."""
         return self.is_range and 0 < self.values[0] * LOG_FROM <= self.values[1]
 
 
 def parse(texts: Sequence[str]) -> dict[str, Tried]:
-    """Reads what is tried of each flag.
+    """Parses the values to try for each flag.
 
     Args:
       texts: `name=1,2,3`, a list, or `name=1..3`, a range; for a switch, `name=yes,no`.
 
     Returns:
-      What is tried, by the name of the flag.
+      The values to try, by the name of the flag.
 
     Raises:
-      BadInput: if a name is of no flag of network or training, or it doesn't take a value.
+      BadInput: if a name isn't a flag of network or training, or a value is invalid for it.
     """
     over = dict(map(_parse, texts))
     if len(over) < len(texts):
@@ -59,14 +59,14 @@ def _parse(text: str) -> tuple[str, Tried]:
         raise BadInput(f"--over {text}: {error}") from None
     numbers = all(type(value) in (int, float) for value in values)
     if is_range and not (numbers and len(values) == 2 and values[0] < values[1]):
-        raise BadInput(f"--over {text}: give a range as two numbers, the lesser one first")
+        raise BadInput(f"--over {text}: give a range as two numbers, the smaller one first")
     if len(set(values)) < len(values):
         raise BadInput(f"--over {text}: a value is given twice")
     return name, Tried(values, is_range)
 
 
 def _value(name: str, text: str) -> Any:
-    """Reads the value of a flag as `model.train` does."""
+    """Parses the value of a flag as `model.train` does."""
 
     def read(argv: list[str]) -> Any:
         return getattr(flags.parse_args(command_line.ArgumentParser(prog="model.tune"), argv), name)
@@ -82,12 +82,12 @@ def _value(name: str, text: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """All settings that a search may come upon.
+    """All settings of a search.
 
     Attributes:
       dataset: the records of all trials.
-      network, training: the settings that stay, and those of `over` before they're replaced.
-      over: what is tried, by the name of the flag.
+      network, training: the fixed settings; those in `over` are replaced.
+      over: the values to try, by the name of the flag.
     """
 
     dataset: Dataset
@@ -96,7 +96,7 @@ class Space:
     over: dict[str, Tried]
 
     def settings(self, values: dict[str, Any]) -> tuple[Network, Training]:
-        """Returns network and training, given the value of each flag that is searched over."""
+        """Returns network and training for the values of the searched flags."""
         network, training = (
             dataclasses.replace(
                 of, **{name: values[name] for name in self.over if hasattr(of, name)}
@@ -106,15 +106,16 @@ class Space:
         return network, training
 
     def size(self) -> float:
-        """Returns how many combinations there are: without end, if there is a range."""
+        """Returns the number of combinations: infinity if there is a range."""
         if any(tried.is_range for tried in self.over.values()):
             return math.inf
         return math.prod(len(tried.values) for tried in self.over.values())
 
     def check(self) -> None:
-        """Raises `BadInput` if some values don't go together, or not with the records.
+        """Raises `BadInput` if values can't be combined with each other or with the records.
 
-        Of more than `MOST_CORNERS` combinations as many are tried: each value, and some by chance.
+        Of more than `MAX_CORNERS` combinations only that many are checked: each value, and random
+        ones.
         """
         if chosen := AFTERWARDS & self.over.keys():
             raise BadInput(
@@ -129,20 +130,20 @@ class Space:
                 raise BadInput(f"--over, at {tried}: {error}") from None
 
     def _corners(self) -> Iterator[dict[str, Any]]:
-        """Yields combinations of the values of lists and of the ends of ranges, always the same."""
+        """Yields combinations of the values of lists and the ends of ranges, in a fixed order."""
         tried = [each.values for each in self.over.values()]
-        if math.prod(map(len, tried)) <= MOST_CORNERS:
+        if math.prod(map(len, tried)) <= MAX_CORNERS:
             combinations = itertools.product(*tried)
         else:
             longest, rng = max(map(len, tried)), random.Random(0)
             rows = ([values[n % len(values)] for values in tried] for n in range(longest))
-            by_chance = ([*map(rng.choice, tried)] for _ in itertools.count())
-            combinations = itertools.islice(itertools.chain(rows, by_chance), MOST_CORNERS)
+            randomly = ([*map(rng.choice, tried)] for _ in itertools.count())
+            combinations = itertools.islice(itertools.chain(rows, randomly), MAX_CORNERS)
         for values in combinations:
             yield dict(zip(self.over, values, strict=True))
 
     def identity(self) -> dict[str, Any]:
-        """Returns what a search that goes on has in common with the one before."""
+        """Returns what has to be unchanged for a search to resume."""
         return {
             "records": self.dataset.manifest.sha256,
             "over": {name: list(tried.values) for name, tried in self.over.items()},

@@ -1,4 +1,4 @@
-"""One training that is judged on the validation split; the test split is never looked at."""
+"""One training, evaluated on the validation split; the test split is never used."""
 
 import dataclasses
 import time
@@ -15,7 +15,7 @@ from textrecords.model_folder import ModelConfig
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a trial came to: its best epoch on the validation split, and the seconds of it all."""
+    """The result of a trial: its best epoch on the validation split, and its total seconds."""
 
     val_loss: float
     val_accuracy: float
@@ -24,10 +24,10 @@ class Outcome:
 
 
 def check(dataset: Dataset) -> None:
-    """Raises `BadInput` if there is nothing to judge a trial by."""
+    """Raises `BadInput` if there is no validation split."""
     if spec.VALIDATION not in dataset.splits:
         raise BadInput(
-            "trials are judged on a validation split, and the records have none: preprocess with "
+            "trials are compared on a validation split, and the records have none: preprocess with "
             "--validation 0.2"
         )
 
@@ -39,16 +39,16 @@ def run(
     *,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Outcome:
-    """Trains on the train split, and leaves nothing but TensorBoard's logs in `folder`.
+    """Trains on the train split, and leaves only TensorBoard's logs in `folder`.
 
     Args:
       dataset: the records.
       config: what is trained, and how, as `settings.configure` returns it.
-      folder: where the logs are to lie; what is in it is replaced.
-      callbacks: more of Keras' callbacks.
+      folder: for the logs; its content is replaced.
+      callbacks: additional Keras callbacks.
     """
     begun = time.monotonic()
-    keras.utils.clear_session()  # or each trial would leave its network in memory
+    keras.utils.clear_session()  # otherwise each trial's network would stay in memory
     options = fit.FitOptions(f"{folder}.running", show_network=False, callbacks=callbacks)
     for old in (folder, options.state_dir):
         storage.remove_tree(old)

@@ -1,1 +1,1 @@
-"""Turns a folder of text files into a dataset."""
+"""Turns text files or tables into a dataset."""

@@ -1,6 +1,6 @@
-"""Turns a folder of text files into a dataset: TFRecords, a vocabulary and a transform graph.
+"""Turns text files or tables into a dataset: TFRecords, a vocabulary and a transform graph.
 
-TensorFlow and Beam are imported once there is something to do, so that a refusal is immediate.
+TensorFlow and Beam are imported lazily, so that errors about bad input are immediate.
 """
 
 import argparse
@@ -49,13 +49,13 @@ def main(argv: list[str]) -> None:
     storage.check_path(storage.real(options.output))
     storage.check_apart(input=options.input, output=options.output)
     elsewhere = options.runner != Options.runner
-    # They may be misspelt.
+    # Parsed early, in case they are misspelled.
     beam_options = _beam_options(options, beam_flags) if beam_flags or elsewhere else None
     list_elsewhere = _list_by(beam_options, options.output) if elsewhere else None
     atomic.recover(options.output)
     if not options.force and staleness.is_up_to_date(options, flags, limits, list_elsewhere):
         terminal.say(f"{options.output} is up to date with {options.input}")
-        if not options.if_needed:  # else a stopped run with other flags may go on
+        if not options.if_needed:  # otherwise an interrupted run with other flags may still resume
             atomic.forget(options.output)
         return
     tree = find_input(options.input, flags)
@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
     summary.show_input(tree, flags)
     holds, marker = spec.DATASET_FILES, spec.MANIFEST
     with (
-        _say_what_is_kept(options.output),
+        _report_kept(options.output),
         atomic.write_folder(options.output, holds=holds, marker=marker) as output_dir,
     ):
         beam_options = beam_options or _beam_options(options, beam_flags)
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
         storage.remove_tree(os.path.join(output_dir, spec.TEXTS))
         manifest = open_dataset(output_dir, verify=False).manifest
         if left:
-            summary.show_taken_up(manifest, output_dir)
+            summary.show_reused(manifest, output_dir)
         metadata.check_not_empty(manifest)
         tfds_files.write(output_dir, manifest)
         croissant.write(output_dir, manifest, options.license)
@@ -88,23 +88,23 @@ def main(argv: list[str]) -> None:
 
 
 def _left(options: Options) -> tuple[str, ...]:
-    """Returns the folders with shards that runs which were stopped have finished."""
+    """Returns the folders with finished shards of interrupted runs."""
     if options.no_resume:
-        storage.remove_tree(atomic.beside(options.output, atomic.KEPT))
+        storage.remove_tree(atomic.sibling(options.output, atomic.KEPT))
         return ()
     return atomic.left_to(options.output)
 
 
 @contextlib.contextmanager
-def _say_what_is_kept(output: str) -> Iterator[None]:
-    """Has a run that is stopped, or fails, say at its end how many shards the next one takes up."""
+def _report_kept(output: str) -> Iterator[None]:
+    """Makes a run that is interrupted or fails report how many shards the next one can reuse."""
     try:
         yield
     except BadInput:
         raise
     except (Exception, KeyboardInterrupt) as error:
-        number = len(atomic.noted(atomic.beside(output, atomic.KEPT), atomic.FINISHED))
-        kept = f"finished shards kept for the next run: {number:,} (--no_resume starts anew)"
+        number = len(atomic.noted(atomic.sibling(output, atomic.KEPT), atomic.FINISHED))
+        kept = f"finished shards kept for the next run: {number:,} (--no_resume starts over)"
         if number and signals.received():
             signals.say_at_end_too(kept)
         elif number and isinstance(error, Failure):
@@ -115,21 +115,21 @@ def _say_what_is_kept(output: str) -> Iterator[None]:
 def _beam_options(options: Options, beam_flags: list[str]) -> "PipelineOptions":
     with imports.quiet():
         from pipelines import runners
-        from pipelines.preprocess import pipeline  # noqa: F401, all that loads TensorFlow
+        from pipelines.preprocess import pipeline  # noqa: F401, imports TensorFlow
     return runners.parse_options(options.runner, beam_flags, "pipelines.preprocess")
 
 
 def _list_by(beam_options: "PipelineOptions", output: str) -> staleness.ListAll:
-    """Returns what has the workers of an engine list an input."""
+    """Returns a function that lists an input on the workers of an engine."""
     from pipelines.preprocess import pipeline
 
-    folder, name = os.path.split(storage.real(output))  # which they all see
+    folder, name = os.path.split(storage.real(output))  # a folder that all workers see
     path = os.path.join(folder, f".{name}.textrecords-listed-{uuid.uuid4().hex}.json")
     return functools.partial(pipeline.list_on_workers, options=beam_options, path=path)
 
 
 def _data_flags(args: argparse.Namespace) -> DataFlags:
-    """Returns the flags that shape the data, as they were typed."""
+    """Returns the flags that shape the data, as typed."""
     if sys.getfilesystemencoding() != "utf-8":
         raise BadInput("file names aren't UTF-8 here: set PYTHONUTF8=1")
     if not args.pattern.isprintable():
@@ -137,7 +137,7 @@ def _data_flags(args: argparse.Namespace) -> DataFlags:
     flags = command_line.read_flags(args, DataFlags)
     command_line.check_delimiter(flags.delimiter)
     word_lists.check(flags)
-    split_assignment.Shares.from_flags(flags)  # refuses those that leave nothing for train
+    split_assignment.Shares.from_flags(flags)  # raises if they leave nothing for train
     return dataclasses.replace(
         flags,
         classes=tuple(flags.classes) if flags.classes else None,

@@ -1,8 +1,8 @@
-"""Which split each review goes into, and what is wrong with texts that are in the input twice.
+"""Assigns reviews to splits, and audits texts that occur more than once.
 
-Texts are known by the hashes of their words, and only hashes and paths are grouped: the texts of a
-dataset need not fit into memory. They are grouped in buckets of many hashes, since an element of
-its own for each review would cost more than all the work on it.
+Texts are identified by the hashes of their words, and only hashes and paths are grouped: the texts
+of a dataset don't have to fit in memory. They are grouped in buckets of many hashes, since one
+element per review would cost more than all the work on it.
 """
 
 import collections
@@ -26,11 +26,11 @@ from textrecords.manifest import DataFlags, Fingerprint
 from textrecords.text_source import Unread
 
 REVIEWS_PER_BUCKET = 100_000
-MOST_HELD = 200_000  # reviews, for elements to be large where there are many buckets
-MOST_NAMED = 100  # reviews of a finding: of a text that is there a million times, not all are
-# The last of these that a text is in is what it would be measured by: there it stays.
+MAX_HELD = 200_000  # reviews, so that elements are large even with many buckets
+MAX_NAMED = 100  # reviews of a finding: a text may occur a million times
+# A leaked text is kept in the last of its splits, where it would be evaluated.
 _BY_LEAK = (spec.UNLABELLED, *spec.SPLITS)
-DIGESTED, AUDITED = "digested", "audited"  # outputs beside the reviews
+DIGESTED, AUDITED = "digested", "audited"  # additional outputs
 FILES, BAD_FILES, BYTES = (
     Metrics.counter("textrecords", name) for name in ("files_read", "bad_files", "bytes_read")
 )
@@ -39,11 +39,11 @@ Bucket = tuple[int, Iterable[list[Review]]]
 
 @dataclasses.dataclass(slots=True)
 class Copies:
-    """Reviews of one text in one class and one split's folder.
+    """Reviews with the same text, class and split folder.
 
     Attributes:
       number: of the reviews.
-      keys: of the reviews, or the first of them, in order, and some more.
+      keys: of the reviews; if there are many, at least the first of them in order.
     """
 
     number: int
@@ -52,8 +52,8 @@ class Copies:
     def add(self, key: bytes) -> None:
         self.number += 1
         self.keys.append(key)
-        if len(self.keys) > 2 * MOST_NAMED:
-            self.keys = heapq.nsmallest(MOST_NAMED, self.keys)
+        if len(self.keys) > 2 * MAX_NAMED:
+            self.keys = heapq.nsmallest(MAX_NAMED, self.keys)
 
 
 class Same(NamedTuple):
@@ -64,23 +64,23 @@ class Same(NamedTuple):
     copies: Copies
 
 
-# The reviews of the same words, by their split.
+# Reviews with the same words, by split.
 SameWords = dict[str, list[Same]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Audited:
-    """What was found in one or several buckets.
+    """The results of one or several buckets.
 
     Attributes:
-      found: reviews, by split.
-      distinct_texts: of these, by split.
-      distinct_by_words: the same, but texts of the same words count as one.
-      dropped_leaked: reviews left out since a later split has their words, by split.
-      dropped_duplicates: reviews left out since their split has their words already, by split.
-      findings: words that are in the input more than once, by what is wrong with them.
-      same_texts: texts that this is also true of if nothing but the very text counts.
-      dropped: the keys of reviews left out.
+      found: number of reviews, by split.
+      distinct_texts: number of distinct texts among these, by split.
+      distinct_by_words: the same, counting texts with the same words as one.
+      dropped_leaked: reviews dropped because a later split has their words, by split.
+      dropped_duplicates: reviews dropped because their split already has their words, by split.
+      findings: number of findings on texts with the same words, by kind.
+      same_texts: number of texts for which the finding also holds if only equal texts count.
+      dropped: the keys of the dropped reviews.
     """
 
     found: collections.Counter[str]
@@ -100,10 +100,10 @@ class Audited:
 
 @dataclasses.dataclass(frozen=True)
 class Digested:
-    """One or several lists of files.
+    """The results of reading one or several lists of files.
 
     Attributes:
-      fingerprint: of the good ones.
+      fingerprint: of the files that could be read.
       unfit: the others, and those in another encoding.
     """
 
@@ -119,10 +119,10 @@ class Assign:
     """Decides the split and shard of each review, and audits those that share a text.
 
     Attributes:
-      shares: of train, that become other splits.
-      drop_leaked: keep texts of the same words only in the last split: test, else validation, else
-        train.
-      drop_duplicates: keep texts of the same words only once a split, by the first of their keys.
+      shares: of train that become other splits.
+      drop_leaked: keep texts with the same words only in the last split: test, else validation,
+        else train.
+      drop_duplicates: keep texts with the same words only once per split, with the first key.
     """
 
     shares: split_assignment.Shares
@@ -131,14 +131,14 @@ class Assign:
 
     @classmethod
     def from_flags(cls, flags: DataFlags) -> "Assign":
-        """Returns what the flags ask for."""
+        """Returns the assignment for the flags."""
         shares = split_assignment.Shares.from_flags(flags)
         return cls(shares, flags.drop_leaked, flags.drop_duplicates)
 
     def class_texts(
         self, bucket: Bucket
     ) -> Iterator[tuple[tuple[int, str], list[split_assignment.Text]]]:
-        """Yields the items of what `Shares.moves` takes, of the texts of a bucket."""
+        """Yields the texts of a bucket as items of the mapping that `Shares.moves` takes."""
         texts = collections.defaultdict(list)
         for words_hash, found in self._by_words(bucket, {}) if self.shares.wanted else ():
             found.pop(spec.UNLABELLED, None)
@@ -156,10 +156,15 @@ class Assign:
     def place(
         self, bucket: Bucket, moved: Mapping[bytes, str], num_shards: dict[str, int]
     ) -> Iterator[Any]:
-        """Takes texts, those that `Shares.moves` says have moved, and the shards of each split.
+        """Assigns the reviews of a bucket to shards.
 
-        The reviews are gone through twice: of a text, however often it's there, what is in memory
-        are counts and the first keys.
+        Iterates over the reviews twice: for a text, however often it occurs, only counts and the
+        first keys are in memory.
+
+        Args:
+          bucket: the reviews.
+          moved: the texts that `Shares.moves` returned.
+          num_shards: of each split.
 
         Yields:
           (ShardId, list of Review); as `FINDINGS`, lists of `Line`; as `AUDITED`, an `Audited`.
@@ -169,7 +174,7 @@ class Assign:
         findings = []
         for words_hash, found in self._by_words(bucket, moved):
             kept = self._kept(found)
-            # The key of the one that stays in a split, or None if all do.
+            # The key of the review that stays in a split, or None if all do.
             stay[words_hash] = {
                 split: min(map(_first_key, found[split])) if self.drop_duplicates else None
                 for split in kept
@@ -199,7 +204,7 @@ class Assign:
     def _by_words(
         self, bucket: Bucket, moved: Mapping[bytes, str]
     ) -> Iterator[tuple[bytes, SameWords]]:
-        """Yields the hash of words and what has them."""
+        """Yields each hash of words with the reviews that have them."""
         copies: dict[bytes, dict[tuple[int, bytes, int], Copies]] = {}
         for review in _reviews(bucket):
             same_words = copies.setdefault(review.words_hash, {})
@@ -208,7 +213,7 @@ class Assign:
                 same_words[same].add(review.key)
             else:
                 same_words[same] = Copies(1, [review.key])
-        while copies:  # what has been looked at makes room
+        while copies:  # frees memory on the way
             words_hash, same_words = copies.popitem()
             found = collections.defaultdict(list)
             for (place, text_hash, label), same in same_words.items():
@@ -219,11 +224,11 @@ class Assign:
             yield words_hash, found
 
     def _kept(self, found: SameWords) -> set[str]:
-        """Returns the splits in which reviews of the same words stay."""
+        """Returns the splits in which reviews with the same words stay."""
         return {max(found, key=_BY_LEAK.index)} if self.drop_leaked else {*found}
 
     def _count(self, found: SameWords, kept: set[str], counted: Audited) -> list[Finding]:
-        """Adds to `counted` what is true of reviews of the same words; returns the findings."""
+        """Adds reviews with the same words to `counted`; returns the findings."""
         for split, every in found.items():
             number = _number(every)
             counted.found[split] += number
@@ -253,12 +258,12 @@ def _number(every: Iterable[Same]) -> int:
 
 
 def _findings(found: SameWords) -> Iterator[Finding]:
-    """Describes reviews of the same words.
+    """Yields findings on reviews with the same words.
 
-    `same_texts` is how many texts a finding is also true of if nothing but the very text counts.
+    `same_texts` is the number of texts for which a finding also holds if only equal texts count.
     """
     everywhere = [same for every in found.values() for same in every]
-    if len(everywhere) == 1 and everywhere[0].copies.number == 1:  # nearly always
+    if len(everywhere) == 1 and everywhere[0].copies.number == 1:  # almost always
         return
     for split, every in found.items():
         if _number(every) > 1:
@@ -277,14 +282,14 @@ def _findings(found: SameWords) -> Iterator[Finding]:
 
 
 def _in_several(places: Iterable[tuple[bytes, Any]]) -> int:
-    """Returns how many texts are in two places or more."""
+    """Returns how many texts are in two or more places."""
     counts = collections.Counter(text_hash for text_hash, _ in set(places))
     return sum(count > 1 for count in counts.values())
 
 
 def _finding(what: str, every: list[Same], **more: Any) -> Finding:
-    """Describes reviews, and names the first of them."""
-    keys = sorted(itertools.chain.from_iterable(same.copies.keys for same in every))[:MOST_NAMED]
+    """Returns a finding on reviews, which names the first of them."""
+    keys = sorted(itertools.chain.from_iterable(same.copies.keys for same in every))[:MAX_NAMED]
     unnamed = _number(every) - len(keys)
     return finding(what, keys, **more, **({"unnamed": unnamed} if unnamed else {}))
 
@@ -296,8 +301,8 @@ def digest(
 
     Args:
       found: the reviews.
-      source: of them.
-      listed: what is true of all of the input.
+      source: of the reviews.
+      listed: the summary of the whole input.
       classes: of the dataset.
 
     Yields:
@@ -331,5 +336,5 @@ def digest(
 
 
 def num_buckets(num_reviews: int) -> int:
-    """Returns into how many buckets so many reviews are grouped."""
+    """Returns the number of buckets for `num_reviews` reviews."""
     return -(-num_reviews // REVIEWS_PER_BUCKET)

@@ -1,6 +1,6 @@
-"""`croissant.json`: what a dataset holds, in the form that catalogs of datasets read.
+"""`croissant.json`: a description of a dataset in the format that dataset catalogs read.
 
-The form is Croissant 1.0 of MLCommons: schema.org's terms in JSON-LD, with its own beside them.
+The format is MLCommons' Croissant 1.0: JSON-LD with schema.org's terms and its own.
 """
 
 import os
@@ -11,13 +11,13 @@ from textrecords import json_files, spec, terminal
 from textrecords.manifest import Manifest
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
-TERMS = (  # of its own
+TERMS = (  # Croissant's own
     *("citeAs", "column", "equivalentProperty", "extract", "field", "fileObject", "fileProperty"),
     *("fileSet", "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField"),
     *("path", "recordSet", "references", "regex", "repeated", "replace", "samplingRate"),
     *("separator", "source", "subField", "transform"),
 )
-CONTEXT = {  # the one that the standard gives, so that readers don't warn of another
+CONTEXT = {  # the standard's, since readers warn about others
     "@language": "en",
     "@vocab": "https://schema.org/",
     "sc": "https://schema.org/",
@@ -35,7 +35,7 @@ FORMATS = {"none": "application/x-tfrecord", "gzip": "application/x-tfrecord+gzi
 
 
 def write(folder: str, manifest: Manifest, license: str | None = None) -> None:
-    """Writes it beside the shards of a dataset; the licence of the texts is given by its URL."""
+    """Writes the description next to the shards; `license` is the URL of the texts' license."""
     json_files.write(os.path.join(folder, spec.CROISSANT), describe(manifest, license))
 
 
@@ -84,7 +84,7 @@ def _file(name: str, encoding: str, sha256: str) -> dict[str, Any]:
 
 
 def _classes(manifest: Manifest) -> dict[str, Any]:
-    """Returns the set of classes, whose records are in the description itself."""
+    """Returns the record set of classes, whose records are inline."""
     label, name = f"{CLASSES}/label", f"{CLASSES}/name"
     return {
         "@type": "cr:RecordSet",
@@ -101,7 +101,7 @@ def _classes(manifest: Manifest) -> dict[str, Any]:
 
 
 def _vocabulary() -> dict[str, Any]:
-    """Returns the set of tokens, whose records are the lines of the vocabulary."""
+    """Returns the record set of tokens, whose records are the lines of the vocabulary."""
     lines = {"fileObject": {"@id": spec.VOCABULARY}, "extract": {"fileProperty": "lines"}}
     return {
         "@type": "cr:RecordSet",

@@ -1,4 +1,4 @@
-"""The input, whatever form its texts come in."""
+"""Finds the input, whether it's files or tables."""
 
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,14 +14,14 @@ OF_TABLES = ("text_column", "label_column", "split_column", "key_column", "delim
 
 
 def find_input(path: str, flags: DataFlags) -> Input:
-    """Looks at an input as the flags want it.
+    """Looks at an input with these flags.
 
     Raises:
-      BadInput: if there is nothing to train a classifier on, or a flag doesn't go with it.
+      BadInput: if there is nothing to train a classifier on, or a flag can't be used with it.
     """
     folder, files = table_files.find(path)
     if files:
-        from pipelines.preprocess import input_tables  # here, since Arrow takes a while
+        from pipelines.preprocess import input_tables  # here, since importing Arrow is slow
 
         return input_tables.open_tables(folder, files, flags)
     table_files.check_none_given(path, {name: getattr(flags, name) for name in OF_TABLES})

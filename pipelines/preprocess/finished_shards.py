@@ -1,8 +1,8 @@
-"""Takes up the shards that runs which were stopped have finished, so that a stop costs little.
+"""Reuses the finished shards of interrupted runs, so that an interruption costs little.
 
-Beside each shard that is whole stands a completion marker (`atomic.note`): the digest of all that
-the shard hangs on, and what else was found while it was written. A shard is taken up only if that
-digest is the same, and the shard and its marker are as they were written; else it's written anew.
+Each finished shard has a completion marker (`atomic.note`): the digest of everything that the shard
+depends on, and the other results of writing it. A shard is reused only if that digest is the same,
+and the shard and its marker are intact; otherwise it's rewritten.
 """
 
 import base64
@@ -28,16 +28,16 @@ from pipelines.preprocess.write_shards import Unwritten, WriteShard, Written
 from textrecords import atomic, checksums, json_files, spec, storage
 from textrecords.manifest import Shard
 
-SHARDS_TAKEN_UP = Metrics.counter("textrecords", "shards_taken_up")
+SHARDS_REUSED = Metrics.counter("textrecords", "shards_reused")
 PACKAGES = ("textrecords", *run_info.PACKAGES)
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """What the completion marker of a shard holds.
+    """The content of a shard's completion marker.
 
     Attributes:
-      made_of: the SHA-256 of all that the shard hangs on.
+      made_of: the SHA-256 of everything that the shard depends on.
       shard: the file.
       label_counts, length_counts, keys: as in `Written`.
       id_counts: the same, compressed, in base 64.
@@ -54,7 +54,7 @@ class Finished:
 
     @classmethod
     def of(cls, made_of: str, written: Written, findings: list[Finding]) -> "Finished":
-        """Returns what is to be said of a shard by what `WriteShard.write` returns."""
+        """Returns the marker's content for the results of `WriteShard.write`."""
         (shard,) = written.shards
         return cls(
             made_of=made_of,
@@ -67,7 +67,7 @@ class Finished:
         )
 
     def written(self) -> tuple[Written, list[Finding]]:
-        """Returns what `WriteShard.write` has returned."""
+        """Returns the results of `WriteShard.write`."""
         findings = [*map(json.loads, self.findings)]
         written = Written(
             shards=(self.shard,),
@@ -80,7 +80,7 @@ class Finished:
         return written, findings
 
     def write(self, path: str) -> None:
-        """Writes a completion marker: the SHA-256 of its content, and the content."""
+        """Writes a completion marker: the SHA-256 of its content, then the content."""
         content = json_files.to_json(self)
         atomic.write_text(path, f"{_sha256(content)}\n{content}")
 
@@ -95,11 +95,11 @@ class Finished:
 
 @dataclasses.dataclass(frozen=True)
 class FinishShard:
-    """Takes up a shard, or writes it.
+    """Reuses a shard, or writes it.
 
     Attributes:
       write_shard: writes it.
-      left: the folders with shards that runs which were stopped have finished.
+      left: the folders with finished shards of interrupted runs.
     """
 
     write_shard: WriteShard
@@ -118,7 +118,7 @@ class FinishShard:
         unwritten = Unwritten(split, name, write_shards.in_order(lists))
         made_of = self._made_of(unwritten, transform_fn_dir, classes)
         path = os.path.join(self.write_shard.output_dir, name)
-        if finished := self._take_up(path, made_of):
+        if finished := self._reuse(path, made_of):
             written, findings = finished.written()
         else:
             written, findings = self.write_shard.write(unwritten, transform_fn_dir, classes)
@@ -128,7 +128,7 @@ class FinishShard:
         yield tag_findings(findings)
 
     def _made_of(self, shard: Unwritten, transform_fn_dir: str, classes: tuple[str, ...]) -> str:
-        """Returns the SHA-256 of all that a shard hangs on."""
+        """Returns the SHA-256 of everything that a shard depends on."""
         write = self.write_shard
         digest = hashlib.sha256()
         for part in (
@@ -142,22 +142,22 @@ class FinishShard:
             digest.update(f"{part!r}\n".encode())
         return digest.hexdigest()
 
-    def _take_up(self, path: str, made_of: str) -> Finished | None:
-        """Returns what is said of a shard that was finished, once it lies at `path`."""
+    def _reuse(self, path: str, made_of: str) -> Finished | None:
+        """Puts a finished shard at `path` and returns its marker; None if there is none."""
         for folder in self.left:
             with contextlib.suppress(OSError, ValueError):
                 finished = _take(os.path.join(folder, os.path.basename(path)), path, made_of)
-                storage.write_text(atomic.note(path, atomic.TAKEN_UP), "")
-                SHARDS_TAKEN_UP.inc()
+                storage.write_text(atomic.note(path, atomic.REUSED), "")
+                SHARDS_REUSED.inc()
                 return finished
         return None
 
 
 def _take(left: str, path: str, made_of: str) -> Finished:
-    """Brings a shard to `path`; raises `OSError` or `ValueError` if it isn't the one wanted."""
+    """Puts a shard at `path`; raises `OSError` or `ValueError` if it isn't the right one."""
     finished = Finished.read(atomic.note(left, atomic.FINISHED))
     if finished.made_of != made_of:
-        raise ValueError(f"{left} is made of something else")
+        raise ValueError(f"{left} was made from something else")
     with atomic.write_file(path) as part:
         storage.link(left, part)
         if Shard.of(part, os.path.basename(path), finished.shard.examples) != finished.shard:

@@ -1,4 +1,4 @@
-"""Tables as the input: which there are, of which split, and which classes they hold."""
+"""Tables as the input: their files, splits and classes."""
 
 import collections
 import dataclasses
@@ -20,18 +20,18 @@ from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Fingerprint, Manifest
 from textrecords.text_source import Unread
 
-WHOLE_NUMBER = re.compile(r"-?[0-9]{1,100}")  # Python reads no number of any length
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,100}")  # limited, since Python refuses very long ones
 NO_LABEL = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
-    """Tables that can be preprocessed; as `input_tree.Tree`.
+    """Tables that can be preprocessed, with the interface of `input_tree.Tree`.
 
     Attributes:
       source: the folder that they are in.
       places: the tables.
-      made: the splits that flags make of train, which no row may be of.
+      made: the splits that flags take from train, which rows may not name.
     """
 
     is_tables: ClassVar[bool] = True
@@ -42,7 +42,7 @@ class Tables:
 
     @functools.cached_property
     def _found(self) -> tuple[list[Unread], Listed]:
-        """All rows, and what is true of them."""
+        """All rows, and their summary."""
         reviews, total = [], Listed()
         for place in self.places:
             for found in place.list_files(self.source):
@@ -54,22 +54,22 @@ class Tables:
 
     @property
     def listed(self) -> Listed:
-        """What this process finds when it reads all tables; raises as `check_listed`."""
+        """The summary of all tables, read in this process; raises as `check_listed`."""
         return self.check_listed(self._found[1])
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that tables are of by their names; all of them, if rows name theirs."""
+        """The splits that tables are named by; all splits if rows name theirs."""
         found = {spec.ALL_SPLITS[place.split] for place in self.places}
         return tuple(s for s in spec.SPLITS if s in found or self.source.columns.split)
 
     @property
     def key_column(self) -> str | None:
-        """What rows are known by, if that isn't their place: it may not be unique."""
+        """The column of keys, which may not be unique; None if keys are made from row numbers."""
         return self.source.columns.key
 
     def notes(self) -> Iterator[str]:
-        """Yields what to say of the input."""
+        """Yields notes on the input."""
         columns = self.source.columns
         yield f"texts from the column {' and '.join(columns.text)}, labels from {columns.label}"
 
@@ -86,24 +86,24 @@ class Tables:
         return functools.reduce(lambda one, other: one + other, parts)
 
     def check_listed(self, found: Listed) -> Listed:
-        """Returns what was found in all tables; raises `BadInput` if they can't be trained on."""
+        """Returns the summary of all tables; raises `BadInput` if they can't be trained on."""
         classes, sizes = self.classes_of(found), self.sizes(found)
         name = self.source.input_dir
         if not sizes.get(spec.TRAIN):
             column = self.source.columns.split
-            where = f"whose column {column} says train" if column else "of train"
-            raise BadInput(f"{name} holds no rows {where} with a label: add some")
+            where = f"with train in the column {column}" if column else "of train"
+            raise BadInput(f"{name} has no rows {where} with a label: add some")
         if len(classes) == 1:
-            raise BadInput(f"{name} has one class only, {named(classes)}: a classifier needs two")
+            raise BadInput(f"{name} has only one class, {named(classes)}: a classifier needs two")
         input_tree.check_names(name, classes)
         for split, examples in self.examples(found).items():
             if other := next((label for label in examples if label not in classes), None):
                 raise BadInput(
                     f"{name}: {split} has the class {named([other])}, but train has "
-                    f"{named(classes)}: name --classes, or mend it"
+                    f"{named(classes)}: give --classes, or fix it"
                 )
             if split in self.made:
-                raise BadInput(f"{name} has rows of {split}: leave out --{split}")
+                raise BadInput(f"{name} has rows of {split}: drop --{split}")
         if missing := next((c for c in classes if not self.examples(found)["train"][c]), None):
             raise BadInput(
                 f"{name}: train has no rows of the class {named([missing])}: name others"
@@ -117,7 +117,7 @@ class Tables:
         return tuple(sorted_labels(self.examples(listed).get(spec.TRAIN, ())))
 
     def examples(self, listed: Listed) -> dict[str, collections.Counter[str]]:
-        """Returns how many rows of each split and class were found, but those without a label."""
+        """Returns the number of rows of each split and class, without unlabelled ones."""
         examples: dict[str, collections.Counter[str]] = {}
         for of, number in listed.reviews.items():
             split, _, label = of.partition("/")
@@ -127,11 +127,11 @@ class Tables:
         return {split: examples[split] for split in spec.SPLITS if split in examples}
 
     def sizes(self, listed: Listed) -> dict[str, int]:
-        """Returns how many rows of each split were found."""
+        """Returns the number of rows of each split."""
         return listed.sizes(self.examples(listed))
 
     def all_reviews(self) -> Iterator[Unread]:
-        """Yields all rows, in no order; their texts are kept."""
+        """Yields all rows, in no order; stores their texts."""
         yield from self._found[0]
 
     def fingerprint(self) -> Fingerprint:
@@ -139,7 +139,7 @@ class Tables:
         return self._read()[0]
 
     def is_made_of(self, made: Manifest) -> bool:
-        """Reads all rows and tells whether a dataset was made of them."""
+        """Reads all rows; returns whether a dataset was made from them."""
         return self._read() == (made.input, made.bad_files)
 
     def _read(self) -> tuple[Fingerprint, int]:
@@ -161,23 +161,23 @@ class Tables:
 
 
 def sorted_labels(labels: Iterable[str]) -> list[str]:
-    """Returns labels as text is sorted, or as numbers if all are whole ones."""
+    """Returns sorted labels, in numerical order if all are integers."""
     labels = sorted(labels)
     return sorted(labels, key=int) if all(map(WHOLE_NUMBER.fullmatch, labels)) else labels
 
 
 def open_tables(folder: str, files: list[str], flags: DataFlags) -> Tables:
-    """Looks at the header of the first of some tables.
+    """Opens tables by the header of the first.
 
     Args:
       folder: the input.
       files: the tables, by their paths below it.
-      flags: that say how to read them.
+      flags: how to read them.
 
     Raises:
-      BadInput: if a flag doesn't go with them, or there are no such columns.
+      BadInput: if a flag can't be used with them, or there are no such columns.
     """
-    # Tables of texts without labels needn't have all columns.
+    # Tables of unlabelled texts don't need all columns.
     labelled = [f for f in files if table_files.split_of(f) != spec.UNLABELLED]
     source = _source(folder, labelled or files, flags)
     splits = {} if source.columns.split else table_files.splits(folder, files)
@@ -186,14 +186,14 @@ def open_tables(folder: str, files: list[str], flags: DataFlags) -> Tables:
         for file in files
         if splits.get(file) != spec.UNLABELLED or flags.unlabelled is not False
     )
-    return Tables(source, tuple(places), flags.made_splits)
+    return Tables(source, tuple(places), flags.derived_splits)
 
 
 def _source(folder: str, files: list[str], flags: DataFlags) -> TableSource:
     first = readers.Table(os.path.join(folder, files[0]), flags.encoding, flags.delimiter)
     first.check_encoding()
     if flags.pattern != DataFlags.pattern:
-        raise BadInput(f"--pattern {flags.pattern}: {first.path} is a table: leave it out")
+        raise BadInput(f"--pattern {flags.pattern}: {first.path} is a table: drop --pattern")
     if flags.classes:
         input_tree.check_once(flags.classes)
     given = Columns(

@@ -1,4 +1,4 @@
-"""The input folder: its splits, its classes, and which files are reviews."""
+"""The input folder: its splits, classes and reviews."""
 
 import collections
 import dataclasses
@@ -17,20 +17,23 @@ from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Fingerprint
 from textrecords.text_source import Unread
 
-UNFIT_FOR_NAMES = {"Cc", "Cs"}  # of Unicode: control characters, and bytes that aren't UTF-8
-LOOKED_AT = 1_000  # files of a class, before a job starts: a page of them in Cloud Storage
+UNFIT_FOR_NAMES = {
+    "Cc",
+    "Cs",
+}  # Unicode categories: control characters, and bytes that aren't UTF-8
+LOOKED_AT = 1_000  # files of a class, before a job starts: one page in Cloud Storage
 
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
-    """An input folder that can be preprocessed, as a look at its top shows it.
+    """An input folder that can be preprocessed, as its top levels show it.
 
     Attributes:
       source: the folder.
       classes: names of the class folders; a class's position is its label.
-      folders: the folder of each split, with which keys begin; "" if the class folders lie in none.
-      places: the class folders, and the others whose files are left out.
-      beside: why what is beside all these is left out, and how many files that are.
+      folders: the folder of each split, with which keys begin; "" without split folders.
+      places: the class folders, and other folders whose files are skipped.
+      outside: the number of other files, which are skipped, by reason.
     """
 
     is_tables: ClassVar[bool] = False
@@ -39,51 +42,51 @@ class Tree:
     classes: tuple[str, ...]
     folders: dict[str, str]
     places: tuple[Place, ...]
-    beside: collections.Counter[str]
+    outside: collections.Counter[str]
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are folders of."""
+        """The splits with a folder."""
         return tuple(self.folders)
 
     def notes(self) -> Iterator[str]:
-        """Yields what to say of the input."""
+        """Yields notes on the input."""
         for split, folder in self.folders.items():
             if folder not in ("", split):
-                yield f"{folder} is taken for the {split} split"
+                yield f"{folder} is used as the {split} split"
 
     @property
     def key_column(self) -> None:
-        """None: a file's key is its path, which no other has."""
+        """None: a file's key is its path, which is unique."""
 
     def stored_in(self, output_dir: str) -> "Tree":
-        """Returns this input: its texts stay where they are."""
+        """Returns this input: its texts aren't copied."""
         return self
 
     @functools.cached_property
     def listed(self) -> Listed:
-        """What this process finds when it lists all files; raises as `check_listed`."""
+        """The summary of all files, listed in this process; raises as `check_listed`."""
         return self.check_listed(places.list_here(self.places, self.source))
 
     def check_listed(self, found: Listed) -> Listed:
-        """Returns what was found in all places and beside them.
+        """Returns the summary of all places and other files.
 
         Raises:
           BadInput: if there are no reviews in a split, or in a class of train.
         """
         for split, classes in self.examples(found).items():
             _check_not_empty(self.source, self.folders[split], classes)
-        return found + Listed(skipped=self.beside)
+        return found + Listed(skipped=self.outside)
 
     def examples(self, listed: Listed) -> dict[str, dict[str, int]]:
-        """Returns how many reviews of each split and class were found."""
+        """Returns the number of reviews of each split and class."""
         return {
             split: {name: listed.reviews[f"{split}/{name}"] for name in self.classes}
             for split in self.folders
         }
 
     def sizes(self, listed: Listed) -> dict[str, int]:
-        """Returns how many reviews of each split were found."""
+        """Returns the number of reviews of each split."""
         return listed.sizes(self.examples(listed))
 
     def classes_of(self, listed: Listed) -> tuple[str, ...]:
@@ -107,16 +110,16 @@ def check_is_folder(input_dir: str) -> None:
     """Raises `BadInput` if there is no such folder."""
     if not storage.is_folder(input_dir):
         raise BadInput(
-            f"no input folder {input_dir}: name one that holds train/ or class folders, or a table"
+            f"no input folder {input_dir}: name one with train/ or class folders, or a table"
         )
 
 
 def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
-    """Looks through an input folder as the flags want it.
+    """Looks at an input folder with these flags.
 
     Raises:
-      BadInput: if there is nothing to train a classifier on, or a flag is to make a split that has
-        a folder.
+      BadInput: if there is nothing to train a classifier on, or a flag would make a split that
+        already has a folder.
     """
     tree = find_reviews(
         flags.source(input_dir),
@@ -125,10 +128,10 @@ def find_as_flagged(input_dir: str, flags: DataFlags) -> Tree:
         with_unlabelled=flags.unlabelled is not False,
     )
     if flags.unlabelled and not any(place.label == "" for place in tree.places):
-        raise BadInput(f"{input_dir} has no train/unsup/ or unlabelled/: leave out --unlabelled")
-    for split in flags.made_splits:
+        raise BadInput(f"{input_dir} has no train/unsup/ or unlabelled/: drop --unlabelled")
+    for split in flags.derived_splits:
         if split in tree.folders:
-            raise BadInput(f"{input_dir} has a folder {tree.folders[split]}: leave out --{split}")
+            raise BadInput(f"{input_dir} has a folder {tree.folders[split]}: drop --{split}")
     return tree
 
 
@@ -139,43 +142,43 @@ def find_reviews(
     may_be_flat: bool = False,
     with_unlabelled: bool = False,
 ) -> Tree:
-    """Looks at the top of `<input_dir>/<split>/<class>/`, and at the first files of each class.
+    """Looks at the folders of `<input_dir>/<split>/<class>/`, and the first files of each class.
 
     Args:
-      source: a folder with `train` and, if there are any, `validation` and `test`, named as
-        `spec.split_of` knows them.
+      source: a folder with `train` and optionally `validation` and `test`, named as
+        `spec.split_of` accepts.
       classes: the class folders to read; by default all of train, sorted by name.
-      may_be_flat: whether a folder with none of these splits may hold the class folders themselves.
-        They are all train then, for flags to split.
-      with_unlabelled: whether files without labels are a split of their own.
+      may_be_flat: whether a folder without these splits may have class folders at its top level.
+        They all become train then, for flags to split.
+      with_unlabelled: whether unlabelled files become a split.
 
     Raises:
       BadInput: if there is nothing to train a classifier on.
     """
     input_dir = source.input_dir
     check_is_folder(input_dir)
-    top, beside = _look_at_top(source)
+    top, outside = _look_at_top(source)
     folders = _split_folders(input_dir, top)
     if spec.TRAIN not in folders:
         _check_flat(source, folders, classes, may_be_flat=may_be_flat)
-        folders, top, beside = {spec.TRAIN: ""}, [], collections.Counter()
+        folders, top, outside = {spec.TRAIN: ""}, [], collections.Counter()
     train_dir = _path(source, folders[spec.TRAIN])
     found = _class_folders(train_dir)
     chosen = tuple(classes or found)
     _check_classes(train_dir, chosen, found)
-    found_places = list(_beside_splits(top, folders, beside))
+    found_places = list(_outside_splits(top, folders, outside))
     for split, folder in folders.items():
         _check_same_classes(_path(source, folder), chosen, chosen_by_user=bool(classes))
-        in_split = list(_places(source, (split, folder), chosen, beside))
+        in_split = list(_places(source, (split, folder), chosen, outside))
         _check_begun(source, folder, chosen, in_split)
         found_places += in_split
     if with_unlabelled:
         found_places = [_as_unlabelled(place, folders[spec.TRAIN]) for place in found_places]
-    return Tree(source, chosen, folders, tuple(found_places), beside)
+    return Tree(source, chosen, folders, tuple(found_places), outside)
 
 
 def _as_unlabelled(place: Place, train: str) -> Place:
-    """Returns a place of the unlabelled split, if it's left out only since it holds no labels."""
+    """Moves a place to the unlabelled split if it would be skipped only for having no labels."""
     above, name = os.path.split(place.folder)
     if place.label is not None or above not in ("", train) or not _is_unlabelled(name):
         return place
@@ -190,20 +193,20 @@ def _path(source: text_source.Source, folder: str) -> str:
 def _look_at_top(
     source: text_source.Source,
 ) -> tuple[list[os.DirEntry[str] | storage.Entry], collections.Counter[str]]:
-    """Returns the folders of the input, and why what is beside them is left out."""
-    folders, beside = [], collections.Counter()
+    """Returns the folders of the input, and the number of other files by reason for skipping."""
+    folders, outside = [], collections.Counter()
     for entry in text_source.scan(source.input_dir):
         if storage.is_leftover(entry.name):
-            beside["hidden"] += 1
+            outside["hidden"] += 1
         elif entry.is_dir():
             folders.append(entry)
         else:
-            beside["beside the split folders"] += 1
-    return folders, beside
+            outside["outside the split folders"] += 1
+    return folders, outside
 
 
 def _split_folders(input_dir: str, top: list[os.DirEntry[str] | storage.Entry]) -> dict[str, str]:
-    """Returns the name of each split's folder, of those of the input."""
+    """Returns the name of each split's folder, among those of the input."""
     found: dict[str, str] = {}
     for entry in top:
         if split := spec.split_of(entry.name):
@@ -223,8 +226,8 @@ def _check_flat(
     *,
     may_be_flat: bool,
 ) -> None:
-    """Raises `BadInput` unless a folder without train may hold, and holds, class folders."""
-    input_dir, held = source.input_dir, f"it must hold train/<class>/{source.pattern}"
+    """Raises `BadInput` unless a folder without train may have, and has, class folders."""
+    input_dir, held = source.input_dir, f"it must contain train/<class>/{source.pattern}"
     if splits:
         others = " and ".join(f"{folder}/" for folder in splits.values())
         raise BadInput(f"{input_dir} has {others}, but no train/: {held}")
@@ -235,23 +238,23 @@ def _check_flat(
     if len(names) == 1:
         if storage.is_folder(os.path.join(input_dir, names[0], spec.TRAIN)):
             raise BadInput(f"{input_dir} has no train/, but {names[0]}/ has: name that folder")
-        raise BadInput(f"{input_dir} has no train/, and one class folder only, {names[0]}: {held}")
+        raise BadInput(f"{input_dir} has no train/, and only one class folder, {names[0]}: {held}")
     if not may_be_flat:
         raise BadInput(
             f"{input_dir} has no train/: to split its classes, give --test 0.2 to preprocess"
         )
 
 
-def _beside_splits(
+def _outside_splits(
     top: list[os.DirEntry[str] | storage.Entry],
     folders: dict[str, str],
-    beside: collections.Counter[str],
+    outside: collections.Counter[str],
 ) -> Iterator[Place]:
-    """Yields the folders beside those of the splits; adds links to some to `beside`."""
+    """Yields the folders other than those of the splits; counts links to folders in `outside`."""
     for entry in top:
         if entry.name not in folders.values():
             why = f"{terminal.one_line(entry.name)}: no split"
-            yield from _left_out(entry, entry.name, why, beside)
+            yield from _skipped(entry, entry.name, why, outside)
 
 
 def _class_folders(split_dir: str) -> list[str]:
@@ -260,17 +263,17 @@ def _class_folders(split_dir: str) -> list[str]:
 
 
 def _is_unlabelled(name: str) -> bool:
-    """Tells whether a folder is known by its name to hold texts without labels."""
+    """Returns whether a folder's name marks unlabelled texts."""
     return spec.split_of(name) == spec.UNLABELLED
 
 
 def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) -> None:
     if not chosen:
-        raise BadInput(f"{train_dir} has no class folders: it must hold a folder for each class")
+        raise BadInput(f"{train_dir} has no class folders: it must contain a folder for each class")
     check_once(chosen)
     if len(chosen) == 1:
         raise BadInput(
-            f"{train_dir} has one class only, {chosen[0]}: a classifier needs at least two"
+            f"{train_dir} has only one class, {chosen[0]}: a classifier needs at least two"
         )
     _check_normalization(train_dir, chosen, found)
     check_names(train_dir, chosen)
@@ -281,13 +284,13 @@ def _check_classes(train_dir: str, chosen: tuple[str, ...], found: list[str]) ->
 
 
 def check_once(classes: Sequence[str]) -> None:
-    """Raises `BadInput` for a class that is chosen twice."""
+    """Raises `BadInput` for a class that is given twice."""
     if len(set(classes)) < len(classes):
         raise BadInput(f"--classes names a class twice: {' '.join(classes)}")
 
 
 def check_names(path: str, classes: Iterable[str]) -> None:
-    """Raises `BadInput` for a name of a class that can't be written into a line; says where."""
+    """Raises `BadInput`, which names `path`, for a class name that can't be written in a line."""
     for name in classes:
         if any(unicodedata.category(c) in UNFIT_FOR_NAMES for c in name):
             raise BadInput(
@@ -303,14 +306,14 @@ def _check_same_classes(split_dir: str, chosen: tuple[str, ...], *, chosen_by_us
     if extra:
         raise BadInput(
             f"{split_dir} has the classes {', '.join(found)}, but train has "
-            f"{', '.join(chosen)}: give both the same folders, or name --classes"
+            f"{', '.join(chosen)}: give both the same folders, or give --classes"
         )
 
 
 def _check_normalization(folder: str, classes: tuple[str, ...], found: list[str]) -> None:
-    """Raises `BadInput` for a class whose folder has the same name in another form of Unicode.
+    """Raises `BadInput` for a class whose folder has the same name in another Unicode form.
 
-    Both would be printed alike.
+    Both look the same when printed.
     """
     by_form = {unicodedata.normalize("NFC", name): name for name in found}
     for name in set(classes).difference(found):
@@ -318,7 +321,7 @@ def _check_normalization(folder: str, classes: tuple[str, ...], found: list[str]
         if alike is not None:
             raise BadInput(
                 f"{folder}: the name of the folder {alike} looks like that of the class, but is "
-                f"in another form of Unicode ({alike!a}, not {name!a}): rename it"
+                f"in another Unicode form ({alike!a}, not {name!a}): rename it"
             )
 
 
@@ -326,30 +329,30 @@ def _places(
     source: text_source.Source,
     of_split: tuple[str, str],
     classes: tuple[str, ...],
-    beside: collections.Counter[str],
+    outside: collections.Counter[str],
 ) -> Iterator[Place]:
-    """Yields the places in a split's folder, given as both; adds what is beside to `beside`."""
+    """Yields the places in a folder, given as (split, folder); counts other files in `outside`."""
     split, folder = of_split
     for entry in text_source.scan(_path(source, folder)):
         path = os.path.join(folder, entry.name)
         if storage.is_leftover(entry.name):
-            beside["hidden"] += 1
+            outside["hidden"] += 1
         elif not entry.is_dir():
-            beside["beside the class folders"] += 1
+            outside["outside the class folders"] += 1
         elif entry.name in classes:
             yield Place(path, entry.name, spec.SPLITS.index(split))
         else:
             why = "no labels" if _is_unlabelled(entry.name) else "not a chosen class"
             why = f"{terminal.one_line(path)}: {why}"
-            yield from _left_out(entry, path, why, beside)
+            yield from _skipped(entry, path, why, outside)
 
 
-def _left_out(
-    entry: os.DirEntry[str] | storage.Entry, path: str, why: str, beside: collections.Counter[str]
+def _skipped(
+    entry: os.DirEntry[str] | storage.Entry, path: str, why: str, outside: collections.Counter[str]
 ) -> Iterator[Place]:
-    """Yields a folder whose files are left out; a link, which may lead anywhere, counts 1."""
+    """Yields a folder whose files are skipped; counts links, which may lead anywhere, as 1 file."""
     if entry.is_symlink():
-        beside[why] += 1
+        outside[why] += 1
     else:
         yield Place(path, why=why)
 
@@ -357,14 +360,14 @@ def _left_out(
 def _check_begun(
     source: text_source.Source, folder: str, classes: tuple[str, ...], places: list[Place]
 ) -> None:
-    """Raises `BadInput` as `_check_not_empty`, as far as the first files of each class show it."""
+    """Raises `BadInput` like `_check_not_empty`, judging by the first files of each class."""
     of_classes = (place for place in places if place.label is not None)
     begun = {place.label for place in of_classes if _may_hold_reviews(source, place)}
     _check_not_empty(source, folder, {name: name in begun for name in classes})
 
 
 def _may_hold_reviews(source: text_source.Source, place: Place) -> bool:
-    """Tells whether one of a place's first files is a review, or there are more than these."""
+    """Returns whether one of a place's first files is a review, or there are more files."""
     looked_at = 0
     for _, _, why in itertools.islice(source.walk(place.folder), LOOKED_AT):
         looked_at += 1
@@ -381,7 +384,7 @@ def _check_not_empty(source: text_source.Source, folder: str, found: Mapping[str
     if empty and spec.split_of(folder) in (spec.TRAIN, None):
         path = os.path.join(split_dir, empty[0])
         raise BadInput(
-            f"{path} holds no {source.pattern} files, and a class needs at least one: {remedy}"
+            f"{path} has no {source.pattern} files, and a class needs at least one: {remedy}"
         )
     if len(empty) == len(found):
-        raise BadInput(f"{split_dir} holds no {source.pattern} files of a class of train: {remedy}")
+        raise BadInput(f"{split_dir} has no {source.pattern} files of a class of train: {remedy}")

@@ -1,8 +1,8 @@
 """The listing of an input: paths, sizes and versions (see `storage`) of its reviews.
 
-As long as it stays the same, the reviews are taken to be unchanged and aren't read. It is kept in
-a hidden file of the dataset, beside the manifest and the sums, since times differ between machines
-while all else is the same.
+As long as it stays the same, the reviews are assumed to be unchanged and aren't read. It is kept in
+a hidden file of the dataset, outside the manifest and the checksums, since times differ between
+machines and everything else doesn't.
 """
 
 import dataclasses
@@ -14,12 +14,12 @@ from textrecords.manifest import Fingerprint, Manifest
 
 @dataclasses.dataclass(frozen=True)
 class KeptListing:
-    """What an input folder held when a dataset was made of it.
+    """The listing of an input folder when a dataset was made from it.
 
     Attributes:
-      input: the folder's path: files of another one may have the same names, sizes and times.
+      input: the folder's path, since files of another one may have the same names, sizes and times.
       files: as in `places.Listed`.
-      manifest_sha256: of the dataset: one that is copied over it is another's.
+      manifest_sha256: of the dataset, since another one may be copied over it.
     """
 
     input: str
@@ -30,17 +30,17 @@ class KeptListing:
     def of(
         cls, source: text_source.Source, files: Fingerprint, manifest: Manifest
     ) -> "KeptListing":
-        """Returns the listing of a folder of which a dataset was made."""
+        """Returns the listing of a folder from which a dataset was made."""
         folder = terminal.one_line(storage.real(source.input_dir))
         return cls(folder, files, manifest.sha256)
 
     def is_kept_in(self, dataset_dir: str) -> bool:
-        """Tells whether a dataset was made of files with this listing."""
+        """Returns whether a dataset was made from files with this listing."""
         try:
             return json_files.read(KeptListing, os.path.join(dataset_dir, spec.LISTING)) == self
         except (OSError, ValueError):
             return False
 
     def keep_in(self, dataset_dir: str) -> None:
-        """Writes the listing into a dataset; raises `OSError`."""
+        """Writes the listing to a dataset; raises `OSError`."""
         json_files.write(os.path.join(dataset_dir, spec.LISTING), self)

@@ -23,7 +23,7 @@ from textrecords.manifest import Audit, Manifest, Shard, Split, Vocabulary
 
 
 class Found(NamedTuple):
-    """What the stages before the writing found in the input."""
+    """The results of the stages before the shards are written."""
 
     audited: audit.Audited
     listed: Listed
@@ -37,11 +37,11 @@ def write(
     found: Found,
     audit_shards: list[Shard],
 ) -> None:
-    """Checks what was counted; writes the schema and, last, the manifest."""
+    """Checks the counts; writes the schema and, last, the manifest."""
     audited, listed, digested = found
     check_keys(splits, found)
     vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
-    if plan.options.max_len is None:  # else the records don't hold all tokens that were counted
+    if plan.options.max_len is None:  # otherwise the records don't hold all counted tokens
         counted = (splits[name].id_counts for name in plan.flags.counted_splits if name in splits)
         check_order(vocabulary, sum(counted))
     size = len(vocabulary) + spec.NUM_RESERVED
@@ -79,7 +79,7 @@ def write(
 
 
 def check_not_empty(manifest: Manifest) -> None:
-    """Raises `BadInput` for a split, or a class of train, of which nothing is left."""
+    """Raises `BadInput` for a split, or a class of train, with no reviews left."""
     for name, split in manifest.splits.items():
         if name == spec.UNLABELLED:
             continue
@@ -88,36 +88,36 @@ def check_not_empty(manifest: Manifest) -> None:
             what = f"the class {empty[0]}" if split.examples else "reviews"
             raise BadInput(
                 f"nothing is left of {what} in {name} because of "
-                f"{' and '.join(_takes_from(name, manifest))}: change that, or add reviews of "
+                f"{' and '.join(_takes_from(name, manifest))}: change that, or add reviews with "
                 "other words"
             )
     train = manifest.splits[spec.TRAIN]
-    # tf.Transform makes a word up if there is none, for its file to have any.
+    # tf.Transform would write a made-up word to an empty vocabulary file.
     if train.examples == train.without_tokens:
-        raise BadInput("no review of train has a word left once cleaned: add text to it")
+        raise BadInput("no review of train has a word left after cleaning: add text to it")
 
 
 def _takes_from(name: str, manifest: Manifest) -> list[str]:
-    """Returns what a split may have lost reviews by."""
+    """Returns the reasons why a split may have lost reviews."""
     split, flags = manifest.splits[name], manifest.flags
     causes = {
         "--test": flags.test and name in (spec.TRAIN, spec.TEST),
         "--validation": flags.validation and name in (spec.TRAIN, spec.VALIDATION),
         "--drop_leaked": split.dropped_leaked,
         "--drop_duplicates": split.dropped_duplicates,
-        f"what can't be read ({manifest.bad_files:,})": manifest.bad_files,
+        f"files that can't be read ({manifest.bad_files:,})": manifest.bad_files,
     }
     return [cause for cause, holds in causes.items() if holds]
 
 
 def check(digested: audit.Digested, plan: Plan, listed: Listed) -> audit.Digested:
-    """Returns what was read; raises `Failure` if too many files can't be, or not as they should."""
+    """Returns `digested`; raises `Failure` if too many files are bad or in another encoding."""
     digested.unfit.check(plan.tree.source, listed.num_reviews, plan.limits)
     return digested
 
 
 def check_keys(splits: dict[str, Written], found: Found) -> None:
-    """Raises `Failure` unless each file was written once, or left out for a reason."""
+    """Raises `Failure` unless each file was written once, or skipped for a reason."""
     audited, listed, digested = found
     written = totals.add_up(split.keys for split in splits.values())
     good = listed.keys.number - digested.unfit.num_bad
@@ -126,14 +126,14 @@ def check_keys(splits: dict[str, Written], found: Found) -> None:
         or digested.fingerprint.files != good
         or audited.found.total() != good
     ):
-        raise sharding.lost(listed.keys, "reviews was written or left out")
+        raise sharding.lost(listed.keys, "reviews was written or skipped")
 
 
 def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
-    """Raises `Failure` unless tokens come by falling count, ties by falling token.
+    """Raises `Failure` unless tokens are sorted by descending count, then descending token.
 
-    tf.Transform writes the file in this order only as long as the runner keeps it. Ids out of
-    order would make a smaller `max_tokens` keep the wrong words.
+    tf.Transform writes the file in this order only if the runner keeps it. Ids out of order would
+    make a smaller `max_tokens` keep the wrong words.
     """
     counts = id_counts[spec.NUM_RESERVED :].tolist()
     ranked = list(zip(counts, vocabulary, strict=True))
@@ -142,12 +142,12 @@ def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
 
 
 def schema(vocabulary_size: int, num_classes: int, with_unlabelled: bool) -> str:
-    """Returns the schema of a record as TensorFlow Metadata writes it, for tools that read it."""
+    """Returns the schema of a record in the text format of TensorFlow Metadata."""
     one = schema_pb2.FixedShape()
     required = schema_pb2.FeaturePresence(min_fraction=1.0, min_count=1)
     ids = schema_pb2.IntDomain(min=spec.OOV_ID, max=vocabulary_size - 1, is_categorical=True)
-    least = spec.UNKNOWN_LABEL if with_unlabelled else 0
-    labels = schema_pb2.IntDomain(min=least, max=num_classes - 1, is_categorical=True)
+    first = spec.UNKNOWN_LABEL if with_unlabelled else 0
+    labels = schema_pb2.IntDomain(min=first, max=num_classes - 1, is_categorical=True)
     features = [
         schema_pb2.Feature(
             name=spec.TOKENS,
@@ -169,7 +169,7 @@ def schema(vocabulary_size: int, num_classes: int, with_unlabelled: bool) -> str
 
 
 def _write_raw_schema(output_dir: str) -> None:
-    """Writes the schema of what the transform graph takes, for `tft.TFTransformOutput`."""
+    """Writes the schema of the transform graph's input, for `tft.TFTransformOutput`."""
     types = {spec.TEXT: schema_pb2.BYTES, spec.LABEL: schema_pb2.INT, spec.KEY: schema_pb2.BYTES}
     required = schema_pb2.FeaturePresence(min_fraction=1.0)
     features = [

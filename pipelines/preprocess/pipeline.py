@@ -1,6 +1,6 @@
 """The Beam pipeline: list the folders, audit the texts, count the words of train, write the shards.
 
-The files are read for each of the three, since that is cheaper than keeping all texts in between.
+The last three steps each read the files, since that is cheaper than keeping all texts in between.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from pipelines.preprocess.review_batches import Review
 from pipelines.preprocess.unique_keys import CheckUnique
 from textrecords import concurrency, json_files, storage, text_source
 
-# Each column of `review_batches.SCHEMA` is a tensor of one value a review.
+# Each column of `review_batches.SCHEMA` is a tensor with one value per review.
 _ADAPTER = tfxio.TensorAdapterConfig(
     review_batches.SCHEMA,
     {
@@ -47,7 +47,7 @@ _ADAPTER = tfxio.TensorAdapterConfig(
 
 
 def run(plan: Plan, options: PipelineOptions) -> None:
-    """Writes the dataset into the plan's folder; the manifest comes last."""
+    """Writes the dataset to the plan's folder, the manifest last."""
 
     def build(pipeline: beam.Pipeline, temp_dir: str) -> None:
         with tft_beam.Context(temp_dir=temp_dir):
@@ -57,12 +57,12 @@ def run(plan: Plan, options: PipelineOptions) -> None:
 
 
 def list_on_workers(tree: Input, options: PipelineOptions, path: str) -> Listed:
-    """Returns what the workers of an engine find in an input; raises as `Tree.check_listed`.
+    """Lists an input on the workers of an engine; raises as `Tree.check_listed`.
 
     Args:
       tree: the input.
       options: of the engine.
-      path: of a file that all workers can write, which is gone afterwards.
+      path: of a temporary file that all workers can write.
     """
 
     def build(pipeline: beam.Pipeline, _: str) -> None:
@@ -79,13 +79,13 @@ def list_on_workers(tree: Input, options: PipelineOptions, path: str) -> Listed:
 
 
 def _keep_listed(listed: Listed, path: str) -> None:
-    # As dicts, since before Python 3.12 dataclasses don't know how to copy counters.
+    # As dicts, since before Python 3.12 dataclasses can't copy counters.
     counts = {name: dict(getattr(listed, name)) for name in ("reviews", "skipped")}
     json_files.write(path, dataclasses.replace(listed, **counts))
 
 
 def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
-    # The places of the input -> lists of Unread, and one `Listed`
+    # places of the input -> lists of Unread, and one `Listed`
     unread, counted = pipeline | "ListFiles" >> ListFiles(plan.tree.source, plan.tree.places)
     listed = counted | "CheckListed" >> beam.Map(plan.tree.check_listed)
     num_shards = listed | "NumShards" >> beam.Map(plan.num_shards)
@@ -140,7 +140,7 @@ def _audit(
     ).with_outputs(FINDINGS, audit.DIGESTED, main="reviews")
     buckets = (
         digested.reviews
-        | "Gather" >> beam.ParDo(grouping.GatherInBundle(audit.MOST_HELD))
+        | "Gather" >> beam.ParDo(grouping.GatherInBundle(audit.MAX_HELD))
         | "GroupByText" >> beam.GroupByKey()
     )
     # (bucket, lists of Review) -> ((label, split), list of Text) -> {hash: split}

@@ -1,4 +1,4 @@
-"""What a dataset is made of, and how."""
+"""The plan of a dataset: what it's made from, and how."""
 
 import dataclasses
 
@@ -20,16 +20,16 @@ from textrecords.manifest import DataFlags
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to make a dataset of, and how.
+    """What to make a dataset from, and how.
 
     Attributes:
       tree: the input.
-      options: the flags that decide the ids of a text.
-      assign: the flags that decide where a review goes.
-      flags: all flags that shape the data, as they were given.
+      options: the flags that determine the ids of a text.
+      assign: the flags that determine the split of a review.
+      flags: all flags that shape the data, as given.
       limits: how many files may be bad, or in another encoding.
-      output_dir: the folder to write in, empty.
-      left: the folders with shards that runs which were stopped have finished.
+      output_dir: the folder to write to, empty.
+      left: the folders with finished shards of interrupted runs.
     """
 
     tree: Input
@@ -49,14 +49,14 @@ class Plan:
         output_dir: str,
         left: tuple[str, ...] = (),
     ) -> "Plan":
-        """Returns the plan for an input; raises `BadInput` for lists of words.
+        """Returns the plan for an input; raises `BadInput` for invalid word lists.
 
         Args:
           limits: how many files may be bad.
-          given: those that do, as they were typed.
+          given: the flags that shape the data, as typed.
           tree: the input.
-          output_dir: the folder to write in, empty.
-          left: the folders with shards that runs which were stopped have finished.
+          output_dir: the folder to write to, empty.
+          left: the folders with finished shards of interrupted runs.
         """
         flags = word_lists.with_fingerprints(given)
         text_options = word_lists.text_options(given)
@@ -69,7 +69,7 @@ class Plan:
         return num_shards(self.flags, self.tree.sizes(listed))
 
     def finish_shard(self) -> finished_shards.FinishShard:
-        """Returns what writes the shards, or takes them up."""
+        """Returns the step that writes or reuses shards."""
         write_shard = write_shards.WriteShard(
             source=self.tree.source,
             output_dir=self.output_dir,
@@ -81,7 +81,7 @@ class Plan:
 
 
 def num_shards(flags: DataFlags, found: dict[str, int]) -> dict[str, int]:
-    """Returns the number of shards of each split, of whose folders so many reviews were found."""
+    """Returns the number of shards of each split, given the number of reviews in its folder."""
     shares = split_assignment.Shares.from_flags(flags)
     sizes = found | shares.sizes(found[spec.TRAIN])
     return {

@@ -1,4 +1,4 @@
-"""Reviews read from their files, as Arrow record batches."""
+"""Reads reviews from their files, as Arrow record batches."""
 
 import codecs
 import os
@@ -14,7 +14,7 @@ from textrecords.errors import Failure
 from textrecords.text_source import Unread
 
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
-BATCH_BYTES = 10_000_000  # of text: a batch of large files ends earlier, to fit into memory
+BATCH_BYTES = 10_000_000  # of text: a batch of large files ends earlier, to fit in memory
 
 _BYTES = pa.large_list(pa.large_binary())
 SCHEMA = pa.schema(
@@ -29,17 +29,17 @@ _PUNCTUATION = string.punctuation.encode()
 
 
 class Review(NamedTuple):
-    """A review, without its text. Between stages it is a plain tuple: Beam encodes that faster.
+    """A review, without its text. Between stages it is a plain tuple, which Beam encodes faster.
 
     Attributes:
-      words_hash: by which texts of the same words are known; so reviews sort by these, then by key.
-      key: path of its file below the input folder, or what its row is known by.
+      words_hash: of the text's words; comes first, so that reviews sort by it, then by key.
+      key: path of its file below the input folder, or the key of its row.
       label: position of its class.
       size: bytes of the text.
-      text_hash: by which the very same texts are known.
-      seems_in: the encoding that its file seems to be in instead of ours, if it does: the text
-        doesn't tell what had to be replaced.
-      split: the position in `spec.ALL_SPLITS` of that which it is listed in.
+      text_hash: of the whole text.
+      seems_in: the encoding that its file seems to be in instead, if any; the text doesn't show
+        what had to be replaced.
+      split: the position of its listed split in `spec.ALL_SPLITS`.
       where: as in `text_source.Unread`.
     """
 
@@ -54,7 +54,7 @@ class Review(NamedTuple):
 
     @classmethod
     def of(cls, listed: Unread, label: int, text: bytes, seems_in: str | None = None) -> "Review":
-        """Returns the review of a text, of which this was listed."""
+        """Returns the review of a text that was listed so."""
         words_hash = text_source.text_hash(words(text) or text)
         text_hash = text_source.text_hash(text)
         more = seems_in, listed.split, listed.where
@@ -62,21 +62,21 @@ class Review(NamedTuple):
 
     @property
     def unread(self) -> Unread:
-        """What to read it by."""
+        """What is needed to read it."""
         return Unread(self.key, where=self.where)
 
 
 def words(text: bytes) -> bytes:
-    """Returns the tokens of a text, valid UTF-8, as all flags' defaults give them, with spaces.
+    """Returns the tokens of a text, valid UTF-8, with all flags' defaults, joined by spaces.
 
-    The same as `transform.Tokenizer` in a tenth of the time, for texts that are only compared.
+    Equals `transform.Tokenizer` in a tenth of the time, for texts that are only compared.
     """
     text = text.removeprefix(codecs.BOM_UTF8).replace(b"<br />", b" ")
     return b" ".join(text.translate(_LOWER, _PUNCTUATION).split())
 
 
 def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]]:
-    """Yields the batches that reviews are read in."""
+    """Yields the batches in which reviews are read."""
     return more_itertools.constrained_batches(
         reviews, BATCH_BYTES, BATCH_SIZE, get_len=lambda review: review.size, strict=False
     )
@@ -85,10 +85,10 @@ def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]
 def read_batch(
     source: text_source.Source, reviews: Iterable[Review]
 ) -> tuple[pa.RecordBatch, dict[bytes, str]]:
-    """Reads reviews, in their order, as a record batch of `SCHEMA`.
+    """Reads reviews, in order, as a record batch with `SCHEMA`.
 
     Returns:
-      The batch, and by their keys the encodings that files seem to be in which aren't in this one.
+      The batch, and the encodings that files seem to be in instead of the given one, by key.
 
     Raises:
       Failure: if a text isn't the one that was hashed.
@@ -116,5 +116,5 @@ def _text(source: text_source.Source, review: Review, content: bytes) -> bytes:
 
 
 def _one_each(values: pa.Array) -> pa.Array:
-    """Wraps each value into a list of one, as tf.Transform wants its columns."""
+    """Wraps each value in a list of one, as tf.Transform expects."""
     return pa.LargeListArray.from_arrays(pa.array(range(len(values) + 1), pa.int64()), values)

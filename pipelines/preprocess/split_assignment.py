@@ -1,7 +1,6 @@
-"""Which split a text goes into where a flag says how many go there, and no folder says which.
+"""Assigns texts to splits by shares given as flags, where no folder determines the split.
 
-It follows from the texts and their classes alone, so it's the same wherever they lie, and in
-whatever order and by whatever engine they are read.
+The assignment depends only on the texts and their classes, not on their location, order or engine.
 """
 
 import collections
@@ -15,16 +14,16 @@ from textrecords import spec
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags
 
-KEPT = len(spec.SPLITS)  # so many texts that one can move to each split, and one stay
+KEPT = len(spec.SPLITS)  # enough texts for one to move to each split, and one to stay
 
 
 class Text(NamedTuple):
-    """A text of a class, where a split has it by its hash.
+    """A text of a class, assigned to a split by its hash.
 
     Attributes:
-      is_fixed: whether it can't move to another split, since other classes or the folder of another
-        split have its words, too. Those that can come first.
-      words_hash: by which texts of the same words are known.
+      is_fixed: whether it can't move to another split, since other classes or another split's
+        folder also have its words. Texts that can move sort first.
+      words_hash: of the text's words.
     """
 
     is_fixed: bool
@@ -37,20 +36,21 @@ ClassTexts = Mapping[tuple[int, str], Sequence[Text]]
 
 @dataclasses.dataclass(frozen=True)
 class Shares:
-    """Which shares of train become the other splits.
+    """The shares of train that become the other splits.
 
-    Texts of the same words go the same way, so that duplicates never straddle two splits. A text
-    goes by its hash, taken for a number, so that of many texts a share is met but for chance.
+    Texts with the same words are assigned to the same split, so that duplicates never straddle two
+    splits. The hash of a text, as a number, determines its split, so that with many texts a share
+    is met up to chance.
 
-    Of few texts, chance might leave a split without a class. What is guaranteed depends on how many
-    texts are a class's own, with words that are in no other class nor another split's folder: with
-    one, the class is in train; with two, in test, too (in validation, if test gets no share); with
-    three, in all splits. Where a split would lack a class, the text of its own with the least hash
-    moves there, from the split that has most of it; all others stay.
+    With few texts, chance might leave a split without a class. What is guaranteed depends on the
+    number of texts that are unique to a class, with words that are in no other class or other
+    split's folder: with one, the class is in train; with two, also in test (in validation, if test
+    gets no share); with three, in all splits. Where a split would lack a class, the unique text
+    with the smallest hash moves there, from the split that has most of them; all others stay.
 
     Attributes:
-      validation: the share of validation, of all texts that are in no other split's folder.
-      test: that of test.
+      validation: the share of validation, among all texts that are in no other split's folder.
+      test: the share of test.
     """
 
     validation: float = 0.0
@@ -58,7 +58,7 @@ class Shares:
 
     @classmethod
     def from_flags(cls, flags: DataFlags) -> "Shares":
-        """Returns what the flags ask for; raises `BadInput` if they leave nothing for train."""
+        """Returns the shares of the flags; raises `BadInput` if they leave nothing for train."""
         if flags.test + flags.validation >= 1:
             raise BadInput(
                 f"--test {flags.test} and --validation {flags.validation} leave nothing for train: "
@@ -67,7 +67,7 @@ class Shares:
         return cls(flags.validation, flags.test)
 
     def sizes(self, number: int) -> dict[str, int]:
-        """Returns about how many of so many reviews go into each split."""
+        """Returns approximately how many of `number` reviews are in each split."""
         sizes = {
             split: round(share * number)
             for split, share in ((spec.VALIDATION, self.validation), (spec.TEST, self.test))
@@ -77,13 +77,13 @@ class Shares:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The splits to share texts out to, those first that few texts should go to; or none."""
+        """The splits to assign texts to, in order of priority for few texts; or none."""
         shares = {spec.TEST: self.test, spec.VALIDATION: self.validation}
         others = [split for split, share in shares.items() if share]
         return (spec.TRAIN, *others) if others else ()
 
     def moves(self, texts: ClassTexts) -> dict[bytes, str]:
-        """Returns the splits of the texts, by their hashes, that move: at most two of a class."""
+        """Returns the new splits of the texts that move, by hash: at most two per class."""
         by_class = collections.defaultdict(dict)
         for (label, split), of_class in texts.items():
             by_class[label][split] = list(of_class)
@@ -93,11 +93,11 @@ class Shares:
         return moved
 
     def split(self, words_hash: bytes, moved: Mapping[bytes, str]) -> str:
-        """Returns the split of all texts of the same words, where those of `moves` have moved."""
+        """Returns the split of all texts with the same words, after those of `moves` have moved."""
         return moved.get(words_hash) or self.split_by_hash(words_hash)
 
     def split_by_hash(self, words_hash: bytes) -> str:
-        """Returns the split that the hash alone gives."""
+        """Returns the split according to the hash alone."""
         fraction = _fraction(words_hash)
         if fraction < self.validation:
             return spec.VALIDATION
@@ -105,7 +105,7 @@ class Shares:
 
 
 def _fraction(words_hash: bytes) -> float:
-    """Returns a number of the words' own from 0 to below 1."""
+    """Returns a number in [0, 1) that depends on the words."""
     return int.from_bytes(words_hash[-6:], "big") / 2**48  # exact: a float holds 53 bits
 
 
@@ -118,12 +118,12 @@ def _moves(found: dict[str, list[Text]]) -> dict[bytes, str]:
     """Returns what has to move for a class to be in as many splits as its texts suffice for.
 
     Args:
-      found: the first texts of each split, from which those that move are taken; the splits come in
+      found: the first texts of each split, from which those that move are taken; the splits are in
         the order of `Shares.wanted`.
     """
     moved = {}
     for rank, split in enumerate(found):
-        # A split's only text is no more than one that comes before may take.
+        # A split's only text may only move to a split of higher priority.
         givers = [
             name
             for other, name in enumerate(found)

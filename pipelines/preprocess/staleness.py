@@ -1,4 +1,4 @@
-"""Whether a dataset is up to date with its input."""
+"""Checks whether a dataset is up to date with its input."""
 
 import contextlib
 import dataclasses
@@ -27,18 +27,18 @@ ListAll = Callable[[Input], Listed]
 def is_up_to_date(
     options: Options, given: DataFlags, limits: Limits, list_elsewhere: ListAll | None = None
 ) -> bool:
-    """Tells whether the dataset that is there can stay.
+    """Returns whether the existing dataset can be kept.
 
     Args:
-      options: the flags that shape no data.
-      given: those that do, as they were typed.
+      options: the flags that don't shape the data.
+      given: the flags that do, as typed.
       limits: how many files may be bad.
-      list_elsewhere: has workers list an input that is too large for this process, if there are
+      list_elsewhere: lists an input that is too large for this process on workers, if there are
         any.
 
     Raises:
-      BadInput: if `--if_needed` finds no manifest that it can read, or can't make it again with
-        its own flags. It looks at no sums, since what reads the dataset does.
+      BadInput: if `--if_needed` can't read the manifest, or the dataset is out of date and has
+        other flags. Checksums aren't compared then, since readers of the dataset do.
     """
     flags = word_lists.with_fingerprints(given)
     if not storage.is_file(os.path.join(options.output, spec.MANIFEST)):
@@ -66,29 +66,31 @@ def is_up_to_date(
 
 
 def check_replaceable(options: Options, given: DataFlags) -> None:
-    """Says which flags differ from those of the dataset that is to be replaced, if any do.
+    """Reports which flags differ from those of the dataset to be replaced, if any.
 
     Args:
-      options: the flags that shape no data.
-      given: those that do, as they were typed.
+      options: the flags that don't shape the data.
+      given: the flags that do, as typed.
 
     Raises:
-      BadInput: if it was made of another folder.
+      BadInput: if it was made from another folder.
     """
     run_info.check_same_input(options.input, options.output, "dataset")
-    with contextlib.suppress(BadInput):  # there is none, or a damaged one
+    with contextlib.suppress(BadInput):  # it's missing or damaged
         made = open_dataset(options.output, verify=False).manifest.flags
         if differing := _differing(made, word_lists.with_fingerprints(given)):
-            terminal.say(f"{options.output} was made with {differing}: making it with other flags")
+            terminal.say(
+                f"{options.output} was made with {differing}: rebuilding it with other flags"
+            )
 
 
 def _is_made_of(
     made: Manifest, options: Options, limits: Limits, list_elsewhere: ListAll | None
 ) -> bool:
-    """Tells whether a dataset was made of the files that the folder holds now.
+    """Returns whether a dataset was made from the current files of the folder.
 
-    They are read only if their listing isn't the one from when the dataset was made, or if
-    `--check_contents` asks; those that couldn't be read then are tried again in any case.
+    They are read only if their listing has changed since the dataset was made, or with
+    `--check_contents`; files that couldn't be read then are always tried again.
     """
     number = made.input.files + made.bad_files
     num_files = number + sum(made.skipped.values())
@@ -98,7 +100,7 @@ def _is_made_of(
         if tree.is_tables:
             return _are_tables_the_same(tree, made, options, limits, here=not list_elsewhere)
         with summary.show_listing():
-            # Once there are more than there were, there is no need to know how many.
+            # Stops once there are more files than before.
             found = (
                 elsewhere(tree)
                 if elsewhere
@@ -106,16 +108,16 @@ def _is_made_of(
             )
     except BadInput:
         return False
-    # What is left out shapes no record, so it is no need to make them again.
+    # Skipped files don't affect the records, so with --if_needed the dataset can be kept.
     same_skipped = options.if_needed or found.skipped == made.skipped
-    # Much faster to tell than the fingerprint.
+    # Much faster than the fingerprint.
     same_number = found.num_reviews == number
     if not (same_skipped and same_number and _few_unfit(made, limits)):
         return False
     listed = KeptListing.of(tree.source, found.files, made)
     known = listed.is_kept_in(options.output)
     if elsewhere and not known and not options.check_contents:
-        return False  # it's too much to be read here
+        return False  # too much to read here
     if known and not options.check_contents:
         return not made.bad_files or _are_bad_still(options.output, made, tree.source)
     with summary.show_listing("reading files", found.num_reviews):
@@ -128,9 +130,9 @@ def _is_made_of(
 def _are_tables_the_same(
     tables: Input, made: Manifest, options: Options, limits: Limits, *, here: bool
 ) -> bool:
-    """As `_is_made_of`.
+    """Does `_is_made_of` for tables.
 
-    Tables are read only if one has another size or time, and then only `here`, not on workers.
+    They are read only if a size or time has changed, and then only `here`, not on workers.
     """
     if not _few_unfit(made, limits):
         return False
@@ -139,7 +141,7 @@ def _are_tables_the_same(
     if known and not options.check_contents:
         return True
     if not here and not options.check_contents:
-        return False  # it may be too much to be read here
+        return False  # it may be too much to read here
     with summary.show_listing("reading rows", made.input.files + made.bad_files):
         unchanged = tables.is_made_of(made)
     if unchanged and not known:
@@ -148,19 +150,21 @@ def _are_tables_the_same(
 
 
 def _few_unfit(made: Manifest, limits: Limits) -> bool:
-    """Tells whether no more than may be of what a dataset was made of was unfit."""
+    """Returns whether the unfit files of a dataset's input are within the limits."""
     number = made.input.files + made.bad_files
     few_bad = made.bad_files <= limits.max_bad(number)
     return few_bad and sum(made.misread_files.values()) <= limits.max_bad_texts(number)
 
 
 def _keep(listed: KeptListing, dataset_dir: str) -> None:
-    with contextlib.suppress(OSError):  # a folder that can't be written: all is read again
+    with contextlib.suppress(
+        OSError
+    ):  # if the folder can't be written, the next run reads all again
         listed.keep_in(dataset_dir)
 
 
 def _are_bad_still(dataset_dir: str, made: Manifest, source: text_source.Source) -> bool:
-    """Tells whether the files that couldn't be read for a dataset can't be read now, either."""
+    """Returns whether the files that couldn't be read for a dataset still can't be read."""
     try:
         keys = list(_bad_files(dataset_dir, made))
     except (OSError, ValueError, LookupError, TypeError):  # damaged
@@ -178,7 +182,7 @@ def _bad_files(dataset_dir: str, made: Manifest) -> Iterator[bytes]:
 
 
 def _differing(made: DataFlags, flags: DataFlags) -> str:
-    """Names the flags that differ, as they were typed but for lists of words."""
+    """Returns the flags that differ, as typed, except for files of words."""
     named = []
     for name, value in dataclasses.asdict(made).items():
         if value == getattr(flags, name):

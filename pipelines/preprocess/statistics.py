@@ -11,10 +11,10 @@ COVERED = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)  # words
 
 
 def coverage(id_counts: np.ndarray) -> dict[str, float]:
-    """Returns which share of all tokens the most frequent words make up, for several numbers.
+    """Returns the share of all tokens that the N most frequent words cover, for several N.
 
     Args:
-      id_counts: how often each id occurs, <int64>[vocabulary size].
+      id_counts: occurrences of each id, <int64>[vocabulary size].
     """
     covered = np.cumsum(id_counts[spec.NUM_RESERVED :])
     total = max(1, int(id_counts.sum()))
@@ -23,19 +23,19 @@ def coverage(id_counts: np.ndarray) -> dict[str, float]:
 
 
 def seen_once(id_counts: np.ndarray) -> int:
-    """Returns how many tokens are the only one of their word.
+    """Returns how many words occur only once.
 
-    If any word of the vocabulary is, so are all beyond it, which are no more frequent.
+    If any word of the vocabulary does, so do all words beyond it, which are no more frequent.
 
     Args:
-      id_counts: how often each id occurs, <int64>[vocabulary size].
+      id_counts: occurrences of each id, <int64>[vocabulary size].
     """
     number = int(np.count_nonzero(id_counts[spec.NUM_RESERVED :] == 1))
     return number + int(id_counts[spec.OOV_ID]) if number else 0
 
 
 def quantiles(counts: collections.Counter[int]) -> dict[str, int]:
-    """Returns `QUANTILES` of the counted values: the least one that covers such a share of all."""
+    """Returns `QUANTILES` of the counted values: the smallest value that covers each share."""
     values = sorted(counts) or [0]
     covered = np.cumsum([counts[value] for value in values])
     return {
@@ -45,7 +45,7 @@ def quantiles(counts: collections.Counter[int]) -> dict[str, int]:
 
 
 def histogram(counts: collections.Counter[int]) -> dict[str, int]:
-    """Returns how many of the counted values, from 1 on, lie in bins that double in width."""
+    """Returns how many of the counted values, from 1 on, are in each bin; bins double in width."""
     bins = collections.Counter()
     for value, count in counts.items():
         bins[value.bit_length()] += count

@@ -1,4 +1,4 @@
-"""What is worth a note about a single text; the notes are findings of the audit."""
+"""Notes on single texts, which become findings of the audit."""
 
 import codecs
 import itertools
@@ -20,7 +20,7 @@ SHORT = "short"
 
 
 def of_texts(texts: pa.Array) -> dict[str, np.ndarray]:
-    """Returns which of some texts, <binary>[n], are worth each note, <bool>[n]."""
+    """Returns which texts, <binary>[n], get each note, <bool>[n]."""
     without_breaks = pc.replace_substring(texts, pattern="<br />", replacement=" ")
     html = rf"{markup.TAG}|{markup.ENTITY}"
     found = {
@@ -34,7 +34,7 @@ def of_texts(texts: pa.Array) -> dict[str, np.ndarray]:
 def take(
     split: str, keys: Iterable[bytes], found: dict[str, np.ndarray]
 ) -> Iterator[findings.Finding]:
-    """Yields a finding for each review of `keys`, of a split, that is marked, <bool>[n]."""
+    """Yields a finding for each marked review, <bool>[n], among `keys` of a split."""
     for what, which in found.items():
         for key in itertools.compress(keys, which):
             yield findings.finding(what, [key], split=split)

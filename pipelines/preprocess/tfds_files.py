@@ -1,7 +1,7 @@
-"""The files by which TensorFlow Datasets reads a dataset: `tfds.builder_from_directory(folder)`.
+"""The files with which TensorFlow Datasets reads a dataset: `tfds.builder_from_directory(folder)`.
 
-They are in the form of TensorFlow Datasets 4.9, which isn't imported. It can't read compressed
-shards, nor tell classes from each other that differ in white space alone: those get no such files.
+They have the format of TensorFlow Datasets 4.9, which isn't imported. It can't read compressed
+shards, or distinguish classes that differ only in whitespace: such datasets don't get these files.
 """
 
 import os
@@ -10,14 +10,14 @@ from typing import Any
 from textrecords import json_files, spec, storage, terminal
 from textrecords.manifest import Manifest
 
-NAME = "textrecords"  # of any dataset: where it lies tells it from others
+NAME = "textrecords"  # of all datasets: their paths distinguish them
 VERSION = "1.0.0"
 FEATURES = "tensorflow_datasets.core.features"
 SHARDS = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"
 
 
 def write(folder: str, manifest: Manifest) -> None:
-    """Writes them beside the shards of a dataset."""
+    """Writes the files next to the shards of a dataset."""
     labels = [terminal.one_line(name).strip() for name in manifest.classes]
     if manifest.flags.compression != "none" or len({*labels, ""}) <= len(labels):
         return
@@ -29,7 +29,9 @@ def write(folder: str, manifest: Manifest) -> None:
 
 
 def _features(manifest: Manifest) -> dict[str, Any]:
-    num_classes = str(len(manifest.classes))  # a string, as protos have their int64 in JSON
+    num_classes = str(
+        len(manifest.classes)
+    )  # a string, since that's how protos write int64 in JSON
     label = _feature("class_label_feature.ClassLabel", classLabel={"numClasses": num_classes})
     features = {
         spec.KEY: _tensor("string"),

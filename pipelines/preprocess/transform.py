@@ -1,4 +1,4 @@
-"""The transform graph: from raw text to token ids, all in TensorFlow so that serving repeats it."""
+"""The transform graph: from raw text to token ids, all in TensorFlow so that serving matches."""
 
 import dataclasses
 
@@ -8,16 +8,16 @@ import tensorflow_transform as tft
 from pipelines.preprocess import markup, vocabulary
 from textrecords import cleaning, spec
 
-# What many Windows editors put before a text; it is no part of it. Elsewhere U+FEFF is a character.
+# Many Windows editors put it before a text; it isn't part of it. Elsewhere U+FEFF is a character.
 BYTE_ORDER_MARK = r"^\x{FEFF}"
-# `--normalize_unicode`: what separates words, dashes and the ellipsis among it; what has no width
-# and no meaning; punctuation, with the symbols that Keras counts as such.
+# `--normalize_unicode`: characters that separate words, including dashes and the ellipsis;
+# characters without width or meaning; punctuation, with the symbols that Keras counts as such.
 UNICODE_SPACE = r"[\p{Z}\s\x0B\x{1C}-\x{1F}\x{85}\x{200B}\x{2012}-\x{2015}\x{2026}]+"
 UNICODE_INVISIBLE = (
     r"[\x00\x{AD}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}\x{2066}-\x{2069}\x{FEFF}]"
 )
 UNICODE_PUNCTUATION = r"[\p{P}$+<=>^`|~]"
-# `--stop_words english`. Negations stay, since they turn a verdict round.
+# `--stop_words english`. Without negations, since they invert a verdict.
 ENGLISH_STOP_WORDS = (
     *("a", "an", "and", "are", "as", "at", "be", "been", "being", "by", "for", "from", "had"),
     *("has", "have", "he", "her", "him", "his", "i", "in", "into", "is", "it", "its", "me", "my"),
@@ -29,16 +29,16 @@ ENGLISH_STOP_WORDS = (
 
 @dataclasses.dataclass(frozen=True)
 class TextOptions:
-    """The flags that decide the ids of a text.
+    """The flags that determine the ids of a text.
 
     Attributes:
       max_tokens: size of the vocabulary, counting padding and OOV; at least 3.
       max_len: how many tokens of a review are kept; None keeps all.
       stop_words: tokens to remove, after `replacements`.
-      replacements: pairs of a token and what stands for it: none, one or several tokens.
-      split: as `keras.layers.TextVectorization` takes it, "whitespace" or "character".
-      strip_html: whether tags become spaces, and entities what they stand for.
-      normalize_unicode: whether letters, spaces and punctuation are all of Unicode's, not ASCII's.
+      replacements: (token, replacement); a replacement has any number of tokens.
+      split: "whitespace" or "character", as in `keras.layers.TextVectorization`.
+      strip_html: whether tags are replaced with spaces, and entities are decoded.
+      normalize_unicode: whether letters, spaces and punctuation are those of Unicode, not of ASCII.
     """
 
     max_tokens: int = 20_000
@@ -51,7 +51,7 @@ class TextOptions:
 
 
 class Tokenizer(tf.Module):
-    """Cleans text and splits it into tokens, as the flags say."""
+    """Cleans text and splits it into tokens."""
 
     def __init__(self, options: TextOptions):
         super().__init__()
@@ -61,10 +61,10 @@ class Tokenizer(tf.Module):
         self._stop_words = _table(dict.fromkeys(options.stop_words, "stop"), default="")
 
     def standardize(self, text: tf.Tensor) -> tf.Tensor:
-        """Cleans text as Keras' `lower_and_strip_punctuation` does, after `<br />` became a space.
+        """Cleans text like Keras' `lower_and_strip_punctuation`, with `<br />` replaced by a space.
 
-        A byte order mark at the start is left out. If text is split into characters, the ends of
-        lines become spaces: a vocabulary file holds a token a line.
+        A byte order mark at the start is removed. If text is split into characters, line ends
+        become spaces, since a vocabulary file has one token per line.
 
         Args:
           text: <string>[batch_size], valid UTF-8.
@@ -87,13 +87,13 @@ class Tokenizer(tf.Module):
         return self.split(self.standardize(text))
 
     def split(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """Splits cleaned text as Keras does; replacements come next, then stop words."""
+        """Splits cleaned text as Keras does, then applies replacements and stop words."""
         if self._options.split == "character":
             return tf.strings.unicode_split(text, "UTF-8")
         tokens = tf.strings.split(text)
         if self._replacements is not None:
             replaced = tokens.with_flat_values(self._replace(tokens.flat_values))
-            # What stands for a token may be several, so they are split anew.
+            # A replacement may have several tokens, so they are split again.
             tokens = tf.strings.split(tf.strings.reduce_join(replaced, axis=-1, separator=" "))
         if self._stop_words is not None:
             is_stop_word = self._stop_words.lookup(tokens.flat_values) != ""
@@ -102,14 +102,16 @@ class Tokenizer(tf.Module):
 
     def _replace(self, tokens: tf.Tensor) -> tf.Tensor:
         found = self._replacements.lookup(tokens)
-        # The table holds " to": the space tells "replaced by nothing" from "not in the table".
+        # The table has " to": the space distinguishes an empty replacement from a missing one.
         return tf.where(found == "", tokens, tf.strings.strip(found))
 
 
 def _lower_and_strip_unicode(text: tf.Tensor) -> tf.Tensor:
     text = tf.strings.regex_replace(text, UNICODE_INVISIBLE, "")
     text = tf.strings.regex_replace(text, UNICODE_SPACE, " ")
-    text = tf.strings.lower(text, encoding="utf-8")  # it cuts texts at NUL; there is none now
+    text = tf.strings.lower(
+        text, encoding="utf-8"
+    )  # it truncates texts at NUL, which is removed above
     return tf.strings.regex_replace(text, UNICODE_PUNCTUATION, "")
 
 
@@ -128,13 +130,13 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], options: TextOptions) -> dict
     Args:
       inputs: `text` <string>[batch_size], valid UTF-8; `label` <int64>[batch_size]; `key`
         <string>[batch_size].
-      options: the flags that decide the ids.
+      options: the flags that determine the ids.
 
     Returns:
-      `tokens`, a SparseTensor <int64>[batch_size, longest], and `label` and `key` as they came. A
-      review without tokens is one OOV, since cuDNN's LSTM fails on a row of nothing but padding.
+      `tokens`, a SparseTensor <int64>[batch_size, longest], and `label` and `key` unchanged. A
+      review without tokens becomes one OOV, since cuDNN's LSTM fails on rows of only padding.
     """
-    # Made by tf.Transform's tracker, so that the tables are saved with the graph.
+    # Made with tf.Transform's tracker, so that the tables are saved with the graph.
     tokenizer = tft.make_and_track_object(lambda: Tokenizer(options), name="tokenizer")
     tokens = tokenizer(inputs[spec.TEXT])
     path = vocabulary.write_vocabulary(
@@ -146,7 +148,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], options: TextOptions) -> dict
     ids += spec.NUM_RESERVED  # tf.Transform's OOV, -1, becomes 1, and its first token, 0, 2
     ids = ids[:, : options.max_len].to_sparse()
     filled, _ = tf.sparse.fill_empty_rows(ids, tf.constant(spec.OOV_ID, tf.int64))
-    # If all rows were empty, the longest of them is now 1.
+    # If all rows were empty, the longest now has length 1.
     shape = tf.maximum(filled.dense_shape, [0, 1])
     return {
         spec.TOKENS: tf.SparseTensor(filled.indices, filled.values, shape),

@@ -1,4 +1,4 @@
-"""Refuses keys of one's own that aren't unique: records couldn't be told apart by them."""
+"""Refuses user-defined keys that aren't unique, since they couldn't identify records."""
 
 import collections
 import os
@@ -16,7 +16,7 @@ from textrecords.text_source import Unread
 
 
 class CheckUnique(beam.PTransform):
-    """Goes through lists of Unread, and gives nothing.
+    """Checks lists of Unread; its output is empty.
 
     Args:
       listed: the `Listed` of the input, as a side input.
@@ -39,7 +39,7 @@ class CheckUnique(beam.PTransform):
 
 
 def by_bucket(listed_here: list[Any], listed: Listed) -> Iterator[tuple[int, list[Any]]]:
-    """Yields the keys of rows, and the rows, by a hash of the keys."""
+    """Yields the keys of rows with the rows, by a hash of the keys."""
     buckets = audit.num_buckets(listed.num_reviews)
     found = collections.defaultdict(list)
     for unread in map(Unread._make, listed_here):
@@ -49,7 +49,7 @@ def by_bucket(listed_here: list[Any], listed: Listed) -> Iterator[tuple[int, lis
 
 
 def check(bucket: tuple[int, Iterable[list[Any]]], column: str) -> Iterator[None]:
-    """Raises `BadInput` if a key comes twice; yields nothing."""
+    """Raises `BadInput` if a key occurs twice; yields nothing."""
     rows: dict[bytes, str] = {}
     for keys in bucket[1]:
         for key, row in keys:

@@ -1,8 +1,8 @@
-"""The vocabulary, as an analyzer of tf.Transform: which words train holds, by falling frequency.
+"""The vocabulary, as a tf.Transform analyzer: the words of train by descending frequency.
 
-`tft.vocabulary` gives the same file, but hands every distinct word through a dozen stages of Beam,
-one at a time. Here a batch counts its words inside the graph, and stages pass on whole buckets of
-words. Counts are integers, exact at any size.
+`tft.vocabulary` gives the same file, but passes every distinct word through a dozen Beam stages,
+one at a time. Here the graph counts the words of a batch, and stages pass whole buckets of words.
+Counts are integers, exact at any size.
 """
 
 import collections
@@ -17,20 +17,20 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 
-# Words are counted apart by their hash, so that no worker has to hold all of them: of a billion
+# Words are counted in buckets by hash, so that no worker has to hold all of them: with a billion
 # reviews, a bucket takes 70 MB.
 NUM_BUCKETS = 64
-# TensorFlow can't look words up in an empty file. A word holds no space, so this is never found.
+# TensorFlow can't look up words in an empty file. Words have no spaces, so this is never found.
 NO_WORDS = b"(no words)\n"
-Counted = tuple[int, bytes]  # count, word: these sort as the vocabulary does, but for the direction
+Counted = tuple[int, bytes]  # count, word: sorted like the vocabulary, but ascending
 
 
 def write_vocabulary(words: tf.Tensor, *, top_k: int, filename: str) -> tf.Tensor:
-    """Writes the most frequent words, one a line; of two as frequent the greater one comes first.
+    """Writes the most frequent words, one per line; ties in descending order of bytes.
 
     Args:
       words: <string>[number of words], a batch.
-      top_k: how many words to keep at most.
+      top_k: the maximum number of words to keep.
       filename: of the asset in the transform graph.
 
     Returns:
@@ -49,7 +49,7 @@ def write_vocabulary(words: tf.Tensor, *, top_k: int, filename: str) -> tf.Tenso
 
 
 class _WriteVocabulary(tft_beam.experimental.PTransformAnalyzer):
-    """Takes batches of (words, counts, buckets); gives the path of the file, once it's written."""
+    """Takes batches of (words, counts, buckets); writes the file and returns its path."""
 
     def __init__(self, top_k: int, filename: str):
         super().__init__()
@@ -108,9 +108,9 @@ def _most_frequent_of_bucket(bucket: tuple[int, dict[bytes, int]], top_k: int) -
 def most_frequent(lists: Iterable[list[Counted]], top_k: int) -> list[Counted]:
     """Returns the most frequent words of several lists, the most frequent first."""
     words = list(itertools.chain.from_iterable(lists))
-    if len(words) > top_k:  # most words are rare: to leave these out takes less than to sort them
-        least = np.partition([count for count, _ in words], -top_k)[-top_k]
-        words = [word for word in words if word[0] >= least]
+    if len(words) > top_k:  # most words are rare: excluding them is cheaper than sorting them
+        threshold = np.partition([count for count, _ in words], -top_k)[-top_k]
+        words = [word for word in words if word[0] >= threshold]
     return sorted(words, reverse=True)[:top_k]
 
 

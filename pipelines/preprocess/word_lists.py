@@ -1,6 +1,6 @@
 """Reads the files of `--stop_words` and `--replacements`.
 
-TensorFlow is imported where it is first needed, so that a refusal is immediate.
+TensorFlow is imported lazily, so that errors about bad input are immediate.
 """
 
 import dataclasses
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from pipelines.preprocess import transform
 
 BUILT_IN = "english"
-LINE_END = re.compile("\r\n?|\n")  # `str.splitlines` knows others, which may be in words
-# Words with one of these signs between them and no space, which cleaning would glue: a list
-# in one line. Numbers are written so in texts, too: "1,000".
+LINE_END = re.compile("\r\n?|\n")  # `str.splitlines` has others, which may be in words
+# Words separated by one of these marks without a space, which cleaning would join: a list on one
+# line. Numbers are excluded, since texts also contain "1,000".
 GLUED = re.compile(r"[^\W\d][^\w\s]*(?P<mark>[,;|])[^\w\s]*[^\W\d]")
 
 
 def check(flags: DataFlags) -> None:
-    """Raises `BadInput` if there are lists of words, but no words."""
+    """Raises `BadInput` if there are word lists, but texts are split into characters."""
     if flags.split == "character" and (flags.stop_words or flags.replacements):
         raise BadInput(
-            "--split character: --stop_words and --replacements are of words: leave them out"
+            "--split character: --stop_words and --replacements are lists of words: drop them"
         )
 
 
 def fingerprint(path: str | None) -> str | None:
-    """Returns the SHA-256 of a file of words; `english` and None stand for themselves.
+    """Returns the SHA-256 of a file of words; `english` and None are returned unchanged.
 
     Raises:
       BadInput: if the file can't be read.
@@ -45,7 +45,7 @@ def fingerprint(path: str | None) -> str | None:
 
 
 def with_fingerprints(flags: DataFlags) -> DataFlags:
-    """Returns flags as a manifest holds them: of files of words, the SHA-256."""
+    """Returns flags as in a manifest, with the SHA-256 of files of words."""
     return dataclasses.replace(
         flags,
         stop_words=fingerprint(flags.stop_words),
@@ -54,7 +54,7 @@ def with_fingerprints(flags: DataFlags) -> DataFlags:
 
 
 def text_options(flags: DataFlags) -> "transform.TextOptions":
-    """Returns the flags that decide the ids of a text, as they were typed, with the words read.
+    """Returns the flags that determine the ids of a text, as typed, with the words read.
 
     Raises:
       BadInput: if a file of words can't be read or used.
@@ -77,11 +77,11 @@ def text_options(flags: DataFlags) -> "transform.TextOptions":
 
 
 def read_stop_words(path: str | None, clean: "transform.Tokenizer") -> tuple[str, ...]:
-    """Returns the words to remove, cleaned as text is: `Don't` is dont, as it is in a text.
+    """Returns the words to remove, cleaned like text: `Don't` becomes dont.
 
     Args:
-      path: a file of one word a line, `english` for the built-in list, or None.
-      clean: as texts are cleaned.
+      path: a file with one word per line, `english` for the built-in list, or None.
+      clean: cleans texts.
 
     Raises:
       BadInput: if the file can't be read, or a line isn't one word.
@@ -98,38 +98,38 @@ def read_stop_words(path: str | None, clean: "transform.Tokenizer") -> tuple[str
 def read_replacements(
     path: str | None, clean: "transform.Tokenizer"
 ) -> tuple[tuple[str, str], ...]:
-    """Returns pairs of a token and the text that stands for it, both cleaned as text is.
+    """Returns (token, replacement), both cleaned like text.
 
-    So `U.S.` is us, as it is in a text, and what stands for it stands for every us.
+    So `U.S.` becomes us, and its replacement replaces every us.
 
     Args:
-      path: a file of lines "from, tab, to", or None.
-      clean: as texts are cleaned.
+      path: a file with lines of word, tab, replacement, or None.
+      clean: cleans texts.
 
     Raises:
       BadInput: if the file can't be read, or a line isn't of this form.
     """
     if path is None:
         return ()
-    pairs: dict[str, str] = {}
+    found: dict[str, str] = {}
     for where, line in _lines(path):
         columns = line.split("\t")
         if len(columns) != 2:
-            raise BadInput(f"{where}: {len(columns)} columns, not from, tab, to")
+            raise BadInput(f"{where}: {len(columns)} columns, not word, tab, replacement")
         token, text = _one_token(columns[0], where, clean), _tokens(columns[1], where, clean)
-        if pairs.setdefault(token, " ".join(text)) != " ".join(text):
+        if found.setdefault(token, " ".join(text)) != " ".join(text):
             raise BadInput(f"{where}: {token} has another replacement further up")
-    return tuple(sorted(pairs.items()))
+    return tuple(sorted(found.items()))
 
 
 def _lines(path: str) -> Iterator[tuple[str, str]]:
-    """Yields the lines that hold words, and where each is; those that begin with # are comments."""
+    """Yields the location and text of each line with words; skips comments, which begin with #."""
     try:
         text = storage.read_bytes(path).decode("utf-8-sig")
     except OSError as error:
         raise _unreadable(path, error) from None
     except UnicodeDecodeError:
-        raise BadInput(f"the words in {path} aren't UTF-8: save the file as that") from None
+        raise BadInput(f"the words in {path} aren't UTF-8: save the file as UTF-8") from None
     for number, line in enumerate(LINE_END.split(text), start=1):
         if line.strip() and not line.startswith("#"):
             yield f"{path}, line {number}", line
@@ -142,8 +142,8 @@ def _unreadable(path: str, error: OSError) -> BadInput:
 def _tokens(text: str, where: str, clean: "transform.Tokenizer") -> list[str]:
     if glued := GLUED.search(text):
         raise BadInput(
-            f"{where}: without {glued['mark']!r}, {text!r} isn't the words that it names: "
-            "give each a line of its own, or a space"
+            f"{where}: cleaning removes {glued['mark']!r}, which joins the words of {text!r}: "
+            "put each on its own line, or add a space"
         )
     return [token.decode() for token in clean([text]).flat_values.numpy()]
 
@@ -151,5 +151,5 @@ def _tokens(text: str, where: str, clean: "transform.Tokenizer") -> list[str]:
 def _one_token(text: str, where: str, clean: "transform.Tokenizer") -> str:
     tokens = _tokens(text, where, clean)
     if len(tokens) != 1:
-        raise BadInput(f"{where}: {text!r} is {len(tokens)} words once cleaned, not one")
+        raise BadInput(f"{where}: {text!r} is {len(tokens)} words after cleaning, not one")
     return tokens[0]

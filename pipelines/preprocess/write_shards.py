@@ -1,4 +1,4 @@
-"""Writes the shards: reads their reviews, turns them into ids, counts, hashes."""
+"""Writes the shards: reads their reviews, turns them into ids, counts and hashes."""
 
 import collections
 import dataclasses
@@ -28,14 +28,14 @@ SHARD_BYTES = Metrics.distribution("textrecords", "shard_bytes")
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """What was written into one or several shards of a split.
+    """What was written to one or several shards of a split.
 
     Attributes:
       shards: the files.
-      label_counts: <int64>[num_classes], reviews of each label, if they have one.
-      length_counts: how many reviews have so many tokens, by the number of tokens.
-      id_counts: <int64>[vocabulary size], how often each id was written.
-      notes: how many reviews have what is worth a note.
+      label_counts: <int64>[num_classes], labelled reviews by label.
+      length_counts: number of reviews by number of tokens.
+      id_counts: <int64>[vocabulary size], occurrences of each id.
+      notes: number of reviews by note.
       keys: of the reviews.
     """
 
@@ -53,12 +53,12 @@ class Written:
 
 
 class Unwritten(NamedTuple):
-    """A shard that is to be written.
+    """A shard to write.
 
     Attributes:
-      split: it's of.
+      split: of the shard.
       name: of the file.
-      reviews: in the order in which they are written.
+      reviews: in the order of writing.
     """
 
     split: str
@@ -73,7 +73,7 @@ class Encoded:
     Attributes:
       texts, labels, keys: of the reviews, arrays of [batch_size].
       misread: what `review_batches.read_batch` returns.
-      ids: of all reviews, one after the other, <int64>[tokens].
+      ids: of all reviews, concatenated, <int64>[tokens].
       lengths: tokens of each review, <int64>[batch_size].
     """
 
@@ -91,7 +91,7 @@ class Encoded:
 
 
 class Encoder:
-    """The transform graph, and the tokenizer that it holds.
+    """The transform graph and its tokenizer.
 
     Args:
       transform_fn_dir: the SavedModel of the graph.
@@ -105,7 +105,7 @@ class Encoder:
         self.vocabulary_size = len(vocabulary) + spec.NUM_RESERVED
 
     def encode(self, read: tuple[pa.RecordBatch, dict[bytes, str]]) -> Encoded:
-        """Adds their ids to what `review_batches.read_batch` returns."""
+        """Adds the ids to the results of `review_batches.read_batch`."""
         batch, misread = read
         texts, labels, keys = (column.flatten() for column in batch.columns)
         features = self._graph.transform_fn(
@@ -122,9 +122,9 @@ class Encoder:
     def without_tokens(self, encoded: Encoded) -> np.ndarray:
         """Returns which texts have no token, <bool>[batch_size].
 
-        The record doesn't tell them from a single OOV token.
+        The record doesn't distinguish them from a single OOV token.
         """
-        first = np.cumsum(encoded.lengths) - encoded.lengths  # no review is without an id
+        first = np.cumsum(encoded.lengths) - encoded.lengths  # every review has at least one id
         found = (encoded.lengths == 1) & (encoded.ids[first] == spec.OOV_ID)
         if found.any():
             alone = tf.constant(encoded.texts.filter(pa.array(found)).to_pylist())
@@ -136,16 +136,16 @@ class Encoder:
 class WriteShard:
     """Writes one shard.
 
-    A shard is known by the keys of its reviews before any is read, so texts and records cross no
-    stage: they are in memory a batch at a time, whatever the size of the dataset.
+    A shard is determined by the keys of its reviews before any is read, so texts and records don't
+    pass between stages: one batch at a time is in memory, whatever the size of the dataset.
 
     Attributes:
       source: the folder of the reviews.
-      output_dir: the folder to write in.
+      output_dir: the folder to write to.
       compression: a key of `spec.COMPRESSIONS`.
       options: the flags that the transform graph was made with.
-      min_tokens: a review of fewer is short.
-      encoder: of each process, loaded once.
+      min_tokens: a review with fewer is short.
+      encoder: loaded once per process.
     """
 
     source: text_source.Source
@@ -158,7 +158,7 @@ class WriteShard:
     def write(
         self, shard: Unwritten, transform_fn_dir: str, classes: tuple[str, ...]
     ) -> tuple[Written, list[Finding]]:
-        """Returns what was written, and what was found on single reviews."""
+        """Writes a shard; returns what was written, and the findings on single reviews."""
         split, name, reviews = shard
         encoder = self.encoder.acquire(
             functools.partial(Encoder, transform_fn_dir, self.options), tag=transform_fn_dir
@@ -192,7 +192,7 @@ class WriteShard:
 
     @property
     def _min_length(self) -> int:
-        """The number of tokens to ask for: a review cut to `max_len` isn't short for that."""
+        """The minimum number of tokens: a review isn't short just because it's cut to `max_len`."""
         return min(self.min_tokens, self.options.max_len or self.min_tokens)
 
 
@@ -203,7 +203,7 @@ def _nothing(num_classes: int, vocabulary_size: int) -> Written:
 
 
 def _count(encoded: Encoded, noted: list[Finding], so_far: Written) -> Written:
-    """Returns what is true of a batch, counted for as many labels and ids as so far."""
+    """Returns the counts of a batch, with as many labels and ids as `so_far`."""
     labels = encoded.labels.to_numpy()
     return Written(
         shards=(),
@@ -222,6 +222,6 @@ def _write(encoded: Encoded, writer: tf.io.TFRecordWriter) -> None:
 
 
 def in_order(lists: Iterable[list[Review]]) -> list[Review]:
-    """Returns the reviews of a shard in the order in which they are written."""
+    """Returns the reviews of a shard in the order of writing."""
     reviews = map(Review._make, itertools.chain.from_iterable(lists))
     return sorted(reviews, key=lambda review: sharding.order_in_shard(review.key))

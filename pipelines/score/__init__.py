@@ -1,1 +1,1 @@
-"""Scores any number of text files with a trained model."""
+"""Scores any number of texts with a trained model."""

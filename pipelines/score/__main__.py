@@ -1,6 +1,6 @@
-"""Scores any number of text files with a trained model.
+"""Scores any number of texts with a trained model.
 
-TensorFlow and Beam are imported once there is something to do, so that a refusal is immediate.
+TensorFlow and Beam are imported lazily, so that errors about bad input are immediate.
 """
 
 import argparse
@@ -40,36 +40,36 @@ if TYPE_CHECKING:
 OF_TABLES = ("text_column", "key_column", "keep_columns", "delimiter")
 FORMATS = ("jsonl", "parquet")
 SHARDS = rf"scores-\d{{5}}-of-\d{{5}}\.({'|'.join(FORMATS)})"
-# What is about the scores was beside them in older versions.
+# In older versions, the metadata was next to the scores.
 ABOUT_FILES = "|".join((spec.AUDIT, *map(re.escape, ("scores.json", spec.RUN, checksums.SUMS))))
 FILES = f"{SHARDS}|{checksums.ABOUT}|{ABOUT_FILES}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags, beside those of Beam."""
+    """The flags other than Beam's."""
 
     input: Path = flag(
-        "a folder, of which all *.txt are taken, a quoted pattern such as 'x/**/*.text', or tables",
+        "a folder with *.txt files, a quoted pattern such as 'x/**/*.text', or tables",
         metavar="DIR|GLOB|TABLE",
     )
-    output: Path = flag("the folder to write, or to replace whole", metavar="DIR")
+    output: Path = flag("the folder to write or to replace as a whole", metavar="DIR")
     model_dir: Path = flag(command_line.MODEL_DIR, metavar="DIR")
     text_column: tuple[str, ...] | None = flag(command_line.TEXT_COLUMN, None, metavar="NAME")
     key_column: str | None = flag(
-        "what scores are to be known by (else reviews.csv#12)", None, metavar="NAME"
+        "column with unique keys for the scores (default: keys such as reviews.csv#12)",
+        None,
+        metavar="NAME",
     )
     keep_columns: tuple[str, ...] | None = flag(
-        "what else of each row to write beside its score", None, metavar="NAME"
+        "other columns to write with each score", None, metavar="NAME"
     )
     delimiter: str | None = flag(command_line.DELIMITER, None, metavar="CHARACTER")
     format: Literal[FORMATS] = flag("of the files to write", "jsonl")
     encoding: str = flag("of the files to read", "utf-8")
-    num_shards: NumShards | None = flag(
-        "files to write (one for every 10,000 texts by default)", None
-    )
+    num_shards: NumShards | None = flag("files to write (default: one per 10,000 texts)", None)
     force: bool = flag("replace the scores of another input", False)
-    runner: str = flag("of Beam; DirectRunner is the local engine", "DirectRunner")
+    runner: str = flag("Beam's runner; DirectRunner is the local engine", "DirectRunner")
     no_verify: bool = flag(command_line.NO_VERIFY, False)
 
 
@@ -111,7 +111,7 @@ def main(argv: list[str]) -> None:
             runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options)
         storage.remove_tree(os.path.join(output_dir, spec.TEXTS))
         if _model_sha256(model_dir) != plan.model_sha256:
-            raise Failure(f"{args.model_dir} was replaced while it scored: run again")
+            raise Failure(f"{args.model_dir} was replaced while it was in use: run again")
         scored = json_files.read(scoring.Summary, os.path.join(plan.about_dir, scoring.SUMMARY))
         run_info.write(args.input, output_dir, started)
         checksums.write(output_dir, {shard.file: shard.sha256 for shard in scored.shards})
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> None:
     if scored.bad_files:
         named = os.path.join(args.output, checksums.ABOUT, summary.named(scored.audit_shards))
         items = texts.source.items
-        terminal.say(f"left out {scored.bad_files:,}: {items} that can't be read, named in {named}")
+        terminal.say(f"skipped {scored.bad_files:,}: {items} that can't be read, named in {named}")
     summary.show_misread(scored.misread_files, args.encoding)
     if scored.profile and plan.known:
         for line in drift.describe(scored.profile, plan.known, f"the test of {args.model_dir}"):
@@ -129,13 +129,13 @@ def main(argv: list[str]) -> None:
 
 
 def _find_texts(args: argparse.Namespace) -> "text_files.TextFiles | text_tables.TextTables":
-    """Returns what `--input` names; raises `BadInput`."""
+    """Returns the texts that `--input` names; raises `BadInput`."""
     command_line.check_delimiter(args.delimiter)
     folder, files = (
         ("", []) if storage.is_folder(args.input) else table_files.find_files(args.input)
     )
     if files:
-        from pipelines.score import text_tables  # here, since Arrow takes a while
+        from pipelines.score import text_tables  # here, since importing Arrow is slow
 
         return text_tables.open_tables(folder, files, args)
     table_files.check_none_given(args.input, {name: getattr(args, name) for name in OF_TABLES})
@@ -143,7 +143,7 @@ def _find_texts(args: argparse.Namespace) -> "text_files.TextFiles | text_tables
 
 
 def _show_scoring(seen: collections.Counter[str]) -> contextlib.AbstractContextManager[None]:
-    """Shows how many texts have been listed, then scored, if it's done in this process."""
+    """Shows how many texts have been listed, then scored, if this process does it."""
     before = text_source.SEEN["listed"]
 
     def look() -> terminal.Done:

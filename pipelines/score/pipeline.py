@@ -1,6 +1,6 @@
 """The Beam pipeline that scores texts: list the files, read them, run the network, write shards.
 
-The network runs in Beam's RunInference, which loads it once a worker.
+The network runs in Beam's RunInference, which loads it once per worker.
 """
 
 import collections
@@ -34,11 +34,11 @@ from textrecords.text_source import Unread
 
 BATCH_SIZE = 256  # texts that the network scores at once
 SCORES = "scores"
-SUMMARY = "scores.json"  # the number of texts, the shards, and what scored them; written last
-Name = tuple[bytes, str]  # the key of a text, and what is kept of its row
-Batch = tuple[int, list[Any]]  # a shard, and what is listed of texts that go into it
-UNFIT = "unfit"  # output beside the texts
-PROFILES = "profiles"  # output beside the scores
+SUMMARY = "scores.json"  # the number of texts, the shards, and the model; written last
+Name = tuple[bytes, str]  # the key of a text, and the kept columns of its row
+Batch = tuple[int, list[Any]]  # a shard, and listed texts that go into it
+UNFIT = "unfit"  # an additional output with the texts
+PROFILES = "profiles"  # an additional output with the scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +46,19 @@ class Summary:
     """What was scored; `classes` are in the order of `scores`."""
 
     texts: int
-    bad_files: int  # that can't be read, and are left out
-    misread_files: dict[str, int]  # that seem to be in another encoding, by that encoding
-    labels: dict[str, int]  # how many texts got each
+    bad_files: int  # files that can't be read, and were skipped
+    misread_files: dict[str, int]  # files that seem to be in another encoding, by that encoding
+    labels: dict[str, int]  # number of texts by predicted label
     classes: tuple[str, ...]
     model_sha256: str  # of the model's `SHA256SUMS`
     shards: tuple[Shard, ...]
-    audit_shards: tuple[Shard, ...]  # of what is wrong with files, if anything is
-    profile: drift.Profile | None  # of the texts, if the model tells it
-    drift: dict[str, float] | None  # from those that the model was tested on, as `drift.compare`
+    audit_shards: tuple[Shard, ...]  # of findings on files, if any
+    profile: drift.Profile | None  # of the texts, if the model returns its ids
+    drift: dict[str, float] | None  # from the texts that the model was tested on: `drift.compare`
 
 
 class Written(NamedTuple):
-    """A shard, how many texts of it got each label, and their keys."""
+    """A shard, the number of its texts by label, and their keys."""
 
     shard: Shard
     labels: dict[str, int]
@@ -66,7 +66,7 @@ class Written(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was found in the input, beside the texts."""
+    """What was found in the input, other than the texts."""
 
     unfit: UnfitFiles
     listed: Listed
@@ -80,13 +80,13 @@ class Plan:
     Attributes:
       texts: what to score.
       serving: the SavedModel.
-      classes: its classes.
-      model_sha256: what it's known by.
-      output_dir: the folder to write in.
-      num_shards: files to write, or None for one for so many texts.
+      classes: of the model.
+      model_sha256: identifies the model.
+      output_dir: the folder to write to.
+      num_shards: files to write, or None to choose by the number of texts.
       suffix: `jsonl` or `parquet`.
       limits: how many files may be bad, or in another encoding.
-      known: of the texts that the model was tested on, if that is known.
+      known: profile of the texts that the model was tested on, if known.
     """
 
     texts: "text_files.TextFiles | text_tables.TextTables"
@@ -101,11 +101,11 @@ class Plan:
 
     @property
     def about_dir(self) -> str:
-        """The folder for what is about the scores."""
+        """The folder for metadata of the scores."""
         return os.path.join(self.output_dir, checksums.ABOUT)
 
     def check_listed(self, listed: Listed) -> Listed:
-        """Returns what was listed; raises `BadInput` if that is nothing."""
+        """Returns what was listed; raises `BadInput` if that's nothing."""
         if not listed.num_reviews:
             raise BadInput(self.texts.why_none())
         return listed
@@ -121,11 +121,11 @@ class Plan:
         return ((index, batch) for batch in more_itertools.chunked(found, BATCH_SIZE))
 
     def read(self, batch: Batch) -> Iterator[Any]:
-        """Reads the texts that can be; a batch too large for memory is parted.
+        """Reads the readable texts; splits a batch that is too large for memory.
 
         Yields:
-          ((shard, names), texts); as `FINDINGS`, lists of `Line` on what can't be read; as `UNFIT`,
-          an `UnfitFiles`.
+          ((shard, names), texts); as `FINDINGS`, lists of `Line` on files that can't be read; as
+          `UNFIT`, an `UnfitFiles`.
         """
         index, found = batch
         bad: dict[bytes, str] = {}
@@ -149,7 +149,7 @@ class Plan:
             yield name, source.to_text(unread.key, content, misread)
 
     def check(self, unfit: UnfitFiles, listed: Listed) -> UnfitFiles:
-        """Returns what can't be read; raises `Failure` if that's too much."""
+        """Returns `unfit`; raises `Failure` if there are too many unfit files."""
         unfit.check(self.texts.source, listed.num_reviews, self.limits)
         return unfit
 
@@ -175,10 +175,10 @@ class Plan:
             return Written(Shard.of(part, name, len(rows)), dict(labels), keys)
 
     def _row(self, key: bytes, kept: str, scores: Row) -> Row:
-        beside = (
+        columns = (
             dict(zip(self.texts.kept, json.loads(kept), strict=True)) if self.texts.kept else {}
         )
-        return {spec.KEY: key.decode("utf-8", "backslashreplace"), **beside, **scores}
+        return {spec.KEY: key.decode("utf-8", "backslashreplace"), **columns, **scores}
 
     def _schema(self) -> pa.Schema:
         if len(self.classes) == 2:
@@ -191,7 +191,7 @@ class Plan:
     def write_summary(
         self, written: list[Written], found: Found, profiles: Iterable[drift.Profile]
     ) -> None:
-        """Checks that no file was lost, and writes what was written, once all is done.
+        """Checks that no file was lost, and writes the summary, at the end.
 
         Args:
           written: all shards.
@@ -223,7 +223,7 @@ class Plan:
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds all stages."""
-    # The places of the input -> lists of Unread, and one `Listed`
+    # places of the input -> lists of Unread, and one `Listed`
     unread, counted = pipeline | "ListFiles" >> ListFiles(plan.texts.source, plan.texts.places)
     listed = counted | "CheckListed" >> beam.Map(plan.check_listed)
     num_shards = listed | "NumShards" >> beam.Map(plan.shards)
@@ -263,7 +263,7 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
 
 
 def by_shard(listed: list[Any], num_shards: dict[str, int]) -> Iterator[Batch]:
-    """Yields lists of texts, by the shard that they go into, as records do."""
+    """Yields lists of texts by shard, with the same hash as for records."""
     found = collections.defaultdict(list)
     for unread in listed:
         _, index = sharding.shard_of(SCORES, unread[0], num_shards)
@@ -272,9 +272,9 @@ def by_shard(listed: list[Any], num_shards: dict[str, int]) -> Iterator[Batch]:
 
 
 def _check_unique(keys: list[bytes]) -> None:
-    """Raises `BadInput` if two of sorted keys are the same, as those of a column may be."""
+    """Raises `BadInput` if two of the sorted keys are equal, as in a column they may be."""
     for one, other in itertools.pairwise(keys):
-        if one == other:  # so they went into the same shard
+        if one == other:  # equal keys are in the same shard
             shown = terminal.one_line(os.fsdecode(one))
             raise BadInput(f"two rows have the key {shown}: name another --key_column")
 

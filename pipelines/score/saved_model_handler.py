@@ -9,18 +9,18 @@ from apache_beam.ml.inference import base
 
 from textrecords import drift, saved_model, spec
 
-# Texts that this process has scored, for who waits; other processes count for themselves.
+# Texts that this process has scored, for progress bars; each process has its own count.
 SEEN: collections.Counter[str] = collections.Counter()
-Row = dict[str, Any]  # `label`, and `score` or `scores`, as the SavedModel gives them
-# The rows of a batch of texts, and their profile; none, if the model is of a version without ids.
+Row = dict[str, Any]  # `label`, and `score` or `scores`, as the SavedModel returns them
+# The rows of a batch of texts, and their profile; None if the model is too old to return ids.
 Scored = tuple[list[Row], drift.Profile | None]
 
 
 class SavedModel(base.ModelHandler[list[bytes], Scored, tf.Module]):
-    """Scores batches of texts with what `model.training.export` wrote.
+    """Scores batches of texts with a SavedModel of `model.training.export`.
 
-    Beam's own handler for TensorFlow loads models by Keras, and Keras 3 loads no SavedModel. Whole
-    batches come in, since to hand on single texts would cost more.
+    Beam's own handler for TensorFlow loads models with Keras, and Keras 3 can't load SavedModels.
+    The elements are whole batches, since passing single texts would cost more.
     """
 
     def __init__(self, path: str):
@@ -33,7 +33,7 @@ class SavedModel(base.ModelHandler[list[bytes], Scored, tf.Module]):
     def run_inference(
         self, batch: Sequence[list[bytes]], model: tf.Module, inference_args: Any = None
     ) -> list[Scored]:
-        """Returns what the model gives for each batch of texts."""
+        """Returns the model's results for each batch of texts."""
         scored = [_score(model.signatures, texts) for texts in batch]
         SEEN["scored"] += sum(map(len, batch))
         return scored
@@ -52,7 +52,7 @@ def _score(signatures: Mapping[str, saved_model.Signature], texts: list[bytes]) 
 
 
 def _to_rows(outputs: Mapping[str, tf.Tensor]) -> list[Row]:
-    """Returns the rows without the names of all classes, which are the same in each."""
+    """Returns the rows without the names of all classes, which are the same in all rows."""
     return [
         {name: value for name, value in row.items() if name != "classes"}
         for row in saved_model.to_rows(outputs)

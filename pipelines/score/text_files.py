@@ -1,4 +1,4 @@
-"""The text files to score: those of a folder, or of a pattern."""
+"""The text files to score, in a folder or given by a pattern."""
 
 import collections
 import dataclasses
@@ -15,7 +15,7 @@ from textrecords import storage, text_source
 from textrecords.errors import BadInput
 from textrecords.text_source import Unread
 
-# Tables that can't be read.
+# Tables in formats that aren't supported.
 TABLE = re.compile(
     r"\.(arrow|avro|feather|ods|orc|xlsx?|(csv|tsv|jsonl?|ndjson)\.(bz2|xz|zip|zst))$", re.I
 )
@@ -23,9 +23,9 @@ TABLE = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class TextFiles:
-    """The files below a folder whose names match `source.pattern`; or their paths, if `is_glob`.
+    """The files below a folder whose names, or paths if `is_glob`, match `source.pattern`.
 
-    A glob is of pathlib's patterns.
+    Globs are pathlib's.
     """
 
     source: text_source.Source
@@ -33,11 +33,11 @@ class TextFiles:
 
     @property
     def kept(self) -> dict[str, str]:
-        """What is written beside the scores: of files, nothing."""
+        """Columns to write with the scores: none for files."""
         return {}
 
     def stored_in(self, output_dir: str) -> "TextFiles":
-        """Returns these files: they stay where they are."""
+        """Returns these files: they aren't copied."""
         return self
 
     def check_any(self) -> None:
@@ -47,17 +47,15 @@ class TextFiles:
 
     @property
     def places(self) -> "tuple[Place | Matches]":
-        """What to list."""
+        """The places to list."""
         return (Matches() if self.is_glob else Place("", label=""),)
 
     def why_none(self) -> str:
-        """Returns what to say if there are no such files."""
+        """Returns the error message for no such files."""
         folder, pattern = self.source.input_dir, self.source.pattern
         path = os.path.join(folder, pattern)
         if not self.is_glob:
-            return (
-                f"{folder} holds no {pattern} files: for others, name a quoted pattern, {folder}/*"
-            )
+            return f"{folder} has no {pattern} files: for others, name a quoted pattern, {folder}/*"
         if glob.has_magic(pattern):
             return f"{path} matches no files: name a folder, or another quoted pattern"
         return f"no file or folder {path}: name a folder, a file or a quoted pattern"
@@ -65,12 +63,12 @@ class TextFiles:
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-    """The files that a pattern matches, as a place; one worker looks for all of them."""
+    """The files that match a pattern, as a place; one worker finds all of them."""
 
     def list_files(
-        self, source: text_source.Source, most: int | None = None
+        self, source: text_source.Source, limit: int | None = None
     ) -> Iterator[list[Unread] | Listed]:
-        """Yields what `Place.list_files` does, but for hidden files and leftovers.
+        """Yields what `Place.list_files` does, without hidden files and leftovers.
 
         Raises:
           Failure: if a folder can't be listed.
@@ -89,12 +87,12 @@ def parse_input(path: str, encoding: str) -> TextFiles:
     path = storage.absolute(path)
     if TABLE.search(path) and not storage.is_folder(path):
         raise BadInput(
-            f"{path} is a table of a kind that isn't read: write it as Parquet, or as CSV or JSON "
-            "lines, plain or by gzip"
+            f"{path} is a table in an unsupported format: save it as Parquet, or as CSV or JSON "
+            "lines, plain or with gzip"
         )
     if storage.is_folder(path):
         return TextFiles(text_source.Source(path, encoding=encoding), is_glob=False)
-    if storage.is_file(path):  # whatever characters its name has
+    if storage.is_file(path):  # even if its name has special characters
         folder, name = os.path.split(path)
         return TextFiles(text_source.Source(folder, glob.escape(name), encoding), is_glob=True)
     folder, pattern = patterns.split(path)

@@ -1,4 +1,4 @@
-"""The tables whose rows are to be scored."""
+"""The tables whose rows are scored."""
 
 import argparse
 import dataclasses
@@ -19,16 +19,16 @@ WRITTEN = ("key", "score", "scores", "label")  # columns of the scores
 
 @dataclasses.dataclass(frozen=True)
 class TextTables:
-    """Tables in a folder; as `text_files.TextFiles`."""
+    """Tables in a folder, with the interface of `text_files.TextFiles`."""
 
     source: TableSource
     places: tuple[TablePlace, ...]
 
     @property
     def kept(self) -> dict[str, str]:
-        """What is written beside the scores, and its types as Arrow calls them.
+        """Columns to write with the scores, with Arrow's names of their types.
 
-        A name that the scores have, too, gets `input_` before it.
+        Names that the scores also have get the prefix `input_`.
         """
         return {
             f"input_{name}" if name in WRITTEN else name: of
@@ -36,28 +36,28 @@ class TextTables:
         }
 
     def stored_in(self, output_dir: str) -> "TextTables":
-        """Returns these tables, with their texts kept in a folder."""
+        """Returns these tables, with their texts stored in a folder."""
         source = dataclasses.replace(self.source, output_dir=output_dir)
         return dataclasses.replace(self, source=source)
 
     def check_any(self) -> None:
-        """Checks nothing: how many rows there are is known once they are listed."""
+        """Does nothing: the number of rows is only known once they are listed."""
 
     def why_none(self) -> str:
-        """Returns what to say if there are no rows."""
-        return f"{self.source.input_dir}: {self.places[0].file} holds no rows: name another table"
+        """Returns the error message for no rows."""
+        return f"{self.source.input_dir}: {self.places[0].file} has no rows: name another table"
 
 
 def open_tables(folder: str, files: list[str], args: argparse.Namespace) -> TextTables:
-    """Looks at the header of the first of some tables.
+    """Opens tables by the header of the first.
 
     Args:
-      folder: that they are in.
+      folder: the input.
       files: the tables, by their paths below it.
       args: the flags of score.
 
     Raises:
-      BadInput: if a flag doesn't go with them, or there are no such columns.
+      BadInput: if a flag can't be used with them, or there are no such columns.
     """
     encoding = text_source.encoding(args.encoding)
     table = readers.Table(os.path.join(folder, files[0]), encoding, args.delimiter)
@@ -76,7 +76,7 @@ def open_tables(folder: str, files: list[str], args: argparse.Namespace) -> Text
 
 
 def _kept(path: str, schema: pa.Schema, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Returns columns that are to be kept, with their types; raises `BadInput`."""
+    """Returns the columns to keep, with their types; raises `BadInput`."""
     columns = Columns(kept=tuple((name, "") for name in names))
     columns.check(path, schema.names)
     return tuple((name, _type_of(path, schema.field(name))) for name in columns.names)
@@ -92,4 +92,6 @@ def _type_of(path: str, field: pa.Field) -> str:
     ):
         if fits(field.type):
             return written
-    raise BadInput(f"{path}: the column {field.name} holds {field.type}, which can't be kept")
+    raise BadInput(
+        f"{path}: the column {field.name} has the type {field.type}, which can't be kept"
+    )

@@ -1,1 +1,1 @@
-"""Tables as inputs: CSV, TSV, JSON lines and Parquet, read by Arrow."""
+"""Tables as inputs: CSV, TSV, JSON lines and Parquet, mostly read by Arrow."""

@@ -1,4 +1,4 @@
-"""What the rows of tables hold, whatever the format."""
+"""The cells of table rows, whatever the format."""
 
 import math
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from pipelines.tables.columns import Columns
 
-# The texts of a row, its label, split and key, and what is kept of it, if it's asked for. Bytes of
-# label, split and key that aren't UTF-8 are escaped, as those of file names are.
+# The texts of a row, its label, split and key, and its kept columns. Bytes of label, split and key
+# that aren't UTF-8 are escaped, like those of file names.
 Cells = tuple[tuple[bytes | None, ...], str | None, str | None, str | None, tuple[Any, ...]]
-Row = tuple[int, Cells | str]  # its number in the file, from 1, and what it holds or why it's bad
+Row = tuple[int, Cells | str]  # its number in the file, from 1, and its cells or why it's bad
 
 
 def of_batch(batch: pa.RecordBatch, columns: Columns) -> Iterator[Cells]:
-    """Yields the rows that Arrow has read, of columns that hold text or whole numbers."""
+    """Yields the rows that Arrow has read, of columns with texts or integers."""
     texts = [_bytes(batch.column(name)) for name in columns.text]
     others = [
         map(to_name, _bytes(batch.column(name))) if name else [None] * batch.num_rows
@@ -27,7 +27,7 @@ def of_batch(batch: pa.RecordBatch, columns: Columns) -> Iterator[Cells]:
 
 
 def is_text(of: pa.DataType) -> bool:
-    """Tells whether a column of this type holds texts, or nothing."""
+    """Returns whether a column of this type has texts, or nothing."""
     of = of.value_type if pa.types.is_dictionary(of) else of
     return any(
         check(of)
@@ -43,7 +43,7 @@ def is_text(of: pa.DataType) -> bool:
 
 
 def is_whole(of: pa.DataType) -> bool:
-    """Tells whether a column of this type holds whole numbers, or true and false."""
+    """Returns whether a column of this type has integers or Booleans."""
     of = of.value_type if pa.types.is_dictionary(of) else of
     return pa.types.is_integer(of) or pa.types.is_boolean(of)
 
@@ -62,7 +62,7 @@ def _bytes(column: pa.Array) -> list[bytes | None]:
 
 
 def _kept(column: pa.Array, of: str) -> list[Any]:
-    """Returns the values of a column as they are written beside scores, of a type of Arrow's."""
+    """Returns the values of a column as they are written with scores; `of` is an Arrow type."""
     if of == "string":
         values = _bytes(column)
         return [None if value is None else value.decode("utf-8", "replace") for value in values]
@@ -70,5 +70,5 @@ def _kept(column: pa.Array, of: str) -> list[Any]:
 
 
 def _finite(value: Any) -> Any:
-    """Returns a value that JSON can hold."""
+    """Returns a value that JSON can represent."""
     return value if not isinstance(value, float) or math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Which columns of a table hold what."""
+"""The roles of a table's columns."""
 
 import dataclasses
 import itertools
@@ -9,7 +9,7 @@ from textrecords.errors import BadInput
 
 USUAL_TEXT = ("text", "review", "content", "sentence")
 USUAL_LABEL = ("label", "class", "sentiment", "category")
-NAMED, NAME = 10, 60  # names in a message at most, and characters of each
+NAMED, NAME = 10, 60  # the maximum number of names in a message, and of characters of each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Columns:
     """The names of columns.
 
     Attributes:
-      text: of texts, which are joined by a space.
+      text: of the texts, which are joined by a space.
       label: of the classes, if rows have any.
-      split: of the splits, if that isn't the file's.
-      key: of the keys, if that isn't `file#row`.
-      kept: of what is written beside the scores, with the types that Arrow calls so.
+      split: of the splits, if files aren't named by split.
+      key: of the keys, if they aren't `file#row`.
+      kept: of columns that are written with the scores, with Arrow's names of their types.
     """
 
     text: tuple[str, ...] = ()
@@ -32,17 +32,17 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """All of them, each once."""
+        """All names, each once."""
         others = filter(None, (self.label, self.split, self.key))
         return list(dict.fromkeys((*self.text, *others, *dict(self.kept))))
 
     def find(self, path: str, header: Sequence[str], *, labelled: bool) -> "Columns":
-        """Returns these columns, the usual ones in the place of those that aren't named.
+        """Returns these columns, with usual names for those that aren't given.
 
         Args:
           path: of the table.
           header: the names of all its columns.
-          labelled: whether one has to hold classes.
+          labelled: whether there has to be a column of classes.
 
         Raises:
           BadInput: if there are no such columns, or several.
@@ -67,12 +67,10 @@ class Columns:
 def _usual(path: str, header: Sequence[str], usual: Sequence[str], what: str) -> str:
     found = dict.fromkeys(name for name in header if name.strip().lower() in usual)
     if len(found) > 1:
-        raise BadInput(
-            f"{path} has the columns {named(found)}: say by --{what}_column which to take"
-        )
+        raise BadInput(f"{path} has the columns {named(found)}: choose one with --{what}_column")
     if not found:
         raise BadInput(
-            f"{path} has no column {', '.join(usual[:-1])} or {usual[-1]}: name one by "
+            f"{path} has no column {', '.join(usual[:-1])} or {usual[-1]}: name one with "
             f"--{what}_column; {_listed(header)}"
         )
     return next(iter(found))
@@ -83,7 +81,7 @@ def _listed(header: Sequence[str]) -> str:
 
 
 def named(names: Collection[str]) -> str:
-    """Returns names for a message, whatever stands in them, and however many there are."""
+    """Returns names for a message, escaped and limited in number and length."""
     first = map(terminal.one_line, itertools.islice(names, NAMED))
     shown = [name if len(name) <= NAME else f"{name[:NAME]}..." for name in first]
     return ", ".join(shown + ["..."] * (len(names) > NAMED))

@@ -19,17 +19,17 @@ from pipelines.tables.columns import Columns
 from textrecords import encoding_guess
 from textrecords.errors import BadInput
 
-BLOCK_BYTES = 1 << 25  # that Arrow parses at once: a row has to fit in
-HEADER_BYTES = 10_000_000  # of a million names
+BLOCK_BYTES = 1 << 25  # that Arrow parses at once: a row has to fit
+HEADER_BYTES = 10_000_000  # enough for a million names
 DELIMITERS = ",;\t|"
-# What Arrow says of a row that fits into no block, and of one that it can't skip.
+# Arrow's errors for a row that doesn't fit in a block, and for one that it can't skip.
 TOO_LONG = "straddling object"
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """The names of the columns, and what is between cells."""
+    """The names of the columns, and the delimiter of cells."""
 
     names: list[str]
     delimiter: str
@@ -41,10 +41,10 @@ def read_header(path: str, stream: pa.NativeFile, delimiter: str | None) -> Head
     Args:
       path: of the table, for messages.
       stream: its text as UTF-8.
-      delimiter: of its cells; by default, the one that the header has most of.
+      delimiter: of its cells; by default, the most frequent one in the header.
 
     Raises:
-      BadInput: if there is none.
+      BadInput: if there is no header.
     """
     begin = stream.read(HEADER_BYTES)
     text = begin.decode("utf-8-sig", "surrogateescape")
@@ -52,9 +52,9 @@ def read_header(path: str, stream: pa.NativeFile, delimiter: str | None) -> Head
     header, rest = max(found, key=lambda each: len(each[0].names))
     if not header.names:
         what = "has no header" if text else "is empty"
-        raise BadInput(f"{path} {what}: its first line has to name the columns")
+        raise BadInput(f"{path} {what}: its first line has to contain the column names")
     if not rest and len(begin) == HEADER_BYTES:
-        raise BadInput(f"{path} begins with {HEADER_BYTES:,} bytes in a row: that's no header")
+        raise BadInput(f"{path}: its first row has over {HEADER_BYTES:,} bytes, so isn't a header")
     if seems := _other_encoding(header, begin):
         raise BadInput(f"{path}: its header isn't UTF-8, but perhaps {seems}: give --encoding")
     return header
@@ -70,30 +70,31 @@ def _other_encoding(header: Header, begin: bytes) -> str | None:
 
 def _parse(text: str, delimiter: str) -> tuple[Header, bool]:
     """Returns the header that a text begins with, and whether anything follows it."""
-    lines = io.StringIO(text, newline="")  # CRs, too, end lines, and may stand in names
+    lines = io.StringIO(text, newline="")  # CRs also end lines, and may be in names
     try:
         names = next(csv.reader(lines, delimiter=delimiter), [])
-    except csv.Error:  # a name of more than `csv.field_size_limit`
+    except csv.Error:  # a name exceeds `csv.field_size_limit`
         names = []
     return Header(names, delimiter), bool(lines.read(1))
 
 
 class _Ragged:
-    """Takes what Arrow says of rows with too few cells, or too many.
+    """Handles Arrow's reports of rows with too few or too many cells.
 
     Attributes:
-      rows: those that weren't given out.
+      rows: reported rows that haven't been yielded yet.
       is_end: whether the last one was `end`.
     """
 
     def __init__(self, header: Header):
-        # A last row of a cell too many: if Arrow takes it for another's, that has an open quote.
+        # An extra last row with an extra cell: if Arrow makes it part of another row, that row has
+        # an open quote.
         self.end = "\0" + header.delimiter * len(header.names)
         self.rows: collections.deque[Row] = collections.deque()
         self.is_end = False
 
     def skip(self, row: pyarrow.csv.InvalidRow) -> str:
-        """Notes a row; tells Arrow to go on."""
+        """Records a row; tells Arrow to skip it."""
         self.is_end = row.text == self.end
         if not self.is_end:
             why = f"cells: {row.actual_columns}, not {row.expected_columns}"
@@ -115,7 +116,7 @@ def rows(path: str, stream: pa.NativeFile, columns: Columns, header: Header) -> 
     """
     ragged = _Ragged(header)
     file = pa.PythonFile(_Blocks(stream, f"\n{ragged.end}".encode()), "r")
-    # As bytes: what isn't UTF-8 is replaced and noted, as in files.
+    # As bytes: what isn't UTF-8 is replaced and reported, as in files.
     types = dict.fromkeys(columns.names, pa.large_binary())
     options = {
         "read_options": pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
@@ -133,14 +134,14 @@ def rows(path: str, stream: pa.NativeFile, columns: Columns, header: Header) -> 
         number = row[0]
         yield row
     if not ragged.is_end:
-        raise BadInput(f"{path} ends within quotes, which row {number} opens: mend it")
+        raise BadInput(f"{path} ends within quotes, which row {number} opens: fix it")
 
 
 class _Blocks(io.RawIOBase):
-    """Gives Arrow a table to read, and what is to follow it.
+    """A stream of a table, followed by `end`, for Arrow.
 
-    No block ends with a CR: Arrow would take a LF that the next one begins with for the rest of an
-    end of a line, and leave it out even within quotes.
+    No block ends with a CR: Arrow would take a LF at the start of the next block for the rest of a
+    line end, and drop it even within quotes.
     """
 
     def __init__(self, stream: pa.NativeFile, end: bytes):
@@ -166,7 +167,7 @@ class _Blocks(io.RawIOBase):
 
 
 def _batches(file: pa.NativeFile, options: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-    """Yields what Arrow reads."""
+    """Yields Arrow's batches."""
     with _explained():
         reader = pyarrow.csv.open_csv(file, **options)
     while True:
@@ -179,9 +180,9 @@ def _batches(file: pa.NativeFile, options: dict[str, Any]) -> Iterator[pa.Record
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Has errors of Arrow say what a user knows; raises `ArrowInvalid`."""
+    """Raises `ArrowInvalid` with messages in the user's terms."""
     hook = sys.unraisablehook
-    sys.unraisablehook = lambda _: None  # which prints that a row that isn't UTF-8 can't be skipped
+    sys.unraisablehook = lambda _: None  # it prints that a row that isn't UTF-8 can't be skipped
     try:
         yield
     except pa.ArrowInvalid as error:
@@ -200,7 +201,7 @@ def _explain(error: str) -> str:
 
 
 def _number(good: Iterable[Cells], ragged: collections.deque[Row]) -> Iterator[Row]:
-    """Yields rows by their numbers, of which those that are ragged have theirs already."""
+    """Yields numbered rows, merged with ragged ones, which are already numbered."""
     row = 1
     for each in good:
         while ragged and ragged[0][0] == row:

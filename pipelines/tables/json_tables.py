@@ -1,8 +1,8 @@
-"""JSON lines, by Python's own parser.
+"""JSON lines, read with Python's own parser.
 
-Arrow's is no faster once its columns are rows, crashes at a line `null`
-(https://github.com/apache/arrow/issues/47409) or at deep nesting, and refuses a table for a field
-that is now a number and then a text, even if nobody asked for it.
+Arrow's isn't faster once columns are converted to rows, crashes at a line `null`
+(https://github.com/apache/arrow/issues/47409) or deep nesting, and refuses a table if a field is
+sometimes a number and sometimes text, even if it isn't used.
 """
 
 import codecs
@@ -18,10 +18,10 @@ from pipelines.tables.cells import Cells, Row, to_name
 from pipelines.tables.columns import Columns
 from textrecords.errors import BadInput
 
-LARGEST_ROW = 1 << 25  # bytes
+MAX_ROW_BYTES = 1 << 25  # bytes
 LOOKED_AT = 1 << 23  # bytes, for the names of fields
-NO_OBJECT = "no JSON object"
-# The types of columns, by those of their values; of another, no more can be said.
+NO_OBJECT = "not a JSON object"
+# The types of columns, by those of their values; other combinations become an empty struct.
 TYPES = {
     frozenset(): pa.null(),
     frozenset([bool]): pa.bool_(),
@@ -33,7 +33,7 @@ TYPES = {
 
 
 def schema(path: str, stream: pa.NativeFile) -> pa.Schema:
-    """Returns the fields that the first rows have; raises `BadInput` if these have none."""
+    """Returns the fields of the first rows; raises `BadInput` if these have none."""
     found = collections.defaultdict(set)
     looked_at = 0
     for _, line in _lines(path, stream):
@@ -43,9 +43,9 @@ def schema(path: str, stream: pa.NativeFile) -> pa.Schema:
         if looked_at >= LOOKED_AT:
             break
     if not looked_at:
-        raise BadInput(f"{path} is empty: it has to hold a JSON object a line")
+        raise BadInput(f"{path} is empty: it has to contain one JSON object per line")
     if not found:
-        raise BadInput(f"{path} isn't JSON lines: it has to hold a JSON object a line")
+        raise BadInput(f"{path} isn't JSON lines: it has to contain one JSON object per line")
     types = (TYPES.get(frozenset(of - {type(None)}), pa.struct([])) for of in found.values())
     return pa.schema(zip(found, types, strict=True))
 
@@ -58,20 +58,20 @@ def rows(path: str, stream: pa.NativeFile, columns: Columns) -> Iterator[Row]:
 
 
 def _lines(path: str, stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
-    """Yields the lines that aren't empty, by their numbers."""
+    """Yields the nonempty lines with their numbers."""
     file = io.BufferedReader(stream)
-    number, line = 0, file.readline(LARGEST_ROW + 1).removeprefix(codecs.BOM_UTF8)
+    number, line = 0, file.readline(MAX_ROW_BYTES + 1).removeprefix(codecs.BOM_UTF8)
     while line:
         if not line.isspace():
             number += 1
-            if len(line) > LARGEST_ROW:
-                raise BadInput(f"{path}: row {number} is of more than {LARGEST_ROW:,} bytes")
+            if len(line) > MAX_ROW_BYTES:
+                raise BadInput(f"{path}: row {number} has more than {MAX_ROW_BYTES:,} bytes")
             yield number, line
-        line = file.readline(LARGEST_ROW + 1)
+        line = file.readline(MAX_ROW_BYTES + 1)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """Returns the object that a line holds, if it holds one."""
+    """Returns the object on a line; None if there isn't one."""
     try:
         text = line.decode("utf-8", "surrogateescape")
         found = json.loads(text, parse_constant=lambda _: None)  # NaN, as Python writes it
@@ -81,13 +81,13 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _cells(row: dict[str, Any], columns: Columns) -> Cells | str:
-    """Returns what a row holds, or why it's bad."""
+    """Returns the cells of a row, or why it's bad."""
     for name in columns.text:
         if not isinstance(row.get(name), str | None):
             return f"{name}: not text"
     for name in filter(None, (columns.label, columns.split, columns.key)):
         if not isinstance(row.get(name), str | int | None):
-            return f"{name}: neither text nor a whole number"
+            return f"{name}: neither text nor an integer"
     for name, of in columns.kept:
         if not _fits(row.get(name), of):
             return f"{name}: not {of}"
@@ -105,12 +105,12 @@ def _bytes(value: str | int | None) -> bytes | None:
     text = value if isinstance(value, str) else json.dumps(value)
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a pair
+    except UnicodeEncodeError:  # a lone surrogate
         return text.encode("utf-8", "surrogatepass")
 
 
 def _fits(value: Any, of: str) -> bool:
-    """Tells whether a column of a type, as Arrow calls it, can hold a value."""
+    """Returns whether a column of an Arrow type can hold a value."""
     try:
         pa.scalar(value, pa.type_for_alias(of))
     except (pa.ArrowException, UnicodeError, OverflowError):

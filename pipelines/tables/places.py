@@ -1,4 +1,4 @@
-"""Tables as places of an input: how their rows are listed."""
+"""Tables as places of an input, with the listing of their rows."""
 
 import collections
 import dataclasses
@@ -13,8 +13,8 @@ from textrecords.errors import BadInput
 from textrecords.manifest import Fingerprint
 from textrecords.text_source import Unread
 
-MOST_CLASSES = 10_000  # of a table: nobody learns as many, and they are listed one by one
-Item = tuple[Unread, bytes] | str  # a review and its text, or why a row is left out
+MAX_CLASSES = 10_000  # of a table: more can't be learned, and they are listed one by one
+Item = tuple[Unread, bytes] | str  # a review and its text, or why a row is skipped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +32,13 @@ class TablePlace:
     groups: tuple[int, int, int] | None = None
 
     def list_files(
-        self, source: TableSource, most: int | None = None
+        self, source: TableSource, limit: int | None = None
     ) -> Iterator["list[Unread] | Listed | TablePlace"]:
-        """Yields lists of rows, what is true of each, and the places that remain.
+        """Yields lists of rows, a summary of each, and the remaining places.
 
         Args:
-          source: the tables; it says where texts are kept.
-          most: unless it's None, a table of row groups is left to others, group by group.
+          source: the tables, and where their texts are stored.
+          limit: unless it's None, a table with row groups is left to other workers, by group.
 
         Raises:
           BadInput: if a table can't be read.
@@ -46,7 +46,7 @@ class TablePlace:
         if self.groups is None:
             yield Listed(files=self.fingerprint(source))
             table = source.table(self.file)
-            if most is not None and table.format == "parquet":
+            if limit is not None and table.format == "parquet":
                 for groups in table.row_groups():
                     yield dataclasses.replace(self, groups=groups)
                 return
@@ -57,10 +57,10 @@ class TablePlace:
                     if isinstance(each, Listed):
                         found |= each.reviews.keys()
                     yield each
-                if len(found) > MOST_CLASSES:
+                if len(found) > MAX_CLASSES:
                     raise BadInput(
                         f"{os.path.join(source.input_dir, self.file)} has more than "
-                        f"{MOST_CLASSES:,} labels in {source.columns.label}: name another "
+                        f"{MAX_CLASSES:,} labels in {source.columns.label}: name another "
                         "--label_column"
                     )
 
@@ -70,7 +70,7 @@ class TablePlace:
         return Fingerprint.of([size_and_digest(os.fsencode(self.file), storage.entry(path))])
 
     def read(self, source: TableSource) -> Iterator[list[Item]]:
-        """Yields what rows hold."""
+        """Yields lists of rows as items."""
         columns = source.columns
         if spec.ALL_SPLITS[self.split] == spec.UNLABELLED:
             columns = dataclasses.replace(columns, label=None)

@@ -14,13 +14,13 @@ from pipelines.tables.columns import Columns
 from textrecords import storage, terminal
 from textrecords.errors import BadInput
 
-# At most, that are handed out together.
+# The maximum per tuple of rows.
 BATCH_ROWS = 2_000
 BATCH_BYTES = 1 << 25
-# Of Parquet, decoded at once if all rows were as long as a row group, as a hostile one may be.
+# Of Parquet, decoded at once if each row were as large as its row group, as in a hostile file.
 DECODED_BYTES = 1 << 28
-DECODED_ROWS = 10  # at least: fewer take longer
-ROWS_TOGETHER = 50_000  # at least, of Parquet, that one worker reads
+DECODED_ROWS = 10  # the minimum: fewer take longer
+ROWS_TOGETHER = 50_000  # of Parquet, the minimum that one worker reads
 NO_TEXT, NO_LABEL, NO_KEY = "no text", "no label", "no key"
 NOT_UTF8 = "a label that isn't UTF-8"
 FORMATS = {"json": "JSON lines", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
@@ -29,12 +29,12 @@ Groups = tuple[int, int, int]  # the first row group, the one after the last, an
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A file that holds a table.
+    """A file with a table.
 
     Attributes:
       path: of the file.
       encoding: of its text, if it's CSV.
-      delimiter: of its cells, if it's CSV; by default, the header tells.
+      delimiter: of its cells, if it's CSV; by default, detected from the header.
     """
 
     path: str
@@ -43,13 +43,13 @@ class Table:
 
     @property
     def format(self) -> str:
-        """As of `table_files.format_of`."""
+        """The format, as in `table_files.format_of`."""
         return table_files.format_of(self.path)
 
     def check_encoding(self) -> None:
-        """Raises `BadInput` for another encoding than the only one that its format knows."""
+        """Raises `BadInput` for an encoding other than UTF-8 if the format requires that."""
         if self.encoding != "utf-8" and self.format not in ("csv", "tsv"):
-            raise BadInput(f"--encoding {self.encoding}: {self.path} is UTF-8: leave it out")
+            raise BadInput(f"--encoding {self.encoding}: {self.path} is UTF-8: drop --encoding")
 
     def schema(self) -> pa.Schema:
         """Returns the names and types of its columns; raises `BadInput`."""
@@ -63,10 +63,10 @@ class Table:
             return pa.schema([(name, pa.string()) for name in self._header().names])
 
     def row_groups(self) -> list[Groups]:
-        """Returns the parts of a Parquet file that workers may read, each on its own.
+        """Returns the parts of a Parquet file that workers can read independently.
 
-        Other tables can't be parted, since only who has read what comes before knows where a row
-        begins. Raises `BadInput`.
+        Other tables can't be split, since finding the start of a row takes reading everything
+        before it. Raises `BadInput`.
         """
         with self._errors(), self._open_parquet() as file:
             sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
@@ -86,7 +86,7 @@ class Table:
           groups: one of `row_groups`; by default, all rows.
 
         Raises:
-          BadInput: if the file can't be read, or hasn't these columns.
+          BadInput: if the file can't be read, or lacks a column.
         """
         before = groups[2] - 1 if groups else 0
         rows = more_itertools.countable(self._rows(columns, groups))
@@ -125,11 +125,13 @@ class Table:
     def _check_types(self, columns: Columns, schema: pa.Schema) -> None:
         for name in columns.text:
             if not cells.is_text(of := schema.field(name).type):
-                raise BadInput(f"{self.path}: the column {name} holds {of}, not text")
+                raise BadInput(f"{self.path}: the column {name} has the type {of}, not text")
         for name in filter(None, (columns.label, columns.split, columns.key)):
             of = schema.field(name).type
             if not (cells.is_text(of) or cells.is_whole(of)):
-                raise BadInput(f"{self.path}: the column {name} holds {of}, not text or integers")
+                raise BadInput(
+                    f"{self.path}: the column {name} has the type {of}, not text or integers"
+                )
 
     def _header(self) -> csv_tables.Header:
         delimiter = self.delimiter or ("\t" if self.format == "tsv" else None)
@@ -138,7 +140,7 @@ class Table:
 
     @contextlib.contextmanager
     def _open_text(self) -> Iterator[pa.NativeFile]:
-        """Opens a file for its text, as UTF-8."""
+        """Opens a file as UTF-8 text."""
         with storage.reading_anywhere(self.path) as file:
             stream = pa.PythonFile(file, "r")
             if self.path.lower().endswith(".gz"):
@@ -154,10 +156,10 @@ class Table:
 
     @contextlib.contextmanager
     def _errors(self, rows_read: Callable[[], int] = lambda: 0) -> Iterator[None]:
-        """Raises `BadInput` for what Arrow, or the disk, can't read.
+        """Raises `BadInput` for errors of Arrow or the disk.
 
         Args:
-          rows_read: tells how many rows could be read before.
+          rows_read: returns how many rows have been read.
         """
         try:
             yield
@@ -170,19 +172,19 @@ class Table:
             why = terminal.one_line(str(error).partition("\n")[0])
             after = f"after row {rows_read():,}: " if rows_read() else ""
             raise BadInput(
-                f"{self.path} can't be read as {FORMATS[self.format]} ({after}{why}): mend or "
+                f"{self.path} can't be read as {FORMATS[self.format]} ({after}{why}): fix or "
                 "remove it"
             ) from None
 
 
 def _num_bytes(row: Row) -> int:
-    """Returns about how much memory a row takes."""
+    """Returns approximately how many bytes a row takes in memory."""
     cells = row[1]
     return 0 if isinstance(cells, str) else sum(map(len, filter(None, cells[0])))
 
 
 def _batch_rows(metadata: pyarrow.parquet.FileMetaData) -> int:
-    """Returns how many rows of a Parquet file to decode at once."""
+    """Returns the number of rows of a Parquet file to decode at once."""
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     largest = max((group.total_byte_size for group in groups), default=0)
     return max(DECODED_ROWS, min(BATCH_ROWS, DECODED_BYTES // max(1, largest)))

@@ -1,7 +1,7 @@
-"""Rows of tables as reviews: where their texts are kept, and how they are read from there.
+"""Rows of tables as reviews: where their texts are stored, and how they are read from there.
 
-A row can't be read alone. So whoever lists a table keeps its texts, one after the other, in a file
-that all workers can read, and what is listed says where in it a text lies.
+A single row can't be read on its own. So the worker that lists a table writes its texts, one after
+the other, to a file that all workers can read, and lists the position of each text in it.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ from textrecords import atomic, spec, storage, terminal, text_source
 from textrecords.errors import Failure
 from textrecords.text_source import TOO_LARGE, Unread
 
-_PLACE = struct.Struct(">8sQI")  # name of a file of texts, where in it one begins, its bytes
-# Why rows are left out; what they hold instead could be as many things as there are rows.
+_PLACE = struct.Struct(">8sQI")  # name of a file of texts, offset of a text, its bytes
+# Why rows are skipped; without their values, of which there may be as many as rows.
 NO_SPLIT, NOT_CHOSEN = "rows of no split", "rows of no chosen class"
-KEPT, BAD = b"\0", b"\1"  # what `Unread.where` begins with, before a place or why there is none
+KEPT, BAD = b"\0", b"\1"  # the first byte of `Unread.where`, before a place or an error
 
 
 @dataclasses.dataclass(frozen=True)
 class TableSource(text_source.Source):
-    """Tables in a folder. Texts are UTF-8 once they are read, whatever the tables were.
+    """Tables in a folder. Texts are UTF-8 once they are read, whatever the tables' encoding.
 
     Attributes:
-      columns: what to read of them.
+      columns: the columns to read.
       table_encoding: of CSV.
-      delimiter: of its cells; by default, the header tells.
-      classes: rows of others are left out; by default none are.
-      with_unlabelled: whether rows without a label are a split of their own; if it's False, those
-        of that split are left out.
-      output_dir: the folder that holds `spec.TEXTS`.
+      delimiter: of CSV; by default, detected from the header.
+      classes: rows of others are skipped; by default none are.
+      with_unlabelled: whether rows without a label become a split; if it's False, rows of that
+        split are skipped.
+      output_dir: the folder of `spec.TEXTS`.
     """
 
     columns: Columns = dataclasses.field(default_factory=Columns)
@@ -64,12 +64,12 @@ class TableSource(text_source.Source):
         return Table(os.path.join(self.input_dir, file), self.table_encoding, self.delimiter)
 
     def identity(self, review: Unread) -> bytes:
-        """Returns what stands for a row, beside its text: its key, split and class."""
+        """Returns what identifies a row, with its text: its key, split and class."""
         of = split_and_class(review.split, review.label).encode()
         return b"%d:%b%b" % (len(review.key), review.key, of)
 
     def review(self, file: str, split: int, row: Row) -> tuple[Unread | str, bytes]:
-        """Returns what is listed of a row, or why it's left out, and its text.
+        """Returns a listed row, or why it's skipped, and its text.
 
         Args:
           file: its table.
@@ -104,7 +104,7 @@ class TableSource(text_source.Source):
             NO_TEXT: all(text is None for text in texts),
             NOT_UTF8: is_misread,
             NO_LABEL: self.columns.label and not label and split != unlabelled,
-            TOO_LARGE: len(text) > text_source.LARGEST_FILE,
+            TOO_LARGE: len(text) > text_source.MAX_FILE_BYTES,
         }
         key = os.fsencode(own_key or name)
         kept = json.dumps(kept) if kept else terminal.one_line(name) * bool(own_key)
@@ -113,7 +113,7 @@ class TableSource(text_source.Source):
         return Unread(key, label or "", split, where, kept), text
 
     def is_bad(self, review: Unread) -> bool:
-        """Tells whether a row was found to hold nothing to learn from."""
+        """Returns whether a row was found to be bad."""
         return review.where.startswith(BAD)
 
     @contextlib.contextmanager
@@ -128,15 +128,15 @@ class TableSource(text_source.Source):
         path = f"{self.output_dir}/{spec.TEXTS}/{name.hex()}"
         try:
             text = read_range(path, begin, size)
-        except OSError as error:  # the row was read whole once, so it isn't bad
+        except OSError as error:  # the row was readable before, so it isn't bad
             raise Failure(f"can't read {path} ({error.strerror}): run again") from None
         if len(text) != size:
-            raise Failure(f"{path} isn't as it was written: run again")
+            raise Failure(f"{path} has changed since it was written: run again")
         return text
 
 
 def _is_utf8(label: str) -> bool:
-    """Tells whether a label holds no bytes that had to be escaped."""
+    """Returns whether a label has no bytes that had to be escaped."""
     try:
         label.encode()
     except UnicodeEncodeError:
@@ -146,11 +146,11 @@ def _is_utf8(label: str) -> bool:
 
 @contextlib.contextmanager
 def keep_texts(source: TableSource, what: str) -> Iterator["KeepTexts"]:
-    """Yields what keeps texts in a file, which is there once the block ends.
+    """Yields a writer of texts to a file, which exists once the block ends.
 
     Args:
       source: the tables.
-      what: the texts are of; the same gives the same file.
+      what: identifies the texts; the same value gives the same file.
     """
     name = hashlib.blake2b(what.encode(), digest_size=8).digest()
     folder = os.path.join(source.output_dir, spec.TEXTS)
@@ -163,11 +163,11 @@ def keep_texts(source: TableSource, what: str) -> Iterator["KeepTexts"]:
 
 
 class KeepTexts:
-    """Keeps texts in a file, one after the other.
+    """Writes texts to a file, one after the other.
 
     Args:
       name: of the file, in `Unread.where`.
-      file: to write.
+      file: the file to write.
     """
 
     def __init__(self, name: bytes, file: IO[bytes]):
@@ -176,7 +176,7 @@ class KeepTexts:
         self._size = 0
 
     def keep(self, review: Unread, text: bytes) -> Unread:
-        """Keeps the text of a review; returns the review with where that lies."""
+        """Writes the text of a review; returns the review with the text's location."""
         if review.where != KEPT:
             return review
         where = KEPT + _PLACE.pack(self._name, self._size, len(text))

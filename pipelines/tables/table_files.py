@@ -1,4 +1,4 @@
-"""Which files of an input are tables, and of which split each is, by their names alone."""
+"""Finds the tables of an input and their splits, by name."""
 
 import glob
 import itertools
@@ -11,14 +11,14 @@ from pipelines import patterns
 from textrecords import spec, storage, text_source
 from textrecords.errors import BadInput
 
-# The format of a file, by the end of its name; text may be compressed.
+# File names by format; text may be compressed.
 SUFFIX = re.compile(r"\.(?:(csv|tsv|jsonl|ndjson|json)(\.gz)?|(parquet))$", re.IGNORECASE)
-LOOKED_AT = 1_000  # files of a folder, to see if there are tables
-WORD = re.compile(r"[A-Za-z]+")  # that the name of a file may begin with: its split
+LOOKED_AT = 1_000  # files of a folder, to detect tables
+WORD = re.compile(r"[A-Za-z]+")  # the first word of a file's name, which may be its split
 
 
 def find(path: str) -> tuple[str, list[str]]:
-    """Returns a folder and the tables that an input is, by their paths below it; none, if it isn't.
+    """Returns the folder of an input and its tables, by their paths below it; none if it has none.
 
     Args:
       path: a table, a pattern, or a folder whose tables, or folders of tables, are named by split.
@@ -36,14 +36,14 @@ def find(path: str) -> tuple[str, list[str]]:
 
 
 def find_files(path: str) -> tuple[str, list[str]]:
-    """Returns a folder and the tables below it that a path or pattern names; none, if it doesn't.
+    """Returns a folder and the tables below it that a path or pattern names, if any.
 
     Raises:
-      BadInput: if it matches nothing, or other files, too.
+      BadInput: if it matches nothing, or also other files.
     """
     if not is_table(path):
         return path, []
-    if storage.is_file(path):  # whatever characters its name has
+    if storage.is_file(path):  # even if its name has special characters
         folder, name = os.path.split(path)
         return folder, [name]
     if not glob.has_magic(path):
@@ -56,15 +56,15 @@ def find_files(path: str) -> tuple[str, list[str]]:
 
 
 def is_table(path: str) -> bool:
-    """Tells whether a file is a table, by its name."""
+    """Returns whether a file is a table, by its name."""
     return bool(SUFFIX.search(path))
 
 
 def check_none_given(path: str, given: Mapping[str, Any]) -> None:
-    """Raises `BadInput` for a flag of tables, if any of these is given for what isn't one."""
+    """Raises `BadInput` if any of these flags of tables is given for an input that isn't one."""
     for name, value in given.items():
         if value is not None:
-            raise BadInput(f"--{name} is for tables, and {path} isn't one: leave it out")
+            raise BadInput(f"--{name} is for tables, and {path} isn't one: drop --{name}")
 
 
 def format_of(path: str) -> str:
@@ -75,7 +75,7 @@ def format_of(path: str) -> str:
 
 
 def splits(folder: str, files: list[str]) -> dict[str, str]:
-    """Returns the split of each table by its name, or its folder's; none, if no name tells."""
+    """Returns the split of each table by its name or its folder's; none if no name is a split."""
     split_names = {file: split for file in files if (split := split_of(file))}
     if not split_names:
         return {}
@@ -85,15 +85,15 @@ def splits(folder: str, files: list[str]) -> dict[str, str]:
         )
     if spec.TRAIN not in split_names.values():
         raise BadInput(
-            f"{folder}: {files[0]} is of {split_names[files[0]]}, and no table is of train"
+            f"{folder}: {files[0]} is for {split_names[files[0]]}, and no table is for train"
         )
     return split_names
 
 
 def _in_folder(folder: str) -> list[str]:
-    """Returns the tables of a folder that are named by split, or lie in folders that are.
+    """Returns the tables of a folder that are named by split, or are in folders that are.
 
-    They are its input only if one is of train; others lie beside class folders, say.
+    They are the input only if one is for train; otherwise they may just be next to class folders.
     """
     at_top, folders = [], []
     for entry in text_source.scan(folder):
@@ -106,17 +106,19 @@ def _in_folder(folder: str) -> list[str]:
     of_train = _of_train(at_top)
     train_folders = [name for name in folders if spec.split_of(name) == spec.TRAIN]
     below = _in_splits(folder, train_folders)
-    if of_train or below:  # else there is no need to look into those of other splits
+    if of_train or below:  # otherwise the folders of other splits don't matter
         others = [name for name in folders if spec.split_of(name) not in (spec.TRAIN, None)]
         below += _in_splits(folder, others)
     if of_train and (below or train_folders):
-        raise BadInput(f"{folder} holds {of_train[0]}, and folders named by split: keep either")
+        raise BadInput(
+            f"{folder} has {of_train[0]} and folders named by split: keep only one of these"
+        )
     if at_top and not folders and not of_train:
         first = os.path.join(folder, min(at_top))
         end = SUFFIX.search(first)[0]
         raise BadInput(
-            f"{folder} holds no table of train, as train{end} is: name a table, {first}, or all of "
-            f"them, '{folder}/*{end}'"
+            f"{folder} has no table for train, such as train{end}: name a table, {first}, or all "
+            f"of them, '{folder}/*{end}'"
         )
     return sorted(at_top if of_train else below)
 
@@ -126,14 +128,14 @@ def _of_train(files: list[str]) -> list[str]:
 
 
 def _in_splits(folder: str, names: list[str]) -> list[str]:
-    """Returns the tables in folders that are named by split, by their paths below that of all."""
+    """Returns the tables in folders that are named by split, by their paths below `folder`."""
     return [f"{name}/{table}" for name in names for table in _in_split(os.path.join(folder, name))]
 
 
 def _in_split(folder: str) -> list[str]:
     """Returns the tables in a folder that is named by split; none, if it has class folders."""
     entries = (e for e in text_source.scan(folder) if not storage.is_leftover(e.name))
-    # A folder may hold as many texts as one likes.
+    # A folder may have any number of texts.
     first = list(itertools.islice(entries, LOOKED_AT))
     if any(entry.is_dir() for entry in first) or not any(is_table(e.name) for e in first):
         return []
@@ -144,11 +146,11 @@ def _check_one_format(folder: str, files: list[str]) -> None:
     by_format = {format_of(file): file for file in files}
     if len(by_format) > 1:
         both = " and ".join(sorted(by_format.values())[:2])
-        raise BadInput(f"{folder} has tables of several kinds, {both}: name those of one")
+        raise BadInput(f"{folder} has tables in several formats, {both}: name those of one")
 
 
 def split_of(file: str) -> str | None:
-    """Returns the split that a table's folder is named by, or that its own name begins with."""
+    """Returns the split that a table's folder is named by, or that its name begins with."""
     folder, _, name = file.rpartition("/")
     word = WORD.match(name)
     return spec.split_of(folder.rpartition("/")[2]) or (spec.split_of(word[0]) if word else None)

@@ -1,1 +1,1 @@
-"""Proves that Keras, the records, tf.data and the SavedModel agree on every token."""
+"""Verifies that Keras, the records, tf.data and the SavedModel agree on every token."""

@@ -1,10 +1,10 @@
 """Proves that all stages give a review the same ids, token by token.
 
-Keras' `TextVectorization`, adapted afresh on the texts of train, is what the others are held
-against: the records, the rows that tf.data feeds, the SavedModel, which gets the raw bytes, and
+The reference is Keras' `TextVectorization`, newly adapted on the texts of train. It is compared
+with the records, the rows that tf.data feeds, the SavedModel, which gets the raw bytes, and
 `tokenizer.json`, if Hugging Face's `tokenizers` is installed.
 
-TensorFlow is imported where it is first needed, so that `--help` is immediate.
+TensorFlow is imported lazily, so that `--help` is immediate.
 """
 
 import argparse
@@ -34,39 +34,39 @@ if TYPE_CHECKING:
 class Options:
     """The flags."""
 
-    input: Path = flag("what preprocess read", metavar="DIR|TABLE")
+    input: Path = flag("input of preprocess", metavar="DIR|TABLE")
     records: Path = flag(command_line.RECORDS, metavar="DIR")
     model_dir: Path | None = flag(
-        f"{command_line.MODEL_DIR}, to compare the SavedModel too", None, metavar="DIR"
+        f"{command_line.MODEL_DIR}, to also compare the SavedModel", None, metavar="DIR"
     )
     onnx: Path | None = flag(
-        "what `make convert` wrote, to compare its scores, too", None, metavar="FILE"
+        "network of `make convert`, to also compare its scores", None, metavar="FILE"
     )
     stop_words: Path | None = flag("as given to preprocess", None, metavar="FILE")
     replacements: Path | None = flag("as given to preprocess", None, metavar="FILE")
     max_tokens: VocabularySize = flag(
-        "size of a vocabulary to try beside that of the records", 1000
+        "another vocabulary size to try, in addition to that of the records", 1000
     )
     max_len: Size = flag("tokens that tf.data feeds", 100)
 
 
 def read_options(args: argparse.Namespace, dataset: Dataset) -> "transform.TextOptions":
-    """Returns the flags that the records were made with, and their lists of words.
+    """Returns the flags that the records were made with, with their word lists.
 
     Raises:
-      BadInput: if the lists aren't those.
+      BadInput: if the given word lists are different.
     """
     for name in ("stop_words", "replacements"):
         given, made = getattr(args, name), getattr(dataset.manifest.flags, name)
         if made is None and given is not None:
-            raise BadInput(f"{args.records} was made without --{name}: leave it out")
+            raise BadInput(f"{args.records} was made without --{name}: drop it")
         if made is not None and given is None:
             raise BadInput(
                 f"{args.records} was made with --{name}: give it as it was given to preprocess"
             )
         if word_lists.fingerprint(given) != made:
             raise BadInput(
-                f"--{name}: {args.records} was made with other ones: "
+                f"--{name}: {args.records} was made with different ones: "
                 "give the flag as it was given to preprocess"
             )
     return word_lists.text_options(
@@ -91,7 +91,7 @@ def _adapt(
     reference: "keras_reference.Reference",
     sizes: list[spec.InputSize],
 ) -> None:
-    """Adapts the reference at each vocabulary size on the texts whose words were counted."""
+    """Adapts the reference with each vocabulary size on the texts whose words were counted."""
     counted = [
         split
         for split in reviews.dataset.manifest.flags.counted_splits
@@ -106,7 +106,7 @@ def _adapt(
 
 
 def _open_model(model_dir: str | None, dataset: Dataset) -> Model | None:
-    """Returns the model, if there is one; raises `BadInput` if it's of other records."""
+    """Returns the model, if given; raises `BadInput` if it doesn't match the records."""
     if not model_dir:
         return None
     model = load_model(model_dir)
@@ -125,7 +125,7 @@ def main(argv: list[str]) -> None:
 
 
 def _verify(args: argparse.Namespace, texts: str) -> None:
-    """Compares all stages; the texts of tables are kept in a folder meanwhile."""
+    """Compares all stages; the texts of tables are stored in a temporary folder."""
     dataset = open_dataset(args.records)
     flags = dataset.manifest.flags
     with summary.show_listing():
@@ -151,7 +151,7 @@ def _verify(args: argparse.Namespace, texts: str) -> None:
         fingerprint = tree.fingerprint()
     if fingerprint != dataset.manifest.input:
         raise Failure(
-            f"the files of {args.input} have changed since, in bytes that make no difference to ids"
+            f"the files of {args.input} have changed since, but only in bytes that don't affect ids"
         )
 
 

@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from pipelines.verify import converted, keras_reference, recorded_reviews, trained_model
 
 SCORE_TOLERANCE = 1e-6
-ONNX_TOLERANCE = 1e-5  # for other orders of addition
+ONNX_TOLERANCE = 1e-5  # for different orders of addition
 KEYS_NAMED = 3  # of the reviews that differ
 Rows = Iterable[np.ndarray]  # the ids, label or scores of each review of a batch
 
 
 @dataclasses.dataclass
 class Tally:
-    """How the rows of one stage compare with what they should be.
+    """The results of comparing the rows of one stage with a reference.
 
     Attributes:
-      what: the values that were compared.
+      what: the compared values.
       reference: what they were compared with.
       tolerance: by how much two values may differ.
-      reviews: the reviews compared.
-      values: the ids, labels or scores compared.
-      differing: how many of these differ.
-      greatest: the greatest difference of two values.
+      reviews: number of compared reviews.
+      values: number of compared ids, labels or scores.
+      differing: number of these that differ.
+      max_difference: the maximum difference of two values.
       keys: the reviews that differ.
     """
 
@@ -44,30 +44,30 @@ class Tally:
     reviews: int = 0
     values: int = 0
     differing: int = 0
-    greatest: float = 0.0
+    max_difference: float = 0.0
     keys: list[bytes] = dataclasses.field(default_factory=list)
 
     def add(self, keys: list[bytes], expected: Rows, actual: Rows) -> None:
-        """Compares the rows of a batch; what a row has too much or too little differs."""
+        """Compares the rows of a batch; surplus and missing values count as different."""
         for key, want, got in zip(keys, expected, actual, strict=True):
             shared, longest = sorted((len(want), len(got)))
             differences = np.abs(want[:shared] - got[:shared])
-            # Counted by what agrees: NaN doesn't.
+            # Counts what agrees, since NaN never does.
             differing = longest - np.count_nonzero(differences <= self.tolerance)
             self.reviews += 1
             self.values += longest
             self.differing += differing
-            self.greatest = float(np.maximum(self.greatest, differences.max(initial=0)))
+            self.max_difference = float(np.maximum(self.max_difference, differences.max(initial=0)))
             if differing:
                 self.keys.append(key)
 
 
 def check_keys(expected: dict[str, list[bytes]], found: dict[str, list[bytes]]) -> None:
-    """Raises `Failure` unless each review has its record, in its place.
+    """Raises `Failure` unless each review has exactly one record, in its place.
 
     Args:
-      expected: the keys that each shard should hold, in order.
-      found: the keys that it holds.
+      expected: the keys that each shard should have, in order.
+      found: the keys that it has.
     """
     wanted = set(itertools.chain.from_iterable(expected.values()))
     counts = collections.Counter(itertools.chain.from_iterable(found.values()))
@@ -86,8 +86,8 @@ def check_keys(expected: dict[str, list[bytes]], found: dict[str, list[bytes]]) 
     for problem, keys in problems.items():
         if keys:
             raise Failure(
-                f"{problem}: {_name(sorted(keys))} ({len(keys):,} in all); "
-                "run `make preprocess` again, or name the folder that the records are of"
+                f"{problem}: {_name(sorted(keys))} ({len(keys):,} in total); "
+                "run `make preprocess` again, or name the folder that the records were made from"
             )
 
 
@@ -97,14 +97,14 @@ def _name(keys: list[bytes]) -> str:
 
 
 class Proof:
-    """Compares all stages, a batch of reviews at a time, and keeps the tallies.
+    """Compares all stages, one batch of reviews at a time, and keeps the tallies.
 
     Args:
-      reviews: the records, and what they are of.
-      reference: adapted at the vocabulary sizes of `sizes`.
-      sizes: what to have tf.data feed; if there is a model, its size is among them.
+      reviews: the records, and the input that they were made from.
+      reference: adapted with the vocabulary sizes of `sizes`.
+      sizes: the input sizes to feed with tf.data, including that of the model.
       model: the trained model, if there is one.
-      files: those that it has for other programs, if they are to be compared.
+      files: the model's files for other programs, if they are compared.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Proof:
         self._tallies: dict[tuple[str, str], Tally] = {}
 
     def compare(self) -> list[Tally]:
-        """Goes through all splits."""
+        """Compares all splits."""
         for split in self._reviews.dataset.splits:
             fed = [self._reviews.fed(split, size) for size in self._sizes]
             batches = zip(self._reviews.batches(split), *fed, strict=True)
@@ -163,17 +163,17 @@ class Proof:
             add(f"labels of tf.data {size}", "the input", expected_labels, _column(labels))
             add(f"ids of tf.data {size}", f"Keras {size}", expected, tokens.numpy())
             if self._model and self._model.size == (max_tokens, max_len):
-                # The model takes UTF-8, so from files in another encoding it gets the texts.
+                # The model takes UTF-8, so it gets the texts of files in another encoding.
                 given = files if self._reviews.tree.source.is_utf8 else texts
                 served, scores, names = self._model.serve(given)
                 add("ids of the SavedModel", f"Keras {size}", expected, served)
                 network = self._model.network_scores(tokens)
                 add("scores of the SavedModel", "network", network, scores, SCORE_TOLERANCE)
-                likeliest = np.asarray(lstm.predicted_classes(network, self._model.threshold))[
+                most_likely = np.asarray(lstm.predicted_classes(network, self._model.threshold))[
                     :, np.newaxis
                 ]
                 named = np.array([[self._reviews.dataset.classes.index(name)] for name in names])
-                add("labels of the SavedModel", "network", likeliest, named)
+                add("labels of the SavedModel", "network", most_likely, named)
                 if self._files:
                     found = self._files.ids(texts)
                     add("ids of tokenizer.json", f"Keras {size}", expected, found)
@@ -200,7 +200,7 @@ def show(tallies: list[Tally]) -> None:
     )
     for tally in tallies:
         if tally.tolerance:
-            terminal.say(f"{tally.what}: greatest difference {tally.greatest:.1g}")
+            terminal.say(f"{tally.what}: maximum difference {tally.max_difference:.1g}")
 
 
 def check(tallies: list[Tally]) -> None:

@@ -1,4 +1,4 @@
-"""What a model's files for programs without TensorFlow make of texts."""
+"""Runs a model's files for programs without TensorFlow."""
 
 import importlib.util
 import os
@@ -10,11 +10,11 @@ from textrecords.errors import BadInput
 
 
 class Converted:
-    """A `tokenizer.json` and, if there is one, a network in ONNX beside it.
+    """A `tokenizer.json` and, optionally, its ONNX network.
 
     Args:
-      tokenizer: the path of the former.
-      network: that of the latter.
+      tokenizer: the path of the tokenizer.
+      network: the path of the network.
 
     Raises:
       BadInput: if one can't be read.
@@ -25,7 +25,7 @@ class Converted:
 
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(storage.read_text(tokenizer))
-        except Exception as error:  # it has no kind of its own
+        except Exception as error:  # it has no specific type
             raise BadInput(f"{tokenizer} can't be read ({error}): write it again") from None
         self._session = None
         if network is not None:
@@ -33,7 +33,7 @@ class Converted:
 
             try:
                 self._session = onnxruntime.InferenceSession(storage.read_bytes(network))
-            except Exception as error:  # of a dozen kinds
+            except Exception as error:  # of a dozen types
                 raise BadInput(f"{network} can't be read ({error}): convert it again") from None
 
     @property
@@ -46,34 +46,34 @@ class Converted:
         return np.array([row.ids for row in self._tokenizer.encode_batch(given)], np.int32)
 
     def scores(self, ids: np.ndarray) -> np.ndarray:
-        """Returns what the network gives for `ids`, <float32>[batch_size, 1 or num_classes]."""
+        """Returns the network's outputs for `ids`, <float32>[batch_size, 1 or num_classes]."""
         (scores,) = self._session.run(None, {self._session.get_inputs()[0].name: ids})
         return scores
 
 
 def load(model_dir: str, network: str | None) -> Converted | None:
-    """Opens the files of a model, or says why there is nothing to compare.
+    """Opens the files of a model, or reports why there is nothing to compare.
 
     Args:
       model_dir: the model.
-      network: in ONNX, with its `tokenizer.json` beside it; None for that of the model alone.
+      network: in ONNX, next to its `tokenizer.json`; None to use only that of the model.
 
     Raises:
-      BadInput: if a file can't be read, or a network is given and what runs it isn't installed.
+      BadInput: if a file can't be read, or a network is given and ONNX Runtime isn't installed.
     """
     if network is not None:
         imports.check_installed("--onnx", "convert")
         tokenizer = os.path.join(os.path.dirname(network), model_folder.TOKENIZER)
         if not storage.is_file(tokenizer):
             raise BadInput(
-                f"there is no {tokenizer}, without which --onnx has no ids: take a model with one"
+                f"there is no {tokenizer}, which --onnx needs for its ids: use a model with one"
             )
         return Converted(tokenizer, network)
     path = os.path.join(model_dir, model_folder.TOKENIZER)
     if not storage.is_file(path):
         terminal.say(f"there is no {path} to compare")
     elif not importlib.util.find_spec("tokenizers"):
-        terminal.say(f"{path} isn't compared, which {imports.needs('convert', 'tokenizers')}")
+        terminal.say(f"{path} isn't compared: this {imports.needs('convert', 'tokenizers')}")
     else:
         return Converted(path)
     return None

@@ -1,4 +1,4 @@
-"""What Keras itself makes of the texts: the reference that all stages are compared with."""
+"""Tokenizes the texts with Keras itself: the reference that all stages are compared with."""
 
 import codecs
 import re
@@ -13,10 +13,10 @@ from textrecords import spec
 
 
 class Reference:
-    """`keras.layers.TextVectorization` of several sizes, used as in the Keras tutorial.
+    """`keras.layers.TextVectorization` with several sizes, used as in the Keras tutorial.
 
-    Lists of words are none of Keras' business, nor are `--strip_html` and `--normalize_unicode`: of
-    those it's given the function that the records were made by.
+    Keras has no word lists, `--strip_html` or `--normalize_unicode`: for these it gets the function
+    that the records were made with.
 
     Args:
       options: the flags that the dataset was made with.
@@ -28,7 +28,7 @@ class Reference:
         self._layers = {}
 
     def adapt(self, max_tokens: int, batches: Iterable[list[bytes]]) -> None:
-        """Adds a layer of this size, adapted on batches of texts."""
+        """Adds a layer with this size, adapted on batches of texts."""
         self._layers[max_tokens] = keras.layers.TextVectorization(
             max_tokens, standardize=self._standardize, split=self._split, ragged=True
         )
@@ -51,7 +51,7 @@ class Reference:
     def ids(self, texts: list[bytes]) -> dict[int, list[np.ndarray]]:
         """Returns the ids of each text, <int64>[tokens], for each size.
 
-        A review without tokens is one OOV, as everywhere but in Keras.
+        A review without tokens is one OOV, unlike in Keras.
         """
         cleaned = self._clean(texts)
         oov = np.array([spec.OOV_ID])
@@ -63,8 +63,8 @@ class Reference:
         }
 
     def _clean(self, texts: list[bytes]) -> tf.Tensor:
-        """Does what is done before Keras' own cleaning."""
-        if callable(self._standardize):  # which does it, too
+        """Does the cleaning that precedes Keras' own."""
+        if callable(self._standardize):  # it does this as well
             return tf.constant(texts)
         cleaned = (text.removeprefix(codecs.BOM_UTF8).replace(b"<br />", b" ") for text in texts)
         if self._options.split == "character":
@@ -73,5 +73,5 @@ class Reference:
 
 
 def rows(ids: tf.RaggedTensor) -> list[np.ndarray]:
-    """Takes <int64>[batch_size, (tokens)] apart."""
+    """Splits <int64>[batch_size, (tokens)] into rows."""
     return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])

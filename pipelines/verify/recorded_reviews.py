@@ -1,4 +1,4 @@
-"""The records of a dataset, beside the files that they are said to be made of."""
+"""The records of a dataset, together with the input that they were made from."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ BATCH_SIZE = 1024  # reviews in memory at once
 
 @dataclasses.dataclass(frozen=True)
 class RecordedReviews:
-    """Records, and the input that they are said to be of."""
+    """Records, and the input that they should have been made from."""
 
     tree: Input
     dataset: Dataset
@@ -31,7 +31,7 @@ class RecordedReviews:
         return {unread.key: unread for unread in self.tree.all_reviews()}
 
     def batches(self, split: str) -> tf.data.Dataset:
-        """Returns batches of keys, labels and ids as they are in the records.
+        """Returns batches of the records' keys, labels and ids.
 
         These are `key` <string>[batch_size], `label` <int64>[batch_size] and `tokens`
         <int64>[batch_size, (tokens)].
@@ -40,16 +40,16 @@ class RecordedReviews:
         return records.unbatch().batch(BATCH_SIZE).map(record_io.parse)
 
     def fed(self, split: str, size: spec.InputSize) -> tf.data.Dataset:
-        """Returns batches of what a network is fed, in the order of `batches`."""
+        """Returns batches of a network's input, in the order of `batches`."""
         rows = input_pipeline.read_split(self.dataset, split, size)
         return input_pipeline.batches(rows, BATCH_SIZE)
 
     def num_batches(self, split: str) -> int:
-        """Returns how many `batches` a split has."""
+        """Returns the number of `batches` of a split."""
         return -(-self.dataset.num_examples(split) // BATCH_SIZE)
 
     def keys(self) -> dict[str, list[bytes]]:
-        """Returns the keys of all records, in their order, by the name of the shard."""
+        """Returns the keys of all records, in order, by the name of the shard."""
         keys = {}
         for split in self.dataset.splits:
             for path in self.dataset.shard_paths(split):
@@ -59,7 +59,7 @@ class RecordedReviews:
         return keys
 
     def expected_keys(self) -> dict[str, list[bytes]]:
-        """Returns the keys as they should be: by the texts of the input and the flags."""
+        """Returns the expected keys, given the texts of the input and the flags."""
         flags = self.dataset.manifest.flags
         assign = audit.Assign.from_flags(flags)
         num_shards = plan.num_shards(flags, self.tree.sizes(self.tree.listed))
@@ -85,11 +85,11 @@ class RecordedReviews:
         return keys
 
     def read(self, keys: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """Returns the bytes of some reviews as they are, and their texts, valid UTF-8."""
+        """Returns the raw bytes of reviews, and their texts, valid UTF-8."""
         contents = list(self.tree.source.read(self.listed[key] for key in keys))
         return contents, [self.tree.source.decode(each)[0] for each in contents]
 
     def class_label(self, key: bytes) -> int:
-        """Returns the label that a review has in the input."""
+        """Returns the label of a review in the input."""
         name = self.listed[key].label
         return self.dataset.classes.index(name) if name else spec.UNKNOWN_LABEL

@@ -1,4 +1,4 @@
-"""What a trained model makes of texts and of ids."""
+"""Runs a trained model on texts and on ids."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ from textrecords.saved_model import Model
 
 
 class TrainedModel:
-    """What `model.train` made: the SavedModel, and the network rebuilt from its weights."""
+    """The output of `model.train`: the SavedModel, and the network rebuilt from its weights."""
 
     def __init__(self, model: Model):
         self.threshold = model.config.threshold
@@ -19,7 +19,7 @@ class TrainedModel:
         self._signatures = model.signatures
         if "tokenize" not in self._signatures:
             raise BadInput(
-                f"the model in {model.folder} doesn't give its ids: run `make train` again"
+                f"the model in {model.folder} can't return its ids: run `make train` again"
             )
 
     def network_scores(self, tokens: tf.Tensor) -> np.ndarray:
@@ -27,7 +27,7 @@ class TrainedModel:
         return self._network.predict_on_batch(tokens)
 
     def serve(self, files: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Returns ids <int32>[batch_size, max_len], scores as above, and names of classes."""
+        """Returns ids <int32>[batch_size, max_len], scores as above, and class names."""
         texts = tf.constant(files)
         scored = self._signatures["serving_default"](text=texts)
         scores = scored["score"][:, tf.newaxis] if "score" in scored else scored["scores"]

@@ -1,4 +1,4 @@
-"""A training that was stopped goes on, and ends with the weights of one that never stopped."""
+"""An interrupted training resumes, and ends with the weights of an uninterrupted one."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def result(model_dir):
 
 
 def stop_after(monkeypatch, steps):
-    """Has Ctrl-C come after so many steps, once."""
+    """Simulates Ctrl-C after some steps, once."""
     step = checkpoints.Checkpoints.on_train_batch_end
     left = iter(range(steps - 1, -1, -1))
 
@@ -77,7 +77,7 @@ def never_stopped(records, tmp_path_factory):
 
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (8, 3), (14, 1)])
-def test_it_ends_with_the_weights_of_a_training_never_stopped(
+def test_it_ends_with_the_weights_of_an_uninterrupted_training(
     records, tmp_path, monkeypatch, never_stopped, stops, capsys
 ):
     model_dir = tmp_path / "model"
@@ -100,7 +100,7 @@ def test_it_ends_with_the_weights_of_a_training_never_stopped(
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_n_grams_go_on_as_they_were(records, tmp_path, monkeypatch):
+def test_n_gram_weights_are_not_fitted_again_on_resuming(records, tmp_path, monkeypatch):
     flags = ["--pooling=max_mean", "--chunk_len=2", "--ngram_bits=6", "--bucket_by_length"]
     run(records, tmp_path / "never_stopped", *flags)
     with monkeypatch.context() as patch:
@@ -114,12 +114,12 @@ def test_n_grams_go_on_as_they_were(records, tmp_path, monkeypatch):
     assert weights == result(tmp_path / "never_stopped")[0]
 
 
-def test_it_says_where_it_goes_on(records, tmp_path, monkeypatch, capsys):
+def test_it_reports_where_it_resumes(records, tmp_path, monkeypatch, capsys):
     stop_after(monkeypatch, 8)
     with pytest.raises(KeyboardInterrupt):
         run(records, tmp_path / "model")
     run(records, tmp_path / "model")
-    assert "going on after step 2 of epoch 2\n" in capsys.readouterr().out
+    assert "resuming after step 2 of epoch 2\n" in capsys.readouterr().out
 
 
 def test_the_epochs_before_a_stop_stay_timed(records, tmp_path, monkeypatch):
@@ -139,16 +139,16 @@ def test_the_epochs_before_a_stop_stay_timed(records, tmp_path, monkeypatch):
     assert all(epoch.validation_seconds > 0 for epoch in timed.epochs.values())
 
 
-def test_other_flags_or_records_are_refused_until_told_to_start_anew(
+def test_other_flags_or_records_are_refused_without_no_resume(
     records, tmp_path, monkeypatch, capsys
 ):
     stop_after(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         run(records, tmp_path / "model")
-    with pytest.raises(BadInput, match=r"with --lstm_units 4, --seed 0 was stopped here"):
+    with pytest.raises(BadInput, match=r"with --lstm_units 4, --seed 0 was interrupted here"):
         run(records, tmp_path / "model", "--lstm_units=3", "--seed=1")
     tiny_dataset.write(str(tmp_path / "other"), {"train": reviews(("bad", "good"), 40)})
-    with pytest.raises(BadInput, match="on other records was stopped here"):
+    with pytest.raises(BadInput, match="on other records was interrupted here"):
         run(str(tmp_path / "other"), tmp_path / "model")
     run(str(tmp_path / "other"), tmp_path / "model", "--no_resume", "--epochs=1")
     assert sorted(os.listdir(tmp_path)) == ["model", "other"]
@@ -182,12 +182,12 @@ def stopped(records, tmp_path_factory):
         with pytest.raises(KeyboardInterrupt):
             run(records, folder / "model")
     names = {path.name.split(".")[0] for path in (folder / STATE_DIR).glob("ckpt-*")}
-    assert names == {"ckpt-10", "ckpt-12"}  # older are gone
+    assert names == {"ckpt-10", "ckpt-12"}  # older ones are removed
     return folder
 
 
 @pytest.mark.parametrize("damaged", [1, 2])
-def test_a_damaged_checkpoint_is_left_out_for_the_one_before(
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(
     records, tmp_path, never_stopped, stopped, damaged, capsys
 ):
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
@@ -196,8 +196,8 @@ def test_a_damaged_checkpoint_is_left_out_for_the_one_before(
     run(records, tmp_path / "model")
     assert result(tmp_path / "model")[0] == never_stopped[0]
     printed = capsys.readouterr().out
-    assert printed.count("is damaged, and left out") == damaged
-    assert ("going on after step 0 of epoch 3\n" in printed) == (damaged == 1)
+    assert printed.count("is damaged: skipped") == damaged
+    assert ("resuming after step 0 of epoch 3\n" in printed) == (damaged == 1)
 
 
 @pytest.mark.parametrize("kind", ["data-*", "index"])
@@ -221,8 +221,8 @@ def test_every_kind_of_damage_is_found_before_weights_are_changed(
     with pytest.raises(KeyboardInterrupt):
         run(records, tmp_path / "model")
     printed = capsys.readouterr().out
-    assert "ckpt-12 is damaged, and left out\n" in printed
-    assert "going on after step 0 of epoch 3\n" in printed
+    assert "ckpt-12 is damaged: skipped\n" in printed
+    assert "resuming after step 0 of epoch 3\n" in printed
     assert restored == ["ckpt-10"]
 
 
@@ -231,7 +231,7 @@ def snapshot(folder):
 
 
 def rewritten(folder, number, change):
-    """Writes a checkpoint anew, its variables by their names and its state changed."""
+    """Rewrites a checkpoint with its variables by name and a changed state."""
     path = str(folder / STATE_DIR / f"ckpt-{number}")
     reader = tf.train.load_checkpoint(path)
     tensors = {
@@ -273,7 +273,7 @@ def test_a_checkpoint_of_another_version_is_refused_and_left_as_it_was(
         return restore(self, model, kept)
 
     monkeypatch.setattr(checkpoints.Checkpoints, "restore", watched)
-    with pytest.raises(BadInput, match=r"ckpt-12 is of another version .* or give --no_resume"):
+    with pytest.raises(BadInput, match=r"ckpt-12 is from another version .* or give --no_resume"):
         run(records, tmp_path / "model")
     assert snapshot(tmp_path) == before
     [(model, weights)] = models
@@ -318,10 +318,12 @@ def test_more_epochs_end_with_the_weights_of_one_training(
     model_folder.read(str(model_dir))
 
 
-def test_more_epochs_are_refused_where_the_rate_decays_over_them_all(records, tmp_path, stopped):
+def test_more_epochs_are_refused_if_the_rate_decays_over_all_of_them(records, tmp_path, stopped):
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     before = snapshot(tmp_path)
-    with pytest.raises(BadInput, match="--epochs 9: the learning rate was to decay over 4, and"):
+    with pytest.raises(
+        BadInput, match="--epochs 9: the learning rate decays over all epochs, so the first 4 "
+    ):
         run(records, tmp_path / "model", "--epochs=9")
     assert snapshot(tmp_path) == before
 
@@ -330,11 +332,15 @@ def test_fewer_epochs_than_are_done_are_refused(records, tmp_path, monkeypatch):
     stop_after(monkeypatch, 8)
     with pytest.raises(KeyboardInterrupt):
         run(records, tmp_path / "model", *MORE)
-    with pytest.raises(BadInput, match="--epochs 1: the training that was stopped here is past"):
+    with pytest.raises(
+        BadInput, match="--epochs 1: the training that was interrupted here is past"
+    ):
         run(records, tmp_path / "model", *MORE, "--epochs=1")
 
 
-def test_a_loss_that_is_no_number_ends_the_training_at_once(records, tmp_path, monkeypatch, capfd):
+def test_a_loss_that_is_not_finite_fails_the_training_at_once(
+    records, tmp_path, monkeypatch, capfd
+):
     build = lstm.build
 
     def build_broken(*args):
@@ -343,7 +349,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(records, tmp_path, m
         return model
 
     monkeypatch.setattr(lstm, "build", build_broken)
-    with pytest.raises(Failure, match=r"no number any more: try a smaller --learning_rate"):
+    with pytest.raises(Failure, match=r"loss isn't finite: try a smaller --learning_rate"):
         run(records, tmp_path / "model")
     assert "val_loss" not in capfd.readouterr().out
     assert os.listdir(tmp_path) == []

@@ -31,7 +31,7 @@ NETWORKS = {
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
-    """Returns a network as `model.keras` holds it, of random weights."""
+    """Returns a network as in `model.keras`, with random weights."""
     keras.utils.set_random_seed(0)
     shape = {"mask_padding": False, **NETWORKS[request.param]}
     model = lstm.build(Network(**shape), 3)
@@ -75,7 +75,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_what_feeds_the_network_lies_beside_it(trained, capsys):
+def test_the_files_to_feed_the_network_are_next_to_it(trained, capsys):
     convert.main(["--model_dir", f"{trained}/model", "--to=tflite"])
     folder = trained / "tflite"
     assert capsys.readouterr().out == f"wrote {folder}\n"
@@ -95,15 +95,15 @@ def test_a_model_without_a_tokenizer_is_converted_alone(trained, tmp_path, capsy
         os.link(trained / "model" / name, model_dir / name)
     convert.main(["--model_dir", str(model_dir), "--to=tflite", "--no_verify"])
     assert capsys.readouterr().out == (
-        f"{model_dir} has no tokenizer.json: turn texts into ids by its signature `tokenize`\n"
+        f"{model_dir} has no tokenizer.json: turn texts into ids with its signature `tokenize`\n"
         f"wrote {model_dir}-tflite\n"
     )
 
 
-def test_folders_that_hold_something_else_stay(trained, tmp_path):
+def test_folders_with_something_else_are_not_replaced(trained, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     output = ["--output", str(tmp_path)]
-    with pytest.raises(BadInput, match=r"holds notes\.txt, which would be lost"):
+    with pytest.raises(BadInput, match=r"contains notes\.txt, which would be lost"):
         convert.main(["--model_dir", f"{trained}/model", "--to=tflite", *output])
     assert os.listdir(tmp_path) == ["notes.txt"]
     inside = f"{trained}/model/tflite"

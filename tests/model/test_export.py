@@ -30,7 +30,7 @@ NETWORK = Network(
 )
 # The vocabulary: good 2, bad 3, film 4.
 REVIEWS = {"train": [("good good good bad bad film", 0)]}
-# Serves in a process that imports tensorflow alone, and prints what the signature gives.
+# Serves in a process that only imports TensorFlow, and prints the outputs of the signature.
 SERVE = """
 import json, sys
 import tensorflow as tf
@@ -69,7 +69,7 @@ def test_the_signature_is_text_to_score_and_label(tmp_path):
     }
 
 
-def test_scores_that_only_training_reads_are_left_out(tmp_path):
+def test_weights_that_only_training_reads_are_not_exported(tmp_path):
     tiny_dataset.write(tmp_path / "records", REVIEWS)
     network = dataclasses.replace(NETWORK, pooling="max_mean", ngram_bits=5, dropout=0)
     dataset, served = open_dataset(tmp_path / "records"), str(tmp_path / "serving")
@@ -171,8 +171,8 @@ def test_a_single_text_and_a_column_are_taken_as_rows_are(tmp_path):
             assert single[name].numpy().tolist() == values[:1].numpy().tolist()
 
 
-def test_a_transform_graph_that_is_not_whole_is_named(tmp_path):
+def test_an_incomplete_transform_graph_is_named(tmp_path):
     tiny_dataset.write(tmp_path / "records", REVIEWS)
     os.remove(tmp_path / "records/transform_fn/saved_model.pb")
-    with pytest.raises(BadInput, match=r"no whole .*transform_fn: run `make preprocess`"):
+    with pytest.raises(BadInput, match=r"no complete .*transform_fn: run `make preprocess`"):
         _ = open_dataset(tmp_path / "records", verify=False).transform

@@ -129,7 +129,7 @@ def test_on_a_gpu_the_network_is_trained_as_it_is(monkeypatch):
 
 
 def of_layers(*layers):
-    """Returns a network that somebody has put together, of random weights, and what trains it."""
+    """Returns a user-built network with random weights, and the model that trains it."""
     keras.utils.set_random_seed(0)
     embedding = keras.layers.Embedding(SMALL.max_tokens, 3)
     head = keras.layers.Dense(3, activation="softmax")

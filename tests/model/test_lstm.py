@@ -101,7 +101,7 @@ def test_the_predicted_class_of_two_is_the_second_above_a_half():
     assert np.asarray(lstm.predicted_classes(probabilities)).tolist() == [0, 1, 0]
 
 
-def test_the_predicted_class_of_more_is_the_likeliest():
+def test_the_predicted_class_of_more_is_the_most_likely():
     probabilities = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], np.float32)
     assert np.asarray(lstm.predicted_classes(probabilities)).tolist() == [1, 0]
 

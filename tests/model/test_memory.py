@@ -29,7 +29,7 @@ def test_the_weights_that_are_counted_are_those_of_keras(shape):
     head = lstm.build(network, 2).layers[-1].count_params()
     expected = lstm.build(network, 2).count_params() - head
     without, with_a_batch = (
-        memory.least_bytes(network, Training(batch_size=8), examples) for examples in (0, 5)
+        memory.min_bytes(network, Training(batch_size=8), examples) for examples in (0, 5)
     )
     assert without == 4 * 4 * expected
     gates = 4 * network.lstm_units * network.lstm_layers * (2 if network.bidirectional else 1)
@@ -43,7 +43,7 @@ def test_what_is_larger_than_the_machine_is_refused_before_anything_is_built(
     where, tmp_path, monkeypatch, flag
 ):
     monkeypatch.setattr(lstm, "build", lambda *_: pytest.fail("it was built"))
-    with pytest.raises(BadInput, match=r"GB of memory or more, and this .* lower --batch_size"):
+    with pytest.raises(BadInput, match=r"GB of memory, and this .* lower --batch_size"):
         train.main([*where, flag])
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
@@ -57,6 +57,6 @@ def test_memory_that_runs_out_on_the_way_is_one_line(where, tmp_path, monkeypatc
         raise error
 
     monkeypatch.setattr(fit, "fit", fail)
-    with pytest.raises(Failure, match="there is too little memory for this training: lower"):
+    with pytest.raises(Failure, match="out of memory for this training: lower"):
         train.main([*where, *QUICK])
     assert not (tmp_path / "model").exists()

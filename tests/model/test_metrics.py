@@ -17,7 +17,7 @@ def test_a_roc_curve():
     assert metrics.area(false, true) == 0.75  # of the four pairs, three are in order
 
 
-def test_equal_scores_are_taken_together():
+def test_equal_scores_share_a_threshold():
     false, true = metrics.roc(POSITIVE, np.full(4, 0.5))
     assert (false.tolist(), true.tolist()) == ([0, 1], [0, 1])
     assert metrics.area(false, true) == 0.5
@@ -42,13 +42,13 @@ def test_calibration():
     probabilities = np.stack([1 - scores, scores], axis=1)
     bins, error = metrics.calibration(np.array([0, 1, 1, 1]), probabilities)
     assert bins == [
-        {"least": 0, "most": 0.1, "number": 2, "mean": 0.025, "observed": 0.5},
-        {"least": 0.9, "most": 1, "number": 2, "mean": 0.975, "observed": 1},
+        {"min": 0, "max": 0.1, "number": 2, "mean": 0.025, "observed": 0.5},
+        {"min": 0.9, "max": 1, "number": 2, "mean": 0.975, "observed": 1},
     ]
     assert error == pytest.approx((2 * 0.475 + 2 * 0.025) / 4)
 
 
-def test_calibration_of_more_classes_is_that_of_the_likeliest():
+def test_calibration_of_more_classes_is_that_of_the_most_likely():
     probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
     bins, error = metrics.calibration(np.array([0, 0]), probabilities)
     assert [(each["mean"], each["observed"]) for each in bins] == [(0.5, 1), (0.8, 0)]
@@ -64,10 +64,10 @@ def test_calibration_of_more_classes_is_that_of_the_likeliest():
         ([1, 1], [0.25, 0.75], 0.0),
         ([0, 0], [0.25, 0.75], 1.0),
         ([0, 1, 1], [0.25, 0.25, 0.25], 0.0),
-        ([0, 1], [0.99999994, 1.0], 0.99999994),  # nothing lies between
+        ([0, 1], [0.99999994, 1.0], 0.99999994),  # there is nothing between
     ],
 )
-def test_the_best_threshold_gets_most_right(labels, scores, expected):
+def test_the_best_threshold_has_the_highest_accuracy(labels, scores, expected):
     found = metrics.best_threshold(np.array(labels), np.array(scores, np.float32))
     assert found == pytest.approx(expected, abs=1e-6)
 
@@ -83,7 +83,7 @@ def test_accuracy_by_length():
     lengths = np.array([1, 2, 3, 7, 8, 15, 16])
     correct = np.array([True, True, False, False, True, True, True])
     rows = metrics.by_length(lengths, correct)
-    assert [(r["least"], r["most"], r["number"], r["accuracy"]) for r in rows] == [
+    assert [(r["min"], r["max"], r["number"], r["accuracy"]) for r in rows] == [
         (1, 1, 1, 1),
         (2, 3, 2, 0.5),
         (4, 7, 1, 0),
@@ -93,7 +93,7 @@ def test_accuracy_by_length():
     assert (rows[1]["low"], rows[1]["high"]) == metrics.interval(0.5, 2)
 
 
-def test_the_surest_mistakes_come_first():
+def test_the_most_confident_errors_come_first():
     labels = np.array([0, 1, 0, 1])
     second = np.array([0.6, 0.1, 0.2, 0.7])
     probabilities = np.stack([1 - second, second], axis=1)
@@ -130,7 +130,7 @@ def test_influence_is_the_mean_change_of_the_log_odds():
         return np.stack([1 - second, second], axis=1)
 
     found = influence.influence(probabilities, tokens)
-    assert found.words.tolist() == [2, 3, 4]  # 5 stands in too few places
+    assert found.words.tolist() == [2, 3, 4]  # 5 occurs too rarely
     assert found.places.tolist() == [30, 20, 20]
     np.testing.assert_allclose(found.effects[:, 1], [1, -2, 0.5])
     np.testing.assert_allclose(found.effects[:, 0], [-1, 2, -0.5])
@@ -147,7 +147,7 @@ def test_influence_is_the_mean_change_of_the_log_odds():
     ]
 
 
-def test_no_word_has_places_enough():
+def test_no_word_occurs_often_enough():
     tokens = np.array([[2, 3]], np.int32)
     found = influence.influence(lambda tokens: np.full([len(tokens), 2], 0.5), tokens)
     assert found.words.tolist() == []

@@ -1,4 +1,4 @@
-"""Scores of words and bigrams, and the layers that read them."""
+"""Weights of words and bigrams, and the layers that use them."""
 
 import dataclasses
 import pathlib
@@ -44,7 +44,7 @@ def made(outputs=1, bits=12):
 
 
 def adapted(batches, outputs=1, bits=12):
-    """Returns a layer whose scores are fitted to the batches."""
+    """Returns a layer whose weights are fitted to the batches."""
     tokens = keras.Input([None], dtype="int32")
     layer = layers.NGramWeights(outputs, bits)
     n_gram_weights.adapt(keras.Model(tokens, layer(tokens)), batches)
@@ -52,7 +52,7 @@ def adapted(batches, outputs=1, bits=12):
 
 
 def reviews(number=60):
-    """Returns rows of five ids; 7 stands in those of label 1, and 8, 9 in that order."""
+    """Returns rows of ids; those of label 1 contain 7, and 8, 9 in that order."""
     random = np.random.default_rng(0)
     labels = np.arange(number) % 2
     rows = random.integers(2, 7, [number, 8]).astype(np.int32)
@@ -68,7 +68,7 @@ def test_a_word_and_a_bigram_count_once_a_review():
     assert len(set(buckets.tolist())) == 5
 
 
-def test_logits_are_the_sum_of_scores_over_the_root_of_their_number():
+def test_logits_are_the_sum_of_weights_over_the_root_of_their_number():
     layer = made()
     table = np.arange(layer.ngram_weights.shape[0], dtype=np.float32)[:, None] / 1e4
     layer.ngram_weights.assign(table)
@@ -82,7 +82,7 @@ def test_logits_are_the_sum_of_scores_over_the_root_of_their_number():
     assert (words[4], bigrams[3], bigrams[4]) == (0, 0, 0)
 
 
-def test_assigned_tables_score_in_training_and_their_mean_does_otherwise():
+def test_folds_score_in_training_and_their_mean_in_inference():
     layer = made(bits=3)
     layer.assign(np.arange(5 * 8, dtype=np.float32).reshape(5, 8, 1))
     assert np.asarray(layer.ngram_weights)[:, 0].tolist() == [16, 17, 18, 19, 20, 21, 22, 23]
@@ -92,7 +92,7 @@ def test_assigned_tables_score_in_training_and_their_mean_does_otherwise():
     assert np.asarray(layer(tokens, training=True)[1]).tolist() == [[32 + bucket]]
 
 
-def test_scores_are_those_of_a_logistic_regression_by_log_count_ratios():
+def test_weights_are_those_of_a_logistic_regression_on_log_count_ratios():
     random = np.random.default_rng(0)
     present = random.random([60, 16]) < 0.3
     present[:, 3] = False  # a bucket of no n-gram
@@ -125,7 +125,7 @@ def test_a_table_is_fitted_without_the_reviews_of_its_fold():
     assert same == [False, False, True, False, False]
 
 
-def test_without_reviews_of_both_classes_scores_are_zero():
+def test_without_reviews_of_both_classes_weights_are_zero():
     features = sparse.csr_array(np.eye(6, 8))
     labels, folds = np.array([0, 1, 0, 0, 0, 0]), np.array([3, 3, 0, 0, 1, 1])
     tables = n_gram_weights.fit(features, labels, folds, 1)
@@ -135,7 +135,7 @@ def test_without_reviews_of_both_classes_scores_are_zero():
     assert np.isfinite(tables).all() and np.isfinite(all_of_fold_3).all()
 
 
-def test_a_class_without_reviews_has_zeros_for_scores():
+def test_a_class_without_reviews_has_zeros_for_weights():
     tables = n_gram_weights.fit(
         sparse.csr_array(np.eye(4)), np.array([0, 2, 0, 2]), np.arange(4), 3
     )
@@ -143,7 +143,7 @@ def test_a_class_without_reviews_has_zeros_for_scores():
     assert tables.any(axis=(0, 1)).tolist() == [True, False, True]
 
 
-def test_scores_tell_apart_words_and_their_order():
+def test_weights_distinguish_words_and_their_order():
     rows, labels = reviews()
     layer = adapted([(rows[:40], labels[:40]), (rows[40:], labels[40:])])
     _, logits = layer(rows)
@@ -176,7 +176,7 @@ def test_a_review_without_tokens_is_fitted_to_as_well():
     assert ((np.asarray(layer(rows[2:])[1])[:, 0] > 0) == labels[2:]).all()
 
 
-def test_reviews_of_a_single_fold_have_no_scores_in_training():
+def test_reviews_of_a_single_fold_have_no_weights_in_training():
     rows, labels = np.array([[2, 3], [3, 2]], np.int32), np.array([0, 1])
     layer = adapted([(rows, labels)])
     assert np.asarray(layer(rows, training=True)[1]).tolist() == [[0], [0]]
@@ -189,7 +189,7 @@ def test_more_n_grams_than_liblinear_takes_are_refused(monkeypatch):
         adapted([(np.array([[2, 3]], np.int32), np.array([0]))])
 
 
-def test_the_scores_are_alike_each_time():
+def test_the_weights_are_the_same_each_time():
     rows, labels = reviews()
     one = adapted([(rows, labels)])
     other = adapted([(rows[:30], labels[:30]), (rows[30:], labels[30:])])
@@ -246,7 +246,7 @@ def test_a_pooled_network_learns(tmp_path):
     again = lstm.build(POOLED, 2)
     again.load_weights(tmp_path / "x.weights.h5")
     assert np.asarray(again(rows)).tolist() == np.asarray(model(rows)).tolist()
-    # The file holds the mean of the folds alone, and so training on goes by it.
+    # The file has only the mean of the folds, so further training uses it.
     folds = np.asarray(again.get_layer("n_grams").fold_weights)
     assert (folds == np.tile(layer.ngram_weights, (layers.FOLDS, 1))).all()
 
@@ -256,16 +256,16 @@ def test_a_pooled_network_learns(tmp_path):
     [
         ({"chunk_len": 4}, {}, "--chunk_len needs --pooling max_mean"),
         ({"ngram_bits": 4}, {}, "--ngram_bits needs --pooling max_mean"),
-        ({"pooling": "max_mean", "mask_padding": True}, {}, "leaves padding out by itself: leave"),
-        ({}, {"bucket_by_length": True}, "give --mask_padding or --pooling max_mean, too"),
+        ({"pooling": "max_mean", "mask_padding": True}, {}, "always ignores padding: drop"),
+        ({}, {"bucket_by_length": True}, "add --mask_padding or --pooling max_mean"),
         (
             {"pooling": "max_mean", "bidirectional": True},
             {"bucket_by_length": True},
-            "give --chunk_len, too",
+            "add --chunk_len",
         ),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused(network, training, message):
+def test_flags_that_cannot_be_combined_are_refused(network, training, message):
     with pytest.raises(BadInput, match=message):
         settings.check_compatible(
             dataclasses.replace(SMALL, **network), dataclasses.replace(TRAINING, **training)

@@ -24,7 +24,7 @@ NETWORKS = {
     "n-grams": {**POOLED, "chunk_len": 3, "ngram_bits": 4, "dense_units": 0},
     "n-grams alone in whole rows": {**POOLED, "ngram_bits": 4, "embedding_dropout": 0.5},
 }
-# Loads a network where this project isn't, and prints what it gives.
+# Loads a network without this project, and prints its outputs.
 LOAD = """
 import json, sys
 import keras

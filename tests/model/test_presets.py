@@ -15,7 +15,7 @@ def parse(*given):
     return flags.read_settings(train.parse_args([*PATHS, *given]))
 
 
-def test_without_a_preset_the_network_is_the_tutorials():
+def test_without_a_preset_the_network_is_that_of_the_tutorial():
     network, training = parse()
     assert (network.max_tokens, network.max_len, network.embedding_dim) == (1000, None, 128)
     assert (network.lstm_units, network.dense_units, network.bidirectional) == (64, 64, False)
@@ -39,7 +39,7 @@ def test_settings_written_as_a_preset_are_read_again(tmp_path):
 
 
 @pytest.mark.parametrize("name", presets.names())
-def test_every_preset_that_comes_along_can_be_used(name):
+def test_every_built_in_preset_can_be_used(name):
     assert train.parse_args([*PATHS, "--preset", name]).preset == name
 
 

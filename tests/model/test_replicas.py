@@ -1,4 +1,4 @@
-"""Training on several GPUs. Logical CPUs stand in for them, in a process of their own."""
+"""Training on several GPUs, simulated by logical CPUs in a separate process."""
 
 import json
 import pathlib
@@ -20,7 +20,7 @@ from textrecords.errors import BadInput
 
 pytestmark = pytest.mark.slow
 
-# Trains in turn as each name says, and saves what came out: all weights, and those of each replica.
+# Trains in turn as each name says, and saves the results: all weights, and those of each replica.
 SCRIPT = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
@@ -131,13 +131,13 @@ def test_all_replicas_have_the_same_weights(trained, name, replicas):
 
 
 @pytest.mark.parametrize("name", ["tutorial on 1", "tutorial on 2", "tutorial on 3"])
-def test_an_epoch_has_as_many_steps_on_any_number_of_gpus_and_the_loss_falls(trained, name):
+def test_an_epoch_has_the_same_steps_on_any_number_of_gpus_and_the_loss_falls(trained, name):
     assert trained[name]["steps"] == 8 * STEPS
     losses = trained[name]["loss"]
     assert losses[-1] < losses[0] / 2
 
 
-def test_a_training_goes_on_with_another_number_of_gpus(trained):
+def test_a_training_resumes_with_another_number_of_gpus(trained):
     assert trained["tuned on 3 and 2"]["steps"] == 3 * STEPS - (2 * STEPS + 2)
 
 
@@ -170,7 +170,7 @@ def test_shares_come_out_even_and_every_row_counts_once():
 def test_more_gpus_than_there_are_get_a_clear_error_and_nothing_changes(tmp_path):
     tiny_dataset.write(tmp_path / "records", {"train": reviews(("bad", "good"), 4)})
     where = ["--records", str(tmp_path / "records"), "--model_dir", str(tmp_path / "model")]
-    stopped = pathlib.Path(atomic.beside(str(tmp_path / "model"), model_folder.CHECKPOINTS))
+    stopped = pathlib.Path(atomic.sibling(str(tmp_path / "model"), model_folder.CHECKPOINTS))
     stopped.mkdir()
     there = len(tf.config.list_logical_devices("GPU"))
     message = f"--gpus {there + 2}: TensorFlow finds {there} on this machine: give at most "

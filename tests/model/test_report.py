@@ -46,7 +46,7 @@ TEST = reviews(48)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Holds records, a model, the texts of test, and the report on them."""
+    """A folder with records, a model, the texts of test, and the report on them."""
     root = tmp_path_factory.mktemp("report")
     splits = {"train": reviews(60), "validation": reviews(6), "test": TEST}
     tiny_dataset.write(root / "records", splits, classes=CLASSES)
@@ -70,7 +70,7 @@ def run(root, *flags):
     )
 
 
-def test_nothing_is_left_beside_it_and_it_repeats(root, tmp_path):
+def test_it_leaves_nothing_else_and_is_reproducible(root, tmp_path):
     assert sorted(os.listdir(root)) == ["model", "records", "report.html", "report.json", "texts"]
     run(root, "--input", root / "texts", "--output", tmp_path / "again.html")
     for suffix in ("html", "json"):
@@ -128,7 +128,7 @@ def test_mistakes_have_their_texts(written):
     assert scores == sorted(scores, reverse=True)
 
 
-def test_words_stand_on_the_side_of_their_class(written):
+def test_words_are_listed_with_their_class(written):
     neg, pos = ([row["word"] for row in side["words"]] for side in written["influence"]["toward"])
     assert "bad" in neg
     assert "good" in pos
@@ -149,7 +149,7 @@ def test_a_text_that_is_not_the_one_learned_from_is_not_shown(root, written, tmp
     ]
 
 
-def test_keys_lead_nowhere_else(tmp_path):
+def test_keys_stay_inside_the_folder(tmp_path):
     (tmp_path / "in" / "train").mkdir(parents=True)
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "in" / "link").symlink_to(tmp_path)
@@ -180,15 +180,15 @@ def test_other_classes_and_no_test_split(tmp_path, capsys):
     assert len(found["influence"]["toward"]) == 3
     assert found["training"]["median_seconds"] is None
     shown = (tmp_path / "report.html").read_text()
-    assert "the logs that tell it are gone" in shown
+    assert "the logs are missing" in shown
     assert shown.count("<svg ") == 8
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--output", "{root}/model/x.html"], "would be damaged by a file more"),
-        (["--output", "{root}/records/transform_fn/x.html"], "would be damaged by a file more"),
+        (["--output", "{root}/model/x.html"], "another file would damage"),
+        (["--output", "{root}/records/transform_fn/x.html"], "another file would damage"),
         (["--output", "{root}/x.txt"], "name a file that ends in .html"),
         (["--output", "{root}/none/x.html"], "there is no folder"),
         (["--input", "{root}/none"], "no input folder"),
@@ -204,7 +204,9 @@ def test_a_dataset_with_nothing_to_evaluate_on_is_refused(tmp_path):
     train.main(
         ["--records", str(tmp_path / "records"), "--model_dir", str(tmp_path / "model"), *QUICK]
     )
-    message = r"nothing to evaluate the model on: preprocess with --test 0\.2, say, and train again"
+    message = (
+        r"to evaluate the model on: preprocess with --test, for example --test 0\.2, and train"
+    )
     with pytest.raises(BadInput, match=message):
         run(tmp_path)
 
@@ -286,7 +288,7 @@ def test_nothing_is_wider_than_the_screen(shown):
     assert wide == [True] * len(wide)
 
 
-def test_charts_are_drawn_in_the_colours_of_the_page(shown):
+def test_charts_are_drawn_in_the_colors_of_the_page(shown):
     tab, _ = shown
     assert tab.eval_on_selector_all("svg[role=img]", "all => all.length") == 9
     strokes = tab.eval_on_selector_all(
@@ -306,7 +308,7 @@ NAMES = ("$x$", "_a", "#fff", "#012345", "#010101", "<b>", "\U0001f600", "url(#a
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_class_may_have_any_name(name):
-    bins = [{"least": 0.0, "most": 0.1, "number": 3, "mean": 0.05, "observed": 0.5}]
+    bins = [{"min": 0.0, "max": 0.1, "number": 3, "mean": 0.05, "observed": 0.5}]
     svg = charts.calibration(bins, f"score of {name}")
     page = ElementTree.fromstring(f"<html xmlns:xlink='x'>{svg}</html>")
     texts = [element.text for element in page.iter("text")]
@@ -316,7 +318,7 @@ def test_a_class_may_have_any_name(name):
 
 
 def marks(monkeypatch, draw):
-    """Returns where a chart's upright lines are."""
+    """Returns the positions of a chart's vertical lines."""
     found = []
     monkeypatch.setattr(charts, "_mark", lambda axes, x, label: found.append(x))
     draw()
@@ -329,7 +331,7 @@ def marks(monkeypatch, draw):
 )
 def test_the_cut_is_before_the_first_length_that_is_cut(monkeypatch, max_len, place):
     bin_of = {"number": 1, "accuracy": 0.5, "low": 0.4, "high": 0.6}
-    bins = [{"least": 2**n, "most": 2 ** (n + 1) - 1, **bin_of} for n in (2, 3, 4)]
+    bins = [{"min": 2**n, "max": 2 ** (n + 1) - 1, **bin_of} for n in (2, 3, 4)]
     found = marks(monkeypatch, lambda: charts.accuracy_by_length(bins, max_len))
     assert found == ([] if place is None else [pytest.approx(place, abs=1e-3)])
     data = {"lengths": {"edges": [4, 8, 16], "shares": [[0.5, 0.5]]}, "max_len": max_len}
@@ -347,5 +349,5 @@ def test_without_its_extra_the_report_is_refused_before_any_work(monkeypatch, mo
     ("model_dir", "page"),
     [("out/x/model", "out/x/report.html"), ("gs://b/tuned", "gs://b/tuned-report.html")],
 )
-def test_pages_of_models_beside_each_other_have_names_of_their_own(model_dir, page):
-    assert model_folder.beside(model_dir, __main__.PAGE) == page
+def test_pages_of_neighboring_models_have_different_names(model_dir, page):
+    assert model_folder.sibling(model_dir, __main__.PAGE) == page

@@ -1,4 +1,4 @@
-"""What a search goes over."""
+"""The search space."""
 
 import pytest
 import tiny_dataset
@@ -40,7 +40,7 @@ def test_lists_ranges_and_switches_are_read_as_train_reads_its_flags():
         (["dropout"], "--over dropout: argument --dropout: invalid float value: ''"),
         (["dropout=0..1"], "--over dropout=0..1: argument --dropout: must be at least 0 and less"),
         (["lstm_units=1.5..3"], "argument --lstm_units: invalid int value: '1.5'"),
-        (["lstm_units=9..3"], "give a range as two numbers, the lesser one first"),
+        (["lstm_units=9..3"], "give a range as two numbers, the smaller one first"),
         (["lstm_units=1..2..3"], "give a range as two numbers"),
         (["pooling=last..max_mean"], "give a range as two numbers"),
         (["pooling=first"], "argument --pooling: invalid choice: 'first'"),
@@ -62,12 +62,12 @@ def test_only_wide_ranges_are_searched_by_their_logarithm():
     assert [tried.by_logarithm for tried in over.values()] == [True, False, False, False]
 
 
-def test_lists_have_so_many_combinations_and_ranges_have_no_end(tmp_path):
+def test_lists_have_finitely_many_combinations_and_ranges_do_not(tmp_path):
     assert searched(tmp_path / "r", ["lstm_units=1,2,3", "decay=none,cosine"]).size() == 6
     assert searched(tmp_path / "r", ["lstm_units=1,2,3", "dropout=0..0.1"]).size() == float("inf")
 
 
-def test_the_settings_of_a_trial_are_those_given_but_for_the_ones_searched(tmp_path):
+def test_only_the_searched_settings_of_a_trial_change(tmp_path):
     over = ["lstm_units=1,2", "learning_rate=0.1,0.2"]
     of = searched(tmp_path / "r", over, "--lstm_units=9", "--epochs=7", "--max_len=8")
     network, training = of.settings({"lstm_units": 2, "learning_rate": 0.1, "epochs": 99})
@@ -82,12 +82,12 @@ def test_the_settings_of_a_trial_are_those_given_but_for_the_ones_searched(tmp_p
             ["pooling=max_mean,last", "chunk_len=50,0"],
             "--over, at pooling=last chunk_len=50: --chunk_len needs --pooling max_mean",
         ),
-        (["max_len=10..60"], "--over, at max_len=60: --max_len 60: the records were cut at 50"),
+        (["max_len=10..60"], "--over, at max_len=60: --max_len 60: the records were made with 50"),
         (["choose_threshold=yes,no"], "--over choose_threshold: it's chosen after a training"),
         (["calibrate=yes,no"], "--over calibrate: it's chosen after a training"),
     ],
 )
-def test_values_that_do_not_go_together_are_refused_before_any_trial(tmp_path, over, message):
+def test_values_that_cannot_be_combined_are_refused_before_any_trial(tmp_path, over, message):
     with pytest.raises(BadInput) as error:
         searched(tmp_path / "r", over, "--max_len=9").check()
     assert message in str(error.value)
@@ -115,6 +115,6 @@ def test_of_a_large_grid_no_more_than_a_thousand_combinations_are_checked(tmp_pa
 
 def test_a_value_that_fits_nowhere_is_found_in_a_large_grid(tmp_path):
     over = [f"{name}={','.join(map(str, range(1, 41)))}" for name in ("lstm_units", "patience")]
-    lengths = ",".join(map(str, range(12, 52)))  # the records were cut at 50
-    with pytest.raises(BadInput, match="--max_len 51: the records were cut at 50"):
+    lengths = ",".join(map(str, range(12, 52)))  # the records were made with 50
+    with pytest.raises(BadInput, match="--max_len 51: the records were made with 50"):
         searched(tmp_path / "r", [*over, f"max_len={lengths}"]).check()

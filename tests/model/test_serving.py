@@ -1,4 +1,4 @@
-"""What TensorFlow Serving makes of a model, by its own messages and its rules for JSON."""
+"""Serving a model with TensorFlow Serving's messages and its rules for JSON."""
 
 import json
 import pathlib
@@ -40,7 +40,7 @@ def answer(served, request):
 
 
 def read_requests(served):
-    """Returns the requests that the real messages hold."""
+    """Returns the requests, parsed with the real messages."""
     records = tf.data.TFRecordDataset(str(pathlib.Path(served, checksums.WARM_UP)))
     logs = map(prediction_log_pb2.PredictionLog.FromString, records.as_numpy_iterator())
     return [log.predict_log.request for log in logs]
@@ -108,7 +108,7 @@ def test_a_user_may_put_warm_up_requests_of_their_own_in_its_place(trained):
         writer.write(prediction_log_pb2.PredictionLog().SerializeToString())
     assert load_model(trained).folder == str(trained)
     (warm_up.parent / "notes").touch()
-    with pytest.raises(BadInput, match=r"notes doesn't stand in SHA256SUMS"):
+    with pytest.raises(BadInput, match=r"notes isn't listed in SHA256SUMS"):
         load_model(trained)
     (warm_up.parent / "notes").unlink()
     warm_up.unlink()

@@ -11,7 +11,7 @@ from model import tensorboard
 from textrecords.errors import BadInput
 
 
-def test_it_says_where_it_serves_and_nothing_of_tensorflow(tmp_path):
+def test_it_prints_its_address_and_no_messages_of_tensorflow(tmp_path):
     (tmp_path / "logs").mkdir()
     command = [sys.executable, "-m", "model.tensorboard", "--model_dir", str(tmp_path), "--port=0"]
     board = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -86,7 +86,7 @@ def test_the_graph_is_that_of_the_network(shown):
 
 def test_lengths_are_those_that_the_network_sees(shown):
     _, get = shown
-    tag = "tokens a review, cut at max_len"
+    tag = "tokens per review, cut at max_len"
     [[_, _, bins]] = json.loads(get("plugin/histograms/histograms", run="data", tag=tag))
     assert sum(count for _, _, count in bins) == 3
     assert (bins[0][0], bins[-1][1]) == (2, 4)
@@ -112,7 +112,7 @@ def test_the_embedding_has_the_tokens_for_names(shown):
     np.testing.assert_array_equal(values.reshape(embedding.shape), embedding)
 
 
-def test_a_network_that_tells_few_tokens_apart_shows_these(tmp_path):
+def test_a_network_that_embeds_few_tokens_shows_only_these(tmp_path):
     tiny_dataset.write(tmp_path / "records", {"train": TEXTS})
     flags = ["--records", str(tmp_path / "records"), "--model_dir", str(tmp_path / "model")]
     train.main([*flags, *SMALL, "--pooling=max_mean", "--embedding_tokens=4"])

@@ -28,7 +28,7 @@ MORE = ["--dense_units=16", "--lstm_units=8", "--epochs=20"]
 
 
 def reviews(words, number):
-    """Returns reviews that name their class by a word of its own, as one of four tokens."""
+    """Returns reviews of four tokens, one of which is unique to their class."""
     return [
         (" ".join(["film"] * (n % 4) + [words[n % len(words)]]), n % len(words))
         for n in range(number)
@@ -55,7 +55,7 @@ def read_json(*path):
         return json.load(file)
 
 
-def test_the_model_folder_holds_all_files_and_no_leftover(trained):
+def test_the_model_folder_has_all_files_and_no_leftovers(trained):
     assert sorted(os.listdir(trained)) == [
         "SHA256SUMS",
         "config.json",
@@ -220,9 +220,9 @@ def test_lines_in_a_pipe_that_stays_open_are_scored_as_they_come(trained):
         assert process.wait() == 0
 
 
-def test_lines_of_a_pipe_are_taken_by_number_and_by_bytes(tmp_path, monkeypatch):
+def test_lines_of_a_pipe_are_batched_by_number_and_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "BATCH_BYTES", 100_000)
-    monkeypatch.setattr(predict, "PIECE", 4096)
+    monkeypatch.setattr(predict, "READ_BYTES", 4096)
     long = [bytes([65 + n]) * 60_000 for n in range(5)]
     (tmp_path / "long").write_bytes(b"\n".join(long))
     (tmp_path / "short").write_bytes(b"x\n" * 5000)
@@ -250,7 +250,7 @@ def test_texts_are_scored_no_more_bytes_at_once_than_fit(trained, monkeypatch):
     assert sizes == [256, 45, 2, 2]
 
 
-def test_json_holds_no_character_that_a_terminal_would_obey(trained, capsys):
+def test_json_has_no_terminal_control_characters(trained, capsys):
     text = 'film \x1b[31m \x9b2J \u202e \U000e0001 [bold] "é"'
     predict.main(["--model_dir", trained, "--json", text])
     (line,) = capsys.readouterr().out.splitlines()
@@ -299,7 +299,7 @@ def test_without_a_test_split_texts_of_another_are_shown_and_shortened(tmp_path,
 
 
 def lengths_of(*lengths):
-    """Returns a split of texts of so many tokens."""
+    """Returns a split with texts of these lengths."""
     return {"train": [(" ".join(["a"] * length), n % 2) for n, length in enumerate(lengths)]}
 
 
@@ -307,10 +307,16 @@ def lengths_of(*lengths):
     ("splits", "flags", "max_len", "mask", "said"),
     [
         (lengths_of(31, 31), [], 31, False, "max_len 31: the longest review of train has 31"),
-        (lengths_of(12, 20, 31), [], 31, True, "31 tokens; padding is masked: half of them"),
+        (lengths_of(12, 20, 31), [], 31, True, "31 tokens; padding is masked: half of the reviews"),
         (lengths_of(200, 300), [], 100, False, "max_len 100: the longest review of train has 300"),
         (lengths_of(60, 300, 400), [], 100, False, "max_len 100: "),
-        (lengths_of(60, 70, 400), [], 100, True, "padding is masked: half of them have at most 70"),
+        (
+            lengths_of(60, 70, 400),
+            [],
+            100,
+            True,
+            "padding is masked: half of the reviews have at most 70",
+        ),
         (lengths_of(*[20] * 199, 90), [], 20, False, "99% of the reviews of train have at most 20"),
         (lengths_of(2, 2), [], 10, True, "max_len 10: the longest review of train has 2 tokens"),
         (lengths_of(60, 70, 400), ["--no-mask_padding"], 100, False, "max_len 100: "),
@@ -319,7 +325,7 @@ def lengths_of(*lengths):
         (lengths_of(2, 2), ["--preset=tuned", "--epochs=1"], 1000, False, None),
     ],
 )
-def test_length_and_mask_are_chosen_by_the_records_and_said(
+def test_length_and_mask_are_chosen_by_the_records_and_reported(
     tmp_path, splits, flags, max_len, mask, said
 ):
     tiny_dataset.write(tmp_path / "records", splits)
@@ -338,7 +344,7 @@ def test_records_that_were_cut_shorter_set_the_length(tmp_path):
     assert (network.max_len, network.mask_padding) == (5, False)
 
 
-def test_plain_train_learns_short_texts_and_says_what_it_chose(tmp_path, capsys):
+def test_plain_train_learns_short_texts_and_reports_its_choices(tmp_path, capsys):
     """Padded to 100 tokens, they would leave the network with what it began with."""
     records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
     rng = np.random.default_rng(0)
@@ -351,20 +357,20 @@ def test_plain_train_learns_short_texts_and_says_what_it_chose(tmp_path, capsys)
     train.main(["--records", records, "--model_dir", model_dir])
     printed = capsys.readouterr().out
     assert "max_len 31: the longest review of train has 31 tokens; padding is masked" in printed
-    assert "the most frequent class, a, makes up 0.3333\n" in printed
+    assert "share of the most frequent class, a, 0.3333\n" in printed
     assert "nothing was learned" not in printed
     assert read_json(model_dir, "metrics.json")["history"]["accuracy"][-1] > 0.95
     assert read_json(model_dir, "config.json")["network"]["max_len"] == 31
 
 
-def test_a_network_that_has_learned_nothing_says_so(tmp_path, capsys):
+def test_a_network_that_has_learned_nothing_is_reported(tmp_path, capsys):
     records = str(tmp_path / "records")
     tiny_dataset.write(records, {"train": [("a", 0)] * 30 + [("a", 1)] * 10, "test": [("a", 1)]})
     train.main(["--records", records, "--model_dir", str(tmp_path / "model"), *QUICK])
     printed = capsys.readouterr().out
-    assert "train accuracy 0.7500; the most frequent class, neg, makes up 0.7500\n" in printed
-    assert "nothing was learned: that is no better than always the same class. Try " in printed
-    assert "; the most frequent class makes up 1.0000\n" in printed
+    assert "train accuracy 0.7500; share of the most frequent class, neg, 0.7500\n" in printed
+    assert "nothing was learned: always predicting that class is as accurate. Try " in printed
+    assert "; share of the most frequent class 1.0000\n" in printed
 
 
 def test_the_same_seed_gives_the_same_model(records, tmp_path):
@@ -425,7 +431,7 @@ def test_the_smallest_sizes_give_scores(tmp_path, capsys, flags):
 
 def test_buckets_without_a_mask_are_refused():
     flags = ["--records=x", "--model_dir=y", "--bucket_by_length"]
-    with pytest.raises(BadInput, match="give --mask_padding or --pooling max_mean, too"):
+    with pytest.raises(BadInput, match="add --mask_padding or --pooling max_mean"):
         train.main(flags)
 
 
@@ -457,7 +463,9 @@ def test_evaluate_refuses_records_that_were_cut_shorter(trained, tmp_path):
     words = ("bad", "good")
     splits = {"train": reviews(words, 40), "test": reviews(words, 9)}
     tiny_dataset.write(cut, splits, max_len=3)
-    message = "the records were cut shorter than what the model reads: name those it was trained on"
+    message = (
+        "the records were made shorter than what the model reads: name those it was trained on"
+    )
     with pytest.raises(BadInput, match=message):
         evaluate.main(["--records", cut, "--model_dir", trained])
 
@@ -466,8 +474,8 @@ def test_more_than_the_records_were_cut_at_is_refused(tmp_path):
     records = str(tmp_path / "records")
     tiny_dataset.write(records, {"train": [("a b c", 0)]}, max_tokens=5, max_len=3)
     for flag, message in [
-        ("--max_tokens=6", "--max_tokens 6: the records were cut at 5"),
-        ("--max_len=4", "--max_len 4: the records were cut at 3"),
+        ("--max_tokens=6", "--max_tokens 6: the records were made with 5"),
+        ("--max_len=4", "--max_len 4: the records were made with 3"),
     ]:
         flags = ["--max_tokens=5", "--max_len=3", flag]
         with pytest.raises(BadInput, match=message):
@@ -478,7 +486,7 @@ def test_evaluate_refuses_other_classes_and_another_vocabulary(trained, tmp_path
     rows = {"train": reviews(("bad", "good"), 8), "test": reviews(("bad", "good"), 8)}
     tiny_dataset.write(tmp_path / "classes", rows, classes=("pos", "neg"))
     tiny_dataset.write(tmp_path / "words", {**rows, "train": [("other words", 0)]})
-    for name, message in [("classes", "knows the classes neg, pos"), ("words", "vocabulary")]:
+    for name, message in [("classes", "has the classes neg, pos"), ("words", "vocabulary")]:
         with pytest.raises(BadInput, match=message):
             evaluate.main(["--records", str(tmp_path / name), "--model_dir", trained])
 
@@ -490,13 +498,13 @@ def test_a_missing_model_is_one_clear_line(records, tmp_path, command):
         command(["--model_dir", str(tmp_path / "model"), *flags])
 
 
-def test_a_model_that_is_not_whole_is_refused(trained, records, tmp_path):
+def test_an_incomplete_model_is_refused(trained, records, tmp_path):
     shutil.copy(f"{trained}/config.json", tmp_path)
     predicted = ["--model_dir", str(tmp_path), "text"]
     evaluated = ["--model_dir", str(tmp_path), "--records", records]
     with pytest.raises(BadInput, match=r"SHA256SUMS is missing: run `make train` again"):
         predict.main(predicted)
-    with pytest.raises(BadInput, match="no whole model"):
+    with pytest.raises(BadInput, match="no complete model"):
         predict.main([*predicted, "--no_verify"])
     with pytest.raises(BadInput, match=r"model\.weights\.h5 can't be read"):
         evaluate.main([*evaluated, "--no_verify"])
@@ -506,10 +514,10 @@ def test_a_model_that_is_not_whole_is_refused(trained, records, tmp_path):
 
 
 @pytest.mark.parametrize(("class_weights", "expected"), [("none", 0.25), ("balanced", 0.5)])
-def test_balanced_classes_count_alike_however_many_reviews_they_have(
+def test_balanced_classes_have_equal_weight_however_many_reviews_they_have(
     tmp_path, class_weights, expected
 ):
-    """Texts tell nothing here, so that the best score is the weight of the second class."""
+    """Texts carry no information, so the best score is the weight of the second class."""
     records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
     tiny_dataset.write(records, {"train": [("a", 0)] * 30 + [("a", 1)] * 10})
     flags = [*QUICK, "--epochs=60", f"--class_weights={class_weights}", "--batch_size=40"]
@@ -519,14 +527,14 @@ def test_balanced_classes_count_alike_however_many_reviews_they_have(
 
 
 def test_a_threshold_is_chosen_on_validation_and_served(tmp_path, capsys):
-    """Texts tell nothing, and most of train are of class 0, but all of validation are of 1."""
+    """Texts carry no information; most of train are of class 0, but all of validation of 1."""
     records, model_dir = str(tmp_path / "records"), str(tmp_path / "model")
     rows = [("a", 0)] * 30 + [("a", 1)] * 10
     tiny_dataset.write(records, {"train": rows, "validation": [("a", 1)] * 4, "test": [("a", 1)]})
     where = ["--records", records, "--model_dir", model_dir]
     train.main([*where, *QUICK, "--choose_threshold"])
     assert model_folder.read(model_dir).threshold == 0
-    assert "the second class is taken above a score of 0.0000\n" in capsys.readouterr().out
+    assert "threshold for the second class: 0.0000\n" in capsys.readouterr().out
     [row] = load_model(model_dir).rows([b"a"])
     assert row["label"] == "pos"
     assert row["score"] < 0.5
@@ -555,7 +563,7 @@ def test_calibration_divides_the_logits_of_all_that_is_written(pooled, tmp_path,
         evaluate.main(where)
         assert f"test loss {losses[-1]:.4f}" in capsys.readouterr().out
     temperature = model.config.temperature
-    assert f"the logits are divided by a temperature of {temperature:.4f}\n" in said
+    assert f"temperature of the logits: {temperature:.4f}\n" in said
     assert abs(temperature - 1) > 0.1
     assert logits[1] == pytest.approx(logits[0] / temperature, rel=1e-3, abs=1e-5)
     assert abs(logits[1][0] - logits[1][1]) > 1
@@ -570,12 +578,10 @@ def test_without_a_validation_split_there_is_nothing_to_choose_by(flag, records,
         train.main([*where, *QUICK, f"--{flag}"])
 
 
-def test_of_three_classes_no_threshold_can_be_chosen(tmp_path):
+def test_no_threshold_can_be_chosen_for_three_classes(tmp_path):
     rows = [("a", 0), ("b", 1), ("c", 2)]
     records, classes = str(tmp_path / "records"), ("x", "y", "z")
     tiny_dataset.write(records, {"train": rows, "validation": rows}, classes=classes)
     where = ["--records", records, "--model_dir", str(tmp_path / "model")]
-    with pytest.raises(
-        BadInput, match="--choose_threshold is for two classes, not 3: leave it out"
-    ):
+    with pytest.raises(BadInput, match="--choose_threshold is for two classes, not 3: drop it"):
         train.main([*where, *QUICK, "--choose_threshold"])

@@ -1,4 +1,4 @@
-"""Searching: what is tried, in which order, and what is kept."""
+"""The search: what is tried, in which order, and what is kept."""
 
 import csv
 import os
@@ -66,7 +66,7 @@ def test_a_trial_trains_and_leaves_its_logs_a_table_and_the_best_preset(records,
     assert {best["lstm_units"], other["lstm_units"]} == {"3", "5"}
     assert float(best["val_loss"]) < float(other["val_loss"])
     assert [best["state"], other["state"]] == ["complete", "complete"]
-    # The preset gives just that trial's settings.
+    # The preset has exactly that trial's settings.
     network, training = flags.read_settings(
         train.parse_args([*PATHS, f"--preset={tmp_path / 't' / 'best.txt'}"])
     )
@@ -92,7 +92,7 @@ def test_lists_are_tried_in_every_combination_and_none_twice(records, tmp_path, 
     assert sorted(row["trial"] for row in rows) == ["1", "2", "3", "4", "5", "6"]
 
 
-def test_a_search_that_was_stopped_comes_to_what_it_would_have_come_to(records, tmp_path, pretend):
+def test_an_interrupted_search_resumes_with_the_same_result(records, tmp_path, pretend):
     over = ["--over", "dropout=0..0.5", "lstm_units=1..64", "decay=none,linear"]
     far = lambda network, training: [  # noqa: E731
         (network.dropout - 0.3) ** 2 + network.lstm_units / 64 + (training.decay == "none")
@@ -120,7 +120,7 @@ def test_a_search_that_was_stopped_comes_to_what_it_would_have_come_to(records, 
     assert len(tried) == 16  # all are done
 
 
-def test_a_trial_that_most_others_leave_behind_is_stopped(records, tmp_path, pretend, capsys):
+def test_a_trial_that_is_worse_than_most_is_stopped_early(records, tmp_path, pretend, capsys):
     seen = []
 
     def losses(network, training):
@@ -131,13 +131,13 @@ def test_a_trial_that_most_others_leave_behind_is_stopped(records, tmp_path, pre
     run(records, tmp_path / "t", "--over", "dropout=0..0.5", "--trials=6")
     *_, last = read_table(tmp_path / "t")
     assert (last["trial"], last["state"], last["val_accuracy"]) == ("6", "pruned", "")
-    assert "stopped: most trials before did better by then" in capsys.readouterr().out
+    assert "stopped early: most earlier trials were better at this epoch" in capsys.readouterr().out
 
 
-def test_a_loss_that_is_no_number_is_the_worst(records, tmp_path, monkeypatch, pretend):
+def test_a_loss_that_is_not_finite_is_the_worst(records, tmp_path, monkeypatch, pretend):
     def diverge(network, training):
         if training.learning_rate == 0.1:
-            raise Failure("the loss is no number any more")
+            raise Failure("the loss isn't finite")
         return [float("nan")] if training.learning_rate == 0.2 else [0.7]
 
     pretend(diverge)
@@ -163,7 +163,7 @@ def test_another_search_is_not_mixed_in(records, tmp_path, pretend, changed, dif
     assert (tmp_path / "t" / "trials.csv").read_bytes() == kept
 
 
-def test_records_of_another_search_are_told(records, tmp_path, pretend):
+def test_records_of_another_search_are_refused(records, tmp_path, pretend):
     pretend(lambda network, training: [0.5])
     run(records, tmp_path / "t", "--over", "lstm_units=1,3")
     other = [(text, 1 - label) for text, label in reviews(("bad", "good"), 40)]
@@ -174,11 +174,11 @@ def test_records_of_another_search_are_told(records, tmp_path, pretend):
 
 def test_what_cannot_be_searched_is_refused(records, tmp_path):
     tiny_dataset.write(tmp_path / "r", {"train": [("a", 0), ("b", 1)]})
-    with pytest.raises(BadInput, match="trials are judged on a validation split"):
+    with pytest.raises(BadInput, match="trials are compared on a validation split"):
         run(str(tmp_path / "r"), tmp_path / "t")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.doc").touch()
-    with pytest.raises(BadInput, match=r"mine holds thesis.doc, which is of something"):
+    with pytest.raises(BadInput, match=r"mine contains thesis.doc, which doesn't belong there"):
         run(records, tmp_path / "mine")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "study.db").write_text("x" * 5000)
@@ -191,7 +191,7 @@ def test_what_cannot_be_searched_is_refused(records, tmp_path):
 def test_two_runs_do_not_search_in_one_folder(records, tmp_path):
     with (
         atomic.kept_folder(str(tmp_path / "t"), holds=search.HOLDS),
-        pytest.raises(BadInput, match=r"another run is making .*/t "),
+        pytest.raises(BadInput, match=r"another run is writing .*/t "),
     ):
         run(records, tmp_path / "t")
 

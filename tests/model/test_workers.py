@@ -1,4 +1,4 @@
-"""Training on several workers: a trial that tells once Keras can."""
+"""Training on several workers: fails once Keras supports it."""
 
 import json
 import socket

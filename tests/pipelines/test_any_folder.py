@@ -1,4 +1,4 @@
-"""The whole path, from a folder of any form to a served model."""
+"""End to end, from folders of any layout to a served model."""
 
 import itertools
 import json
@@ -37,7 +37,7 @@ def whole_path(folder, tree, *flags):
 
 
 def check_predictions(model_dir, expected):
-    """Checks the label of each text, as the command gives it."""
+    """Checks the label that the command prints for each text."""
     rows = load_model(model_dir).rows([text.encode() for text in expected])
     assert {row["text"]: row["label"] for row in rows} == expected
 
@@ -90,7 +90,7 @@ def test_a_class_that_test_lacks_and_a_validation_split_of_another_name(tmp_path
     manifest, model_dir = whole_path(tmp_path, tree)
     printed = capsys.readouterr().out
     assert "warning: test has no reviews of so\n" in printed
-    assert "val is taken for the validation split\n" in printed
+    assert "val is used as the validation split\n" in printed
     assert manifest.splits["validation"].class_examples == {"bad": 2, "good": 2, "so": 2}
     assert manifest.splits["test"].class_examples == {"bad": 2, "good": 2, "so": 0}
     examples = record_io.read_examples(open_dataset(tmp_path / "records"), "validation")
@@ -118,8 +118,8 @@ def test_other_encodings(tmp_path, encoding):
     check_predictions(model_dir, {"Désolant!": "neg", "élégant": "pos"})
 
 
-def test_an_encoding_that_is_none_is_refused(tmp_path):
+def test_an_invalid_encoding_is_refused(tmp_path):
     write(tmp_path / "in", {"train/a/0.txt": "x", "train/b/0.txt": "y"})
     for name in ("latin-99", "base64"):
-        with pytest.raises(BadInput, match=f"--encoding {name}: Python knows no such"):
+        with pytest.raises(BadInput, match=f"--encoding {name}: Python has no such"):
             preprocess.main(["--input", str(tmp_path / "in"), "--output", "x", "--encoding", name])

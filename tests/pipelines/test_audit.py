@@ -49,7 +49,7 @@ def findings(target):
 
 
 def keys_of(target, split):
-    """Returns the keys that the split's records hold, as a set."""
+    """Returns the keys of the split's records, as a set."""
     import tensorflow as tf
 
     paths = [str(path) for path in target.glob(f"{split}-*")]
@@ -99,7 +99,7 @@ def test_the_audit_names_what_is_wrong(tmp_path):
     ]
 
 
-def test_byte_order_marks_are_counted_named_and_no_part_of_a_word(tmp_path, capsys):
+def test_byte_order_marks_are_counted_and_named_and_not_part_of_a_word(tmp_path, capsys):
     tree = {"train/neg/0.txt": "\ufeffbad film", "train/pos/0.txt": "\ufeffgood film"}
     write(tmp_path / "in", tree | {"train/pos/1.txt": "good \ufefffilm"})
     manifest = run(tmp_path / "in", tmp_path / "out", "--min_tokens=0")
@@ -107,7 +107,7 @@ def test_byte_order_marks_are_counted_named_and_no_part_of_a_word(tmp_path, caps
     assert findings(tmp_path / "out") == [
         {"finding": "byte order mark", "split": "train", "keys": [key]} for key in tree
     ]
-    assert "train, with a byte order mark, which is left out: 2\n" in capsys.readouterr().out
+    assert "train, with a byte order mark, which is removed: 2\n" in capsys.readouterr().out
     vocabulary = read_vocabulary(str(tmp_path / "out" / spec.VOCABULARY))
     assert [word.decode() for word in vocabulary] == ["good", "film", "\ufefffilm", "bad"]
 
@@ -131,8 +131,8 @@ def test_html_and_nul_bytes_are_counted_and_named(tmp_path, capsys):
         {"finding": "NUL bytes", "split": "train", "keys": ["train/pos/0.txt"]},
     ]
     printed = capsys.readouterr().out
-    assert "train, with HTML other than <br /> (--strip_html takes it out): 3\n" in printed
-    assert "train, with NUL bytes, as of another encoding: 1\n" in printed
+    assert "train, with HTML other than <br /> (--strip_html removes it): 3\n" in printed
+    assert "train, with NUL bytes, as in another encoding: 1\n" in printed
 
 
 def test_leaks_and_duplicates_are_dropped_on_request(tmp_path):
@@ -176,7 +176,7 @@ def test_leaks_and_duplicates_are_found_in_any_form(tmp_path, capsys):
     assert expected in findings(tmp_path / "out")
     printed = capsys.readouterr().out
     assert "texts in two splits: 1 (2 by their words); in two classes: 1 (2)\n" in printed
-    assert "train, repeats of another review's words: 1\n" in printed
+    assert "train, duplicates of another review's words: 1\n" in printed
 
 
 def test_leaks_in_any_form_are_dropped_on_request(tmp_path):
@@ -216,7 +216,7 @@ def test_validation_takes_its_share_by_text_and_its_words_too(tmp_path):
 
 
 def flat(number):
-    """Returns a folder of two classes, of so many texts each."""
+    """Returns a folder of two classes, with this many texts each."""
     return {f"{c}/{n}.txt": f"{c} text{n}" for c in ("bad", "good") for n in range(number)}
 
 
@@ -231,7 +231,7 @@ def test_a_folder_of_classes_is_split_by_text(tmp_path):
     assert 90 < len(keys["test"]) < 150
     assert 40 < len(keys["validation"]) < 80
     assert manifest.audit.leaked_by_words == 0
-    # Train itself, split so, gives the same texts, whether there is a test split or not.
+    # Splitting train gives the same texts, whether there is a test split or not.
     write(tmp_path / "split/train", tree)
     assert run(tmp_path / "split", tmp_path / "out2", "--test=0.2").splits.keys() == {
         "train",
@@ -290,7 +290,7 @@ def test_classes_of_too_few_texts_are_in_train_then_test_and_named(tmp_path, cap
     ) in capsys.readouterr().out
 
 
-def test_texts_of_two_classes_or_splits_are_nobodys_own_and_never_leak(tmp_path):
+def test_texts_of_two_classes_or_splits_are_not_unique_and_never_leak(tmp_path):
     tree = {f"train/{c}/{n}.txt": f"both {n}" for c in "ab" for n in range(9)}
     tree |= {f"train/{c}/own.txt": f"own {c}" for c in "abcd"}
     tree |= {f"train/{c}/{n}.txt": f"tested {c} {n}" for c in "cd" for n in range(9)}
@@ -379,7 +379,7 @@ def test_a_folder_of_classes_is_named_with_what_splits_it(tmp_path):
 
 def test_a_test_folder_and_its_flag_are_refused_together(tmp_path):
     write(tmp_path / "in", {"train/a/0.txt": "x", "train/b/0.txt": "y", "Test/a/0.txt": "z"})
-    with pytest.raises(BadInput, match="in has a folder Test: leave out --test"):
+    with pytest.raises(BadInput, match="in has a folder Test: drop --test"):
         run(tmp_path / "in", tmp_path / "out", "--test=0.1")
 
 
@@ -401,7 +401,7 @@ def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
         "test": 2,
     }
     assert manifest.splits["train"].dropped_leaked == 1
-    with pytest.raises(BadInput, match="has a folder validation: leave out --validation"):
+    with pytest.raises(BadInput, match="has a folder validation: drop --validation"):
         run(tmp_path / "in", tmp_path / "out", "--validation=0.1")
 
 
@@ -412,7 +412,7 @@ def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
             {"train/a/0.txt": "x", "train/b/0.txt": "y"},
             ["--validation=0.999999"],
             "nothing is left of reviews in validation because of --validation: change that, or add "
-            "reviews of other words",
+            "reviews with other words",
         ),
         (
             {"a/0.txt": "x", "b/0.txt": "x"},
@@ -437,7 +437,7 @@ def test_a_validation_folder_is_a_split_of_its_own(tmp_path):
         (
             {"train/a/0.txt": "...", "train/b/0.txt": "!"},
             ["--drop_leaked"],
-            "no review of train has a word left once cleaned: add text to it",
+            "no review of train has a word left after cleaning: add text to it",
         ),
     ],
 )
@@ -484,7 +484,7 @@ def test_buckets_give_the_same_whatever_their_order():
 
 
 class Copies:
-    """Reviews of one text, made anew each time that they are gone through."""
+    """Reviews of one text, regenerated in each iteration."""
 
     def __init__(self, number):
         self.number = number
@@ -496,7 +496,7 @@ class Copies:
 
 
 @pytest.mark.parametrize("drop_duplicates", [False, True])
-def test_a_text_that_is_there_100_000_times_is_not_held_in_memory(drop_duplicates):
+def test_a_text_that_occurs_100_000_times_is_not_kept_in_memory(drop_duplicates):
     assign = audit.Assign(split_assignment.Shares(), False, drop_duplicates)
     tracemalloc.start()
     kept, tagged = collections.Counter(), {}
@@ -520,7 +520,7 @@ def test_a_text_that_is_there_100_000_times_is_not_held_in_memory(drop_duplicate
     assert duplicates["keys"][:2] == ["test/0/000000", "test/0/000004"]
 
 
-def test_reviews_that_an_engine_loses_or_doubles_end_the_run(tmp_path, monkeypatch, capsys):
+def test_reviews_that_an_engine_loses_or_doubles_fail_the_run(tmp_path, monkeypatch, capsys):
     """As many as there should be, but one twice and one never, is what a lost worker left once."""
     write(tmp_path / "in", TREE)
 
@@ -531,11 +531,11 @@ def test_reviews_that_an_engine_loses_or_doubles_end_the_run(tmp_path, monkeypat
     in_order = write_shards.in_order
     monkeypatch.setattr(write_shards, "in_order", lose)
     with pytest.raises(
-        Failure, match=r"^not each of 11 reviews was written or left out once: the run"
+        Failure, match=r"^not each of 11 reviews was written or skipped once: the run"
     ):
         run(tmp_path / "in", tmp_path / "out", "--num_shards=1")
     assert sorted(os.listdir(tmp_path)) == [".out.textrecords-kept", "in"]
     monkeypatch.undo()
     run(tmp_path / "in", tmp_path / "out", "--num_shards=1")
-    assert "took up" not in capsys.readouterr().out  # for those hold other reviews
+    assert "reused " not in capsys.readouterr().out  # for those hold other reviews
     assert sorted(os.listdir(tmp_path)) == ["in", "out"]

@@ -1,4 +1,4 @@
-"""Bad tables: one clear line, or rows that are left out and counted; never a row lost unseen."""
+"""Bad tables: one clear error line, or rows that are skipped and counted; never silent loss."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ COLUMNS = Columns(text=("text",), label="label")
 
 
 def said(path, **of_table):
-    """Returns what is said of a table that can't be read, after its path."""
+    """Returns the error for a table that can't be read, after its path."""
     with pytest.raises(BadInput) as error:
         list(readers.Table(str(path), **of_table).rows(COLUMNS))
     path, after = str(error.value).split(str(path))
@@ -46,29 +46,29 @@ def test_a_csv_table_that_is_cut_in_quotes_is_refused(tmp_path, name):
     content = (tmp_path / name).read_bytes()
     for end, row in ((-2, 400), (-10, 400), (20, 1)):
         (tmp_path / name).write_bytes(content[:end])
-        assert said(tmp_path / name) == f" ends within quotes, which row {row} opens: mend it"
+        assert said(tmp_path / name) == f" ends within quotes, which row {row} opens: fix it"
 
 
 def test_a_quote_that_is_never_closed_loses_no_row_unseen(tmp_path, monkeypatch):
     path = tmp_path / "a.csv"
     content = 'label,text\n1,a\n2,b\n3,"c\n' + "4,d\n" * 100
     path.write_text(content)
-    assert said(path) == " ends within quotes, which row 3 opens: mend it"
+    assert said(path) == " ends within quotes, which row 3 opens: fix it"
     monkeypatch.setattr(csv_tables, "BLOCK_BYTES", 64)
     assert said(path) == (
         " can't be read as CSV (after row 2: a row has more than 64 bytes, or its quotes aren't "
-        "closed): mend or remove it"
+        "closed): fix or remove it"
     )
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
-def test_a_row_that_is_cut_short_is_left_out(tmp_path, name):
+def test_a_truncated_row_is_skipped(tmp_path, name):
     path, content = whole(tmp_path, name)
     path.write_bytes(content[:-3])
     *lists, last = readers.Table(str(path)).rows(COLUMNS)
     number, why = last[-1]
     assert number == len(ROWS)
-    assert why == {"a.csv": "cells: 1, not 2", "a.jsonl": "no JSON object"}[name]
+    assert why == {"a.csv": "cells: 1, not 2", "a.jsonl": "not a JSON object"}[name]
     assert sum(map(len, lists)) + len(last) == len(ROWS)
 
 
@@ -77,7 +77,7 @@ def test_a_row_that_is_cut_short_is_left_out(tmp_path, name):
 def test_a_gzip_file_that_is_cut_short_is_refused(tmp_path, name, end):
     path, content = whole(tmp_path, name)
     path.write_bytes(content[:end])
-    assert "Truncated compressed stream): mend or remove it" in said(path)
+    assert "Truncated compressed stream): fix or remove it" in said(path)
 
 
 @pytest.mark.parametrize("end", [0, 4, 20, -1, -9])
@@ -105,17 +105,25 @@ def test_damage_inside_is_refused_with_how_far_it_was_read(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"", " is empty: its first line has to name the columns"),
-        ("a.csv", b"\n\ntext,label\n", " has no header: its first line has to name the columns"),
+        ("a.csv", b"", " is empty: its first line has to contain the column names"),
+        (
+            "a.csv",
+            b"\n\ntext,label\n",
+            " has no header: its first line has to contain the column names",
+        ),
         (
             "a.csv.gz",
             gzip.compress(b"", mtime=0),
-            " is empty: its first line has to name the columns",
+            " is empty: its first line has to contain the column names",
         ),
-        ("a.jsonl", b"", " is empty: it has to hold a JSON object a line"),
-        ("a.jsonl", b"\n \n", " is empty: it has to hold a JSON object a line"),
-        ("a.json", b'[{"text": "a"}]', " isn't JSON lines: it has to hold a JSON object a line"),
-        ("a.json", b"null\n", " isn't JSON lines: it has to hold a JSON object a line"),
+        ("a.jsonl", b"", " is empty: it has to contain one JSON object per line"),
+        ("a.jsonl", b"\n \n", " is empty: it has to contain one JSON object per line"),
+        (
+            "a.json",
+            b'[{"text": "a"}]',
+            " isn't JSON lines: it has to contain one JSON object per line",
+        ),
+        ("a.json", b"null\n", " isn't JSON lines: it has to contain one JSON object per line"),
         (
             "a.csv",
             "text,label\na,b\n".encode("utf-16"),
@@ -134,7 +142,7 @@ def test_damage_inside_is_refused_with_how_far_it_was_read(tmp_path, monkeypatch
         (
             "a.csv",
             b"text,label\na,b\nc\xe9\nd,e\n",
-            " can't be read as CSV (row 2 isn't UTF-8, and has 1 cells, not 2): mend or remove it",
+            " can't be read as CSV (row 2 isn't UTF-8, and has 1 cells, not 2): fix or remove it",
         ),
         ("a.csv", b"text,x\n", " has no column label: its columns are text, x"),
         ("a.csv", b"label,text,text\n", " has two columns text: rename one"),
@@ -150,19 +158,22 @@ def test_what_is_no_table_with_these_columns_is_refused(tmp_path, name, content,
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"text": [1], "label": ["x"]}, ": the column text holds int64, not text"),
+        ({"text": [1], "label": ["x"]}, ": the column text has the type int64, not text"),
         (
             {"text": [["a"]], "label": ["x"]},
-            ": the column text holds list<element: string>, not text",
+            ": the column text has the type list<element: string>, not text",
         ),
-        ({"text": ["a"], "label": [0.5]}, ": the column label holds double, not text or integers"),
+        (
+            {"text": ["a"], "label": [0.5]},
+            ": the column label has the type double, not text or integers",
+        ),
         (
             {"text": ["a"], "label": pa.array([1], pa.decimal128(3))},
-            ": the column label holds decimal128(3, 0), not text or integers",
+            ": the column label has the type decimal128(3, 0), not text or integers",
         ),
         (
             {"text": ["a"], "label": [{"x": 1}]},
-            ": the column label holds struct<x: int64>, not text or integers",
+            ": the column label has the type struct<x: int64>, not text or integers",
         ),
         ({"text": ["a"]}, " has no column label: its columns are text"),
     ],
@@ -187,10 +198,10 @@ def test_another_encoding_than_the_one_that_is_named_is_refused(tmp_path, encodi
     assert found.endswith("): give another --encoding")
 
 
-def test_ten_megabytes_in_a_cell_are_left_out_and_more_in_a_row_refused(tmp_path, monkeypatch):
+def test_ten_megabytes_in_a_cell_are_skipped_and_more_in_a_row_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_tables, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(json_tables, "LARGEST_ROW", 1000)
-    for name, why in (("a.csv", "after row 1: a row has more"), ("a.jsonl", ": row 2 is of more")):
+    monkeypatch.setattr(json_tables, "MAX_ROW_BYTES", 1000)
+    for name, why in (("a.csv", "after row 1: a row has more"), ("a.jsonl", ": row 2 has more")):
         rows = [ROWS[0], {"text": "x" * 5000, "label": 1}, *ROWS]
         tiny_table.write(tmp_path / name, rows)
         assert why in said(tmp_path / name)
@@ -227,13 +238,13 @@ def test_a_gzip_bomb_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch
     [
         (
             ["train.csv", "test.parquet"],
-            "{root} has tables of several kinds, test.parquet and trai",
+            "{root} has tables in several formats, test.parquet and",
         ),
         (
             ["a.csv", "b.csv"],
-            "{root} holds no table of train, as train.csv is: name a table, {root}/a",
+            "{root} has no table for train, such as train.csv: name a table, {root}/a",
         ),
-        (["test.csv"], "{root} holds no table of train, as train.csv is: name a table, "),
+        (["test.csv"], "{root} has no table for train, such as train.csv: name a table, "),
     ],
 )
 def test_a_folder_of_other_tables_is_refused(tmp_path, names, message):
@@ -260,7 +271,7 @@ def run(*args):
         (
             {"part-1.csv": b"text,label\na,1\nb,2\n", "part-2.csv": b'text,label\na,1\n"b,2\n'},
             2,
-            "{root}/part-2.csv ends within quotes, which row 2 opens: mend it",
+            "{root}/part-2.csv ends within quotes, which row 2 opens: fix it",
         ),
         (
             {"part-1.csv": b"text,label\na,1\nb,2\n", "part-2.csv": b"txt,label\na,1\n"},
@@ -273,8 +284,8 @@ def run(*args):
                 + b'{"text": 5, "label": 2}\nnull\n'
             },
             1,
-            "2 of 10 rows of {root} can't be read: part-1.jsonl#10 (no JSON object), "
-            "part-1.jsonl#9 (text: not text); mend or remove them, and run again",
+            "2 of 10 rows of {root} can't be read: part-1.jsonl#10 (not a JSON object), "
+            "part-1.jsonl#9 (text: not text); fix or remove them, and run again",
         ),
         (
             {"part\n\x1b[31m\u202e-1.csv": b"te\nxt,x\x1b[0m\n"},
@@ -285,7 +296,7 @@ def run(*args):
         (
             {"part-1.csv": b"text,label\n"},
             2,
-            "{root} holds no rows of train with a label: add some",
+            "{root} has no rows of train with a label: add some",
         ),
     ],
 )
@@ -325,12 +336,12 @@ def test_bad_tables_are_not_scored(tmp_path):
     for given, message in (
         (["--keep_columns", "more"], "a.jsonl: the column more holds"),
         (["--keep_columns", "none"], "a.jsonl has no column none: its columns are text, more"),
-        (["--encoding=utf-16"], "--encoding utf-16: .*/a.jsonl is UTF-8: leave it out"),
+        (["--encoding=utf-16"], "--encoding utf-16: .*/a.jsonl is UTF-8: drop --encoding"),
     ):
         with pytest.raises(BadInput, match=message):
             score.main([*paths, "--input", str(tmp_path / "a.jsonl"), *given])
     (tmp_path / "b.csv").write_text("text\n")
-    with pytest.raises(BadInput, match=r"b\.csv holds no rows: name another table"):
+    with pytest.raises(BadInput, match=r"b\.csv has no rows: name another table"):
         score.main([*paths, "--input", str(tmp_path / "b.csv")])
     (tmp_path / "c.csv").write_text('text\n"a')
     with pytest.raises(BadInput, match="ends within quotes, which row 1 opens"):

@@ -1,4 +1,4 @@
-"""Jobs that Beam's DataflowRunner submits to a stand-in for the service, which executes them."""
+"""Jobs that Beam's DataflowRunner submits to a fake service, which executes them."""
 
 import os
 import pathlib
@@ -113,7 +113,7 @@ def test_a_dataflow_job_scores_as_a_local_one(tmp_path):
 
 
 def lines(errors):
-    """Returns what was printed but for what the build of the package says."""
+    """Returns what was printed, without the output of the package build."""
     return [line for line in errors.splitlines() if not line.startswith("* ")]
 
 
@@ -138,7 +138,7 @@ def test_ctrl_c_cancels_the_job(made, tmp_path, answers):
 
 @pytest.mark.parametrize("dead", [False, True])
 def test_a_job_that_cannot_be_cancelled_is_named_last(made, tmp_path, dead):
-    """Since a service refuses to, or is there no more."""
+    """Because the service refuses, or can't be reached any more."""
     with dataflow.service(executes=False, answers="refuses") as service:
         process = start(service, made[0], tmp_path / "out")
         wait_for_job(service, process)
@@ -149,7 +149,7 @@ def test_a_job_that_cannot_be_cancelled_is_named_last(made, tmp_path, dead):
         _, errors = process.communicate(timeout=90)
     assert process.returncode == 130
     assert lines(errors)[-1] == (
-        f"stopped: the Dataflow job {dataflow.ID} may still run: see "
+        f"stopped: the Dataflow job {dataflow.ID} may still be running: see "
         "https://console.cloud.google.com/dataflow/jobs/us-central1/"
         f"{dataflow.ID}?project=a-project, or stop it by `gcloud dataflow jobs cancel "
         f"{dataflow.ID} --region=us-central1 --project=a-project`"
@@ -158,7 +158,7 @@ def test_a_job_that_cannot_be_cancelled_is_named_last(made, tmp_path, dead):
     assert os.listdir(tmp_path) == ["staged"]
 
 
-def test_a_job_that_somebody_cancels_is_told_in_one_line(made, tmp_path):
+def test_a_cancelled_job_is_reported_in_one_line(made, tmp_path):
     with dataflow.service(executes=False) as service:
         process = start(service, made[0], tmp_path / "out")
         wait_for_job(service, process)
@@ -172,7 +172,7 @@ def parse(*flags):
     return runners.parse_options("DataflowRunner", list(flags), "pipelines.preprocess")
 
 
-def test_the_code_is_shipped_unless_a_container_holds_it():
+def test_the_code_is_shipped_unless_there_is_a_container():
     setup_file = parse(*CLOUD).view_as(SetupOptions).setup_file
     assert pathlib.Path(setup_file) == ROOT / "setup.py"
     own = parse(*CLOUD, "--setup_file=own/setup.py").view_as(SetupOptions)
@@ -187,7 +187,7 @@ def test_the_code_is_shipped_unless_a_container_holds_it():
         (CLOUD[2:], "DataflowRunner needs --project"),
         (
             [*CLOUD, "--no_wait_until_finish"],
-            "checked at its end",
+            "has to be checked at the end",
         ),
     ],
 )
@@ -197,7 +197,7 @@ def test_what_dataflow_would_refuse_is_refused_at_once(flags, message):
     assert "\n" not in str(error.value)
 
 
-def test_workers_get_a_users_own_packages_beside_the_locked_ones(tmp_path):
+def test_workers_get_a_users_own_packages_in_addition_to_the_locked_ones(tmp_path):
     own = tmp_path / "own.txt"
     own.write_text("my-package==1.0\n")
     options = parse(*CLOUD, f"--requirements_file={own}")
@@ -224,7 +224,7 @@ def locked(name):
     return {line.partition(";")[0].strip(" \\") for line in lines if line[:1].isalpha()}
 
 
-def test_the_container_has_what_is_locked_but_for_tests_and_reports():
+def test_the_container_has_the_locked_packages_except_for_tests_and_reports():
     everything, workers = locked("requirements.lock"), locked("requirements-worker.lock")
     assert workers < everything
     extras = {each.partition("==")[0] for each in everything - workers}

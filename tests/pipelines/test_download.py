@@ -129,7 +129,7 @@ def test_another_file_than_the_published_one_is_refused(server, tmp_path, expect
     assert os.listdir(tmp_path) == []
 
 
-def test_a_changed_file_is_downloaded_anew(server, tmp_path):
+def test_a_changed_file_is_downloaded_again(server, tmp_path):
     (tmp_path / "file").write_bytes(BODY[::-1])
     download.fetch(published(server), str(tmp_path / "file"))
     assert (tmp_path / "file").read_bytes() == BODY
@@ -145,7 +145,7 @@ def test_a_single_top_folder_becomes_the_output(tmp_path, prefix, mode):
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
 
-def test_what_macos_puts_beside_the_top_folder_is_no_reason_to_refuse(tmp_path):
+def test_files_of_macos_next_to_the_top_folder_are_ignored(tmp_path):
     left = [file_member("__MACOSX/aclImdb/._README"), file_member(".DS_Store")]
     members = [file_member(f"aclImdb/{name}", text) for name, text in REVIEWS.items()]
     archives.unpack(write_tar(tmp_path / "a.tar", [*left, *members]), str(tmp_path / "out"))
@@ -157,8 +157,8 @@ def test_an_archive_of_class_folders_alone_is_named_with_what_splits_it(tmp_path
     with pytest.raises(BadInput) as error:
         archives.unpack(archive, str(tmp_path / "out"))
     assert str(error.value) == (
-        f"{archive} has no folder train: it must hold train/<class>/*.txt; if it holds class "
-        "folders alone, unpack it yourself, and give preprocess --test 0.2"
+        f"{archive} has no folder train: it must contain train/<class>/*.txt; if it has only "
+        "class folders, unpack it yourself, and give preprocess --test 0.2"
     )
     assert os.listdir(tmp_path) == ["a.tar"]
 
@@ -205,7 +205,7 @@ def test_an_archive_that_is_a_bomb_is_refused_and_leaves_nothing(
     monkeypatch.setattr(archives, "BYTES_PER_FILE", 1_500)
     archive = write_tar(tmp_path / "a.tar.gz", members, "w:xz")
     assert os.path.getsize(archive) < 1_500
-    with pytest.raises(BadInput, match="unpacks to more than 5 times its own size"):
+    with pytest.raises(BadInput, match="unpacks to more than 5 times its size"):
         archives.unpack(archive, str(tmp_path / "data" / "out"))
     assert os.listdir(tmp_path / "data") == []
 
@@ -213,7 +213,7 @@ def test_an_archive_that_is_a_bomb_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("kind", "size", "message"),
     [
-        (tarfile.REGTYPE, 2**40, "it unpacks to more than 50 times its own size"),
+        (tarfile.REGTYPE, 2**40, "it unpacks to more than 50 times its size"),
         (tarfile.REGTYPE, -512, "has -512 bytes"),
         (tarfile.GNUTYPE_LONGNAME, 2**31, "has 2,147,483,648 bytes"),
         (tarfile.XHDTYPE, 2**31, "has 2,147,483,648 bytes"),
@@ -221,7 +221,7 @@ def test_an_archive_that_is_a_bomb_is_refused_and_leaves_nothing(
     ],
 )
 def test_a_size_is_refused_before_so_much_is_read(tmp_path, kind, size, message):
-    """The archive claims the bytes, and holds none of them."""
+    """The archive declares the bytes, but contains none of them."""
     member = tarfile.TarInfo("train/pos/0_9.txt")
     member.type, member.size = kind, size
     (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT))
@@ -244,7 +244,7 @@ def test_a_broken_archive_is_refused_and_leaves_nothing(tmp_path, kept):
 
 def test_an_archive_without_files_is_refused(tmp_path):
     archive = write_tar(tmp_path / "a.tar", [special_member("train", tarfile.DIRTYPE)])
-    with pytest.raises(BadInput, match="holds no files"):
+    with pytest.raises(BadInput, match="contains no files"):
         archives.unpack(archive, str(tmp_path / "out"))
     assert os.listdir(tmp_path) == ["a.tar"]
 
@@ -258,7 +258,7 @@ def test_what_a_killed_run_left_is_not_mixed_in(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
 
-def test_a_folder_of_the_users_own_beside_the_output_stays(tmp_path):
+def test_a_users_own_folder_next_to_the_output_stays(tmp_path):
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "mine.txt").write_text("mine")
     archives.unpack(write_reviews(tmp_path / "a.tar"), str(tmp_path / "out"))
@@ -272,7 +272,7 @@ def test_hidden_files_and_folders_are_unpacked(tmp_path):
     assert set(tree(tmp_path / "out")) == set(names)
 
 
-def test_a_folder_named_as_the_one_that_holds_it_is_unpacked(tmp_path):
+def test_a_folder_with_the_name_of_its_parent_is_unpacked(tmp_path):
     members = [file_member(f"train/train/{name}/0.txt", name.encode()) for name in ("a", "b")]
     archive = write_tar(tmp_path / "a.tar", members)
     archives.unpack(archive, str(tmp_path / "out"))
@@ -323,7 +323,7 @@ def test_a_hostile_zip_is_refused_and_leaves_nothing(tmp_path, member, message):
 def test_a_zip_that_is_a_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MIN_LIMIT", 9_000)
     archive = write_zip(tmp_path / "a.zip", [("train/pos/0.txt", b"a" * 200_000)])
-    with pytest.raises(BadInput, match="unpacks to more than 50 times its own size"):
+    with pytest.raises(BadInput, match="unpacks to more than 50 times its size"):
         archives.unpack(archive, str(tmp_path / "out"))
 
 
@@ -366,7 +366,7 @@ def test_command_prints_the_hash_and_the_number_of_files_once(tmp_path):
     assert done.stdout.endswith(f"{output}: 3 files\n")
     again = command("--output", output, "--archive", archive)
     assert again.returncode == 0
-    assert again.stdout == f"{output} is there already: delete it to unpack again\n"
+    assert again.stdout == f"{output} already exists: delete it to unpack again\n"
 
 
 def test_command_counts_files_of_nested_folders_and_takes_a_split_that_is_a_file(tmp_path):

@@ -1,4 +1,4 @@
-"""Flink, Spark and Prism, each a real one: a master and two workers, where there are such."""
+"""Real Flink, Spark and Prism: a master and two workers, where applicable."""
 
 import json
 import os
@@ -28,7 +28,7 @@ ERROR = (
     "if most are in another encoding, give --encoding latin-1; to replace what can't be decoded, "
     "give --on_bad_text replace_all"
 )
-KEPT = r"finished shards kept for the next run: \d+ \(--no_resume starts anew\)"
+KEPT = r"finished shards kept for the next run: \d+ \(--no_resume starts over\)"
 
 
 @pytest.fixture(scope="module", params=["prism", "flink", "spark"])
@@ -76,7 +76,7 @@ def test_scores_are_those_of_a_local_run(engine, tmp_path):
     test_score.check_same(tmp_path / "out", expected)
 
 
-def test_a_failing_stage_is_told_in_one_line(engine, made, tmp_path):
+def test_a_failing_stage_is_reported_in_one_line(engine, made, tmp_path):
     source, _ = made
     process = start(engine, source, tmp_path / "out", "--on_bad_text=fail")
     code, errors = ended(process)
@@ -101,8 +101,8 @@ def test_ctrl_c_stops_the_job(engine, made, tmp_path):
     assert os.listdir(tmp_path) == left  # and nobody writes there any more
 
 
-def test_what_is_killed_in_mid_run_spoils_nothing(engine, made, tmp_path):
-    """Of Flink a task manager, of Spark what runs its tasks, and Prism itself."""
+def test_a_run_killed_midway_damages_nothing(engine, made, tmp_path):
+    """Flink's task manager, Spark's executor, and Prism itself."""
     source, expected = made
     on_engine.wait_for(lambda: not workers(engine))  # of the last job
     process = start(engine, source, tmp_path / "out", *FLAGS)
@@ -121,7 +121,7 @@ def test_what_is_killed_in_mid_run_spoils_nothing(engine, made, tmp_path):
     assert code == (0 if engine.runner == "SparkRunner" else 1)
 
 
-def test_make_engine_says_which_command_to_give_and_ends_what_it_started(tmp_path):
+def test_make_engine_prints_a_command_and_stops_what_it_started(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "engines", "flink", "--folder", tmp_path],
         cwd=ROOT,
@@ -143,7 +143,7 @@ def test_make_engine_says_which_command_to_give_and_ends_what_it_started(tmp_pat
 
 
 def is_working(engine, process, folder):
-    """Tells whether a job has begun to run stages; fails if the command has ended."""
+    """Returns whether a job has begun to run stages; fails if the command has ended."""
     assert process.poll() is None, process.communicate()
     # Prism's worker is the command itself. It has begun when TensorFlow leaves its files.
     return workers(engine) or [*folder.rglob("__autograph_generated_file*")]

@@ -1,4 +1,4 @@
-"""What a run that was stopped has finished, the next one takes up; and never anything else."""
+"""The next run reuses what an interrupted run has finished, and nothing else."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ TREE = {
     f"{split}/{name}/{n}.txt": f"{TEXTS[n % 4]} {name}"
     for split, name, n in itertools.product(("train", "test"), ("neg", "pos"), range(16))
 } | {"test/neg/odd.txt": b"caf\xe9 \xef\xbf\xbd", "train/pos/even.txt": "\ufeffa film\0"}
-STOPPED = "stopped here; finished shards kept for the next run: {} (--no_resume starts anew)"
+STOPPED = "stopped here; finished shards kept for the next run: {} (--no_resume starts over)"
 KEPT, NEW, LOCK = (f".out.textrecords-{what}" for what in ("kept", "new", "lock"))
 SHARD = "test-00002-of-00004.tfrecord"  # any of them
 
@@ -37,7 +37,7 @@ def run(folder, *flags):
 
 
 def stop(folder, *flags, after):
-    """Runs preprocess until it has written so many shards."""
+    """Runs preprocess until it has written this many shards."""
     writes, forth = itertools.count(), write_shards.WriteShard.write
 
     def write_or_fail(self, *args):
@@ -79,7 +79,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def all_finished(tmp_path_factory):
-    """An input, and beside the output all shards of a run that was stopped in its last stage."""
+    """An input, and all shards of a run that was interrupted in its last stage."""
     folder = tmp_path_factory.mktemp("stopped")
     write(folder / "in", TREE)
     assert stop(folder, after=NUM_SHARDS) == STOPPED.format(NUM_SHARDS)
@@ -93,14 +93,14 @@ def stopped(all_finished, tmp_path):
     return tmp_path
 
 
-def took_up(capsys):
-    """Returns what a run has said of shards that it took up."""
+def reused(capsys):
+    """Returns what a run has printed about reused shards."""
     lines = capsys.readouterr().out.splitlines()
-    return [line for line in lines if "took up" in line]
+    return [line for line in lines if line.startswith("reused ")]
 
 
 def said(number):
-    return [f"took up {number} of {NUM_SHARDS} shards of a run that was stopped"] if number else []
+    return [f"reused {number} of {NUM_SHARDS} shards from an interrupted run"] if number else []
 
 
 def test_a_run_that_fails_leaves_its_finished_shards_and_nothing_else(tmp_path, whole, capsys):
@@ -113,7 +113,7 @@ def test_a_run_that_fails_leaves_its_finished_shards_and_nothing_else(tmp_path, 
     assert sorted(kept) == sorted([*shards, *(f".{name}.finished" for name in shards)])
     capsys.readouterr()
     run(tmp_path)
-    assert took_up(capsys) == said(3)
+    assert reused(capsys) == said(3)
     assert content(tmp_path) == whole
     assert sorted(os.listdir(tmp_path)) == ["in", "out"]
 
@@ -135,7 +135,7 @@ app.run(preprocess.main)
 
 
 def end_by(number, *flags, env=None, after=3):
-    """Runs preprocess until it has written so many shards and gets a signal; returns its errors."""
+    """Runs preprocess, sends a signal after this many shards; returns its errors."""
     program = PROGRAM.format(signal=int(number), after=after)
     done = subprocess.run(
         [sys.executable, "-c", program, *flags], capture_output=True, text=True, env=env
@@ -145,23 +145,23 @@ def end_by(number, *flags, env=None, after=3):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_what_a_signal_stops_the_next_run_goes_on_with(tmp_path, whole, capsys, number):
+def test_the_next_run_resumes_what_a_signal_stopped(tmp_path, whole, capsys, number):
     write(tmp_path / "in", TREE)
     paths = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
     errors = end_by(number, *paths, *FLAGS)
     if number == signal.SIGKILL:
         assert sorted(os.listdir(tmp_path)) == [LOCK, NEW, "in"]
     else:
-        kept = "finished shards kept for the next run: 3 (--no_resume starts anew)"
+        kept = "finished shards kept for the next run: 3 (--no_resume starts over)"
         assert errors == f"stopped: {kept}\n"
         assert sorted(os.listdir(tmp_path)) == [KEPT, "in"]
     run(tmp_path)
-    assert took_up(capsys) == said(3)
+    assert reused(capsys) == said(3)
     assert content(tmp_path) == whole
     assert sorted(os.listdir(tmp_path)) == ["in", "out"]
 
 
-def test_runs_that_are_stopped_one_after_the_other_get_further_each_time(tmp_path, whole, capsys):
+def test_successive_interrupted_runs_make_progress(tmp_path, whole, capsys):
     write(tmp_path / "in", TREE)
     for finished in (2, 4, 6):
         assert stop(tmp_path, after=2) == STOPPED.format(finished)
@@ -169,24 +169,24 @@ def test_runs_that_are_stopped_one_after_the_other_get_further_each_time(tmp_pat
     assert stop(tmp_path, after=0) == STOPPED.format(6)
     capsys.readouterr()
     run(tmp_path)
-    assert took_up(capsys) == said(6)
+    assert reused(capsys) == said(6)
     assert content(tmp_path) == whole
 
 
-def test_shards_of_other_flags_lie_beside_each_other_once(stopped, capsys):
+def test_shards_of_other_flags_are_kept_together_once(stopped, capsys):
     stop(stopped, "--num_shards=2", after=4)
     stop(stopped, "--min_tokens=3", after=1)
     assert len(os.listdir(stopped / KEPT)) == 2 * (NUM_SHARDS + 4)
     capsys.readouterr()
     run(stopped)
-    assert took_up(capsys) == said(NUM_SHARDS - 1)
+    assert reused(capsys) == said(NUM_SHARDS - 1)
     assert sorted(os.listdir(stopped)) == ["in", "out"]
 
 
-def test_no_resume_writes_all_anew(stopped, whole, capsys):
+def test_no_resume_rewrites_all(stopped, whole, capsys):
     assert stop(stopped, "--no_resume", after=1) == STOPPED.format(1)
     run(stopped, "--no_resume")
-    assert took_up(capsys) == []
+    assert reused(capsys) == []
     assert content(stopped) == whole
     assert sorted(os.listdir(stopped)) == ["in", "out"]
 
@@ -199,13 +199,13 @@ def test_no_resume_writes_all_anew(stopped, whole, capsys):
         ("test/neg/odd.txt", "caf\ufffd \ufffd"),  # the same text, but none of it was replaced
     ],
 )
-def test_the_shard_of_a_review_that_changed_is_written_anew(stopped, capsys, key, text):
+def test_the_shard_of_a_changed_review_is_rewritten(stopped, capsys, key, text):
     write(stopped / "in", {key: text})
     run(stopped)
-    assert took_up(capsys) == said(NUM_SHARDS - 1)
+    assert reused(capsys) == said(NUM_SHARDS - 1)
     resumed = content(stopped)
     run(stopped, "--force")
-    assert took_up(capsys) == []
+    assert reused(capsys) == []
     assert content(stopped) == resumed
 
 
@@ -221,15 +221,15 @@ def test_the_shard_of_a_review_that_changed_is_written_anew(stopped, capsys, key
         ["--encoding=latin-1", "--on_bad_text=replace_all"],
     ],
 )
-def test_no_shard_of_other_flags_is_taken_up(stopped, capsys, flags):
+def test_no_shard_of_other_flags_is_reused(stopped, capsys, flags):
     run(stopped, *flags)
-    assert took_up(capsys) == []
+    assert reused(capsys) == []
 
 
-def test_no_shard_of_another_vocabulary_is_taken_up(stopped, capsys):
+def test_no_shard_of_another_vocabulary_is_reused(stopped, capsys):
     write(stopped / "in", {"train/neg/1.txt": "worse worse worse"})
     run(stopped)
-    assert took_up(capsys) == []
+    assert reused(capsys) == []
 
 
 @pytest.mark.parametrize(
@@ -240,10 +240,10 @@ def test_no_shard_of_another_vocabulary_is_taken_up(stopped, capsys):
         ("importlib.metadata.version", lambda _: "0"),
     ],
 )
-def test_no_shard_of_another_version_is_taken_up(stopped, capsys, monkeypatch, what, version):
+def test_no_shard_of_another_version_is_reused(stopped, capsys, monkeypatch, what, version):
     monkeypatch.setattr(what, version)
     run(stopped)
-    assert took_up(capsys) == []
+    assert reused(capsys) == []
 
 
 def flip(path):
@@ -264,10 +264,10 @@ def flip(path):
         lambda path: path.unlink() or path.mkdir(),
     ],
 )
-def test_a_damaged_shard_or_marker_is_not_taken_up(stopped, whole, capsys, name, damage):
+def test_a_damaged_shard_or_marker_is_not_reused(stopped, whole, capsys, name, damage):
     damage(stopped / KEPT / name)
     run(stopped)
-    assert took_up(capsys) == said(NUM_SHARDS - 1)
+    assert reused(capsys) == said(NUM_SHARDS - 1)
     assert content(stopped) == whole
     assert sorted(os.listdir(stopped)) == ["in", "out"]
 
@@ -279,7 +279,7 @@ def test_a_marker_with_other_counts_is_not_taken(stopped, whole, capsys):
     marker["label_counts"] = marker["label_counts"][::-1]
     path.write_text(f"{sha256}\n{json.dumps(marker, indent=2)}\n")
     run(stopped)
-    assert took_up(capsys) == said(NUM_SHARDS - 1)
+    assert reused(capsys) == said(NUM_SHARDS - 1)
     assert content(stopped) == whole
 
 
@@ -289,11 +289,11 @@ def test_shards_are_copied_where_they_cannot_be_linked(stopped, whole, capsys, m
 
     monkeypatch.setattr(os, "link", refuse)
     run(stopped)
-    assert took_up(capsys) == said(NUM_SHARDS)
+    assert reused(capsys) == said(NUM_SHARDS)
     assert content(stopped) == whole
 
 
-def test_worker_processes_take_shards_up(stopped, whole):
+def test_worker_processes_reuse_shards(stopped, whole):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pipelines.preprocess", *FLAGS, "--input", stopped / "in"),
@@ -312,38 +312,40 @@ def test_a_run_that_is_refused_keeps_nothing_and_what_was_kept(stopped, capsys):
     kept = sorted(os.listdir(stopped / KEPT))
     shutil.move(stopped / "in", stopped / "was")
     write(stopped / "in", {"train/neg/0.txt": "...", "train/pos/0.txt": "!"})
-    with pytest.raises(BadInput, match="no review of train has a word left once cleaned: add"):
+    with pytest.raises(BadInput, match="no review of train has a word left after cleaning: add"):
         run(stopped)
     assert sorted(os.listdir(stopped)) == [KEPT, "in", "was"]
     assert sorted(os.listdir(stopped / KEPT)) == kept
 
 
-def test_what_is_kept_goes_once_the_dataset_is_up_to_date(stopped, capsys):
+def test_kept_shards_are_removed_once_the_dataset_is_up_to_date(stopped, capsys):
     shutil.move(stopped / KEPT, stopped / "kept")
     run(stopped)
     shutil.move(stopped / "kept", stopped / KEPT)
     run(stopped, "--if_needed")
     assert sorted(os.listdir(stopped)) == [KEPT, "in", "out"]
-    with atomic._locked(str(stopped / "out")):  # another run may be taking them up
+    with atomic._locked(str(stopped / "out")):  # another run may be reusing them
         run(stopped)
         assert sorted(os.listdir(stopped)) == [KEPT, LOCK, "in", "out"]
     run(stopped)
     assert sorted(os.listdir(stopped)) == ["in", "out"]
 
 
-def test_a_shard_that_cannot_be_noted_as_finished_is_told_as_others_are(tmp_path, monkeypatch):
+def test_an_error_in_marking_a_shard_as_finished_is_reported_like_others(tmp_path, monkeypatch):
     write(tmp_path / "in", TREE)
 
     def fail(path, text):
         raise OSError(28, "No space left on device", path)
 
     monkeypatch.setattr(atomic, "write_text", fail)
-    with pytest.raises(Failure, match=r"can't write .*out \(No space left on device\): make room"):
+    with pytest.raises(
+        Failure, match=r"can't write .*out \(No space left on device\): free some space"
+    ):
         run(tmp_path)
     assert os.listdir(tmp_path) == ["in"]
 
 
-def test_the_bytes_of_a_resumed_run_are_those_they_always_were(tmp_path):
+def test_the_bytes_of_a_resumed_run_have_not_changed(tmp_path):
     write(tmp_path / "in", test_reproducible.TREE)
     flags = [*test_reproducible.FLAGS, "--on_bad_text=replace_all"]
     stop(tmp_path, *flags, after=4)

@@ -139,7 +139,7 @@ def test_a_dataset_that_is_there_stays_and_no_text_is_read(store, made):
 def test_all_agree_on_every_token(store, made):
     flags = ["--records", RECORDS, "--model_dir", MODEL]
     said = store.run("pipelines.verify", "--input", INPUT, *flags)
-    assert "scores of the SavedModel: greatest difference 0" in said
+    assert "scores of the SavedModel: maximum difference 0" in said
     assert "test accuracy" in store.run("model.evaluate", *flags)
     assert "label   neg" in store.run("pipelines.inspect_records", "--records", RECORDS)
 
@@ -180,7 +180,7 @@ def test_a_dataset_is_replaced_and_stays_if_the_next_fails(store, made):
     assert store.names(".again") == []
 
 
-def test_a_run_goes_on_with_what_others_have_finished(store, made):
+def test_a_run_reuses_what_others_have_finished(store, made):
     """What was killed may as well be under way: it's read, and left as it is."""
     flags = ["--input", INPUT, "--output", f"gs://{BUCKET}/finished", "--num_shards=2"]
     stop = functools.partial(test_finished_shards.end_by, env=store.env)
@@ -188,12 +188,12 @@ def test_a_run_goes_on_with_what_others_have_finished(store, made):
     left = store.names(".finished")
     assert len([name for name in left if name.endswith(".tfrecord.finished")]) == 1
     errors = stop(signal.SIGTERM, *flags, after=1)
-    kept = "finished shards kept for the next run: 2 (--no_resume starts anew)"
+    kept = "finished shards kept for the next run: 2 (--no_resume starts over)"
     assert errors == f"stopped: {kept}\n"
     assert len(store.names(".finished.textrecords-kept/")) == 4
     printed = store.run("pipelines.preprocess", *flags)
-    assert "gs://bucket/.finished.textrecords-new is of another run: if none is under" in printed
-    assert "took up 2 of 6 shards of a run that was stopped\n" in printed
+    assert "gs://bucket/.finished.textrecords-new belongs to another run: remove it" in printed
+    assert "reused 2 of 6 shards from an interrupted run\n" in printed
     assert store.names(".finished") == left
     whole = f"gs://{BUCKET}/whole"
     store.run("pipelines.preprocess", "--input", INPUT, "--output", whole, "--num_shards=2")
@@ -203,7 +203,7 @@ def test_a_run_goes_on_with_what_others_have_finished(store, made):
         assert store.read(f"finished/{name}") == store.read(f"whole/{name}")
 
 
-def test_a_training_that_was_stopped_goes_on(store, made):
+def test_an_interrupted_training_resumes(store, made):
     model_dir = f"gs://{BUCKET}/stopped"
     flags = ["--records", RECORDS, "--model_dir", model_dir, *SMALL]
     stopped = subprocess.run(
@@ -212,7 +212,7 @@ def test_a_training_that_was_stopped_goes_on(store, made):
     assert stopped.returncode == 7, stopped.stderr
     assert store.names("stopped/") == []
     said = store.run("model.train", *flags)
-    assert "going on after step 0 of epoch 2" in said
+    assert "resuming after step 0 of epoch 2" in said
     assert store.read("stopped/metrics.json") == store.read("m/m/metrics.json")
     assert store.names(".stopped") == []
 
@@ -236,7 +236,7 @@ def test_a_changed_object_is_refused(store, made):
     store.write(name, store.read(name)[:-1])
     flags = ["--records", f"gs://{BUCKET}/changed", "--model_dir", MODEL]
     refused = store.run("model.train", *flags, code=2)
-    assert f"gs://{BUCKET}/{name} isn't what it was when SHA256SUMS was written" in refused
+    assert f"gs://{BUCKET}/{name} has changed since SHA256SUMS was written" in refused
 
 
 def test_a_dataflow_job_reads_and_writes_there(store, made, tmp_path, monkeypatch):
@@ -338,7 +338,7 @@ def test_tables_are_read_there_and_their_texts_kept(store, made, tmp_path, kind)
     assert keys == [f"t.{kind}#{n}" for n in (1, 2, 3, 4)]
 
 
-def test_lists_of_words_may_lie_there(store, tmp_path):
+def test_word_lists_may_be_there(store, tmp_path):
     store.write("words", b"film\n")
     flags = ["--input", INPUT, "--stop_words", f"gs://{BUCKET}/words"]
     store.run("pipelines.preprocess", *flags, "--output", str(tmp_path / "r"))

@@ -15,7 +15,7 @@ BUCKET = text_source.Source("gs://bucket/in")
 
 
 def serve(monkeypatch, names):
-    """Has a bucket hold files of these names below `in/`; returns what each listing began with."""
+    """Fills a bucket with files below `in/`; returns the start of each listing."""
     asked = []
 
     def scan_below(folder, start="", end=""):
@@ -32,7 +32,7 @@ def serve(monkeypatch, names):
 
 
 def listed(place, most, times):
-    """Lists a place as workers do; returns the keys, what was `Listed`, and the last places."""
+    """Lists a place like workers; returns the keys, the total `Listed`, and the last places."""
     keys, parts, waiting = [], [], [place]
     for number in range(times + 1):
         rest = []
@@ -86,7 +86,7 @@ def test_places_of_any_names_are_listed_in_parts_as_in_one(names, most):
     assert found == expected
 
 
-def test_files_in_hidden_folders_are_left_out_as_on_a_disk(monkeypatch, tmp_path):
+def test_files_in_hidden_folders_are_skipped_as_on_a_disk(monkeypatch, tmp_path):
     names = ["b.txt", ".git/x.txt", ".git/y/z.txt", "deep/.c/1.txt", "deep/.d.txt", "deep/e.txt"]
     write(tmp_path, {f"a/{name}": "" for name in names})
     serve(monkeypatch, [f"a/{name}" for name in names])
@@ -102,7 +102,7 @@ def test_files_in_hidden_folders_are_left_out_as_on_a_disk(monkeypatch, tmp_path
         )
 
 
-def test_a_hidden_folder_of_a_bucket_is_passed_over(monkeypatch):
+def test_a_hidden_folder_of_a_bucket_is_skipped(monkeypatch):
     """However many files are in it: the next listing starts after it."""
     hidden = [f"a/.git/{n:05d}" for n in range(10_000)]
     asked = serve(monkeypatch, ["a/.a.txt", *hidden, "a/1.txt", "a/deep/.b/2.txt", "a/deep/3.txt"])
@@ -117,8 +117,8 @@ def test_a_hidden_folder_of_a_bucket_is_passed_over(monkeypatch):
     assert asked == [("", ""), (".git0", ""), ("deep/.b0", "")]
 
 
-def test_names_that_are_no_paths_are_left_out(monkeypatch):
-    """Their keys would lead out of the bucket, or stand for several files."""
+def test_names_that_are_no_paths_are_skipped(monkeypatch):
+    """Their keys would lead out of the bucket, or be those of several files."""
     serve(monkeypatch, ["a//etc/b.txt", "a/x//c.txt", "a/./d.txt", "a/x/../e.txt", "a/f.txt"])
     for most in (1, 2, None):
         keys, found, _ = listed(Place("a", "a"), most, 2)
@@ -127,7 +127,7 @@ def test_names_that_are_no_paths_are_left_out(monkeypatch):
         assert found.skipped[text_source.NO_PATH] + found.skipped["hidden"] == 4
 
 
-def test_the_files_of_a_place_that_is_left_out_are_counted(tmp_path):
+def test_the_files_of_a_skipped_place_are_counted(tmp_path):
     write(tmp_path, {f"unsup/{name}": "" for name in ("1.txt", "2.md", "deep/3.txt", ".4.txt")})
     source = text_source.Source(str(tmp_path))
     *_, found = Place("unsup", why="no labels").list_files(source)

@@ -1,4 +1,4 @@
-"""What is asked of a Flink cluster, and what is said of a job that fails; no engine is needed."""
+"""Requests to a Flink cluster, and reports of failing jobs; without an engine."""
 
 import contextlib
 import http.server
@@ -107,7 +107,7 @@ def test_only_our_job_is_cancelled():
     assert server.asked == ["1"]
 
 
-def test_it_is_told_if_a_job_runs_on():
+def test_a_job_that_may_still_be_running_is_reported():
     with rest(obeys=False) as server:
         cluster = flink.Cluster(f"http://localhost:{server.server_port}", "job-1")
         assert not cluster.cancel(0.5)
@@ -116,9 +116,9 @@ def test_it_is_told_if_a_job_runs_on():
 
 @pytest.mark.parametrize("kind", [BadInput, Failure])
 @pytest.mark.parametrize("message", ["no word is left", "a\nb.txt: gone"])
-def test_a_stage_that_fails_is_told_as_it_says(kind, message):
+def test_a_failing_stage_is_reported_with_its_message(kind, message):
     text = TRACEBACK.format(module=kind.__module__, name=kind.__name__, message=message)
-    told = portable._told(f"Error received from SDK harness: {text}", "FlinkRunner")
+    told = portable._cause(f"Error received from SDK harness: {text}", "FlinkRunner")
     assert (type(told), str(told)) == (kind, message)
 
 
@@ -136,7 +136,7 @@ def test_a_stage_that_fails_is_told_as_it_says(kind, message):
     ],
 )
 def test_any_other_failure_is_one_line(error, message):
-    told = portable._told(error, "SparkRunner")
+    told = portable._cause(error, "SparkRunner")
     assert type(told) is Failure
     assert str(told).startswith("SparkRunner: the job failed: ")
     assert message in str(told)
@@ -168,5 +168,5 @@ def test_workers_on_a_cluster_are_processes_unless_others_are_named(
 
 def test_an_installation_without_the_worker_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(portable, "WORKER", str(tmp_path / "none"))
-    with pytest.raises(BadInput, match=r"no .*none for workers to run: install this project anew"):
+    with pytest.raises(BadInput, match=r"no .*none for workers to run: reinstall this project"):
         runners.parse_options("FlinkRunner", ["--flink_master=host:8081"], "pipelines.preprocess")

@@ -53,7 +53,7 @@ def read(folder, split, compression=""):
 
 
 def digests(folder):
-    """Returns the SHA-256 of all that the manifest stands for, and of the manifest."""
+    """Returns the SHA-256 of everything that the manifest describes, and of the manifest."""
     names = [spec.MANIFEST, spec.SCHEMA, spec.VOCABULARY]
     names += [path.name for path in folder.glob("*.tfrecord*")]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
@@ -82,7 +82,7 @@ def test_vocabulary_and_ids_are_exact(tiny):
     }
 
 
-def test_the_manifest_says_what_was_written(tiny):
+def test_the_manifest_describes_what_was_written(tiny):
     folder, manifest = tiny
     assert manifest.classes == ("neg", "pos")
     test = manifest.splits["test"]
@@ -164,7 +164,7 @@ TRY = "for a language without spaces between words (Chinese, Japanese, Thai), tr
         (["a film a", "a film b"], [], ""),
     ],
 )
-def test_texts_that_spaces_do_not_split_are_said_to_be(tmp_path, capsys, texts, flags, said):
+def test_texts_that_spaces_do_not_split_are_reported(tmp_path, capsys, texts, flags, said):
     tree = {f"train/{n % 2}/{n}.txt": text for n, text in enumerate(texts)}
     write(tmp_path / "in", tree)
     run(tmp_path / "in", tmp_path / "out", *flags)
@@ -241,7 +241,7 @@ def test_a_run_that_fails_leaves_the_old_dataset_and_nothing_else(tmp_path, monk
 
 
 def ran(source, target, *flags):
-    """Runs preprocess; tells whether it made a dataset."""
+    """Runs preprocess; returns whether it made a dataset."""
     before = os.stat(target).st_ino
     preprocess.main(["--input", str(source), "--output", str(target), *flags])
     return os.stat(target).st_ino != before
@@ -332,7 +332,7 @@ def test_files_of_another_folder_are_read_even_if_sizes_and_times_are_the_same(t
     changed.write_text("Bad FILM.<br />A film, a c")
     os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
     run(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(BadInput, match="holds the dataset of"):  # so it isn't up to date
+    with pytest.raises(BadInput, match="contains the dataset of"):  # so it isn't up to date
         run(tmp_path / "copy", tmp_path / "out")
 
 
@@ -345,22 +345,23 @@ def test_the_dataset_of_another_input_is_replaced_by_force_alone(tiny, tmp_path)
         with pytest.raises(BadInput) as error:
             run(source, target, *flags)
         assert str(error.value) == (
-            f"{target} holds the dataset of {folder}/in: name another --output, or give --force to "
-            "replace it"
+            f"{target} contains the dataset of {folder}/in: name another --output, or give --force "
+            "to replace it"
         )
     assert ran(source, target, "--force")
     (tmp_path / "link").symlink_to("in")
     assert not ran(tmp_path / "link", target)
 
 
-def test_which_flags_a_replaced_dataset_was_made_with_is_said(tiny, tmp_path, capsys):
+def test_the_flags_of_a_replaced_dataset_are_reported(tiny, tmp_path, capsys):
     folder, _ = tiny
     run(folder / "in", tmp_path / "out", "--max_tokens=50", "--drop_leaked")
     assert "was made with" not in capsys.readouterr().out
     run(folder / "in", tmp_path / "out")
     said = capsys.readouterr().out.splitlines()[0]
     assert said == (
-        f"{tmp_path}/out was made with --drop_leaked, --max_tokens 50: making it with other flags"
+        f"{tmp_path}/out was made with --drop_leaked, --max_tokens 50: rebuilding it with other "
+        "flags"
     )
 
 
@@ -410,11 +411,11 @@ def test_an_error_of_a_worker_process_is_one_line_as_it_is_here(tmp_path):
     )
     assert done.returncode == 2
     [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: {source}/test holds no *.txt files of a class of train: ")
+    assert line.startswith(f"error: {source}/test has no *.txt files of a class of train: ")
     assert sorted(os.listdir(tmp_path)) == ["in"]
 
 
-def test_an_input_that_has_grown_is_listed_no_further_than_it_was(tmp_path, monkeypatch):
+def test_a_grown_input_is_listed_only_up_to_its_old_size(tmp_path, monkeypatch):
     source, target = tmp_path / "in", tmp_path / "out"
     many(source, 3)
     run(source, target)
@@ -466,7 +467,7 @@ def test_a_damaged_dataset_is_made_again(tiny, tmp_path, change):
         shutil.copy(shard, target / "test-00001-of-00002.tfrecord")
     else:
         (target / spec.VOCABULARY).write_text("film\n")
-    assert not ran(folder / "in", target, "--if_needed")  # what reads it looks at the sums
+    assert not ran(folder / "in", target, "--if_needed")  # readers compare the checksums
     assert ran(folder / "in", target)
     assert digests(target) == digests(folder / "out")
 
@@ -496,13 +497,13 @@ def test_if_needed_keeps_a_dataset_of_other_flags_while_its_input_is_the_same(tm
 def test_if_needed_names_an_input_that_is_not_there(tmp_path):
     write(tmp_path / "in", TREE)
     run(tmp_path / "in", tmp_path / "out", "--min_tokens=3")
-    with pytest.raises(BadInput, match=r"^no input folder .*/typo: name one that holds train/ or"):
+    with pytest.raises(BadInput, match=r"^no input folder .*/typo: name one with train/ or"):
         run(tmp_path / "typo", tmp_path / "out", "--if_needed")
 
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     write(tmp_path, {**{f"in/{path}": text for path, text in TREE.items()}, "out/mine.txt": "x"})
-    with pytest.raises(BadInput, match=r"holds mine\.txt, which would be lost"):
+    with pytest.raises(BadInput, match=r"contains mine\.txt, which would be lost"):
         run(tmp_path / "in", tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "x"
 
@@ -510,7 +511,7 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--max_token=5"], "neither this command nor Beam knows --max_token=5"),
+        (["--max_token=5"], "neither this command nor Beam has --max_token=5"),
         (
             ["--max_tokens=2"],
             "argument --max_tokens: must be at least 3 and at most 2147483647, not 2",
@@ -551,8 +552,8 @@ def command(*args, **kwargs):
             "no train/: to split its classes, give --test 0.2",
         ),
         ({"in/train/0.txt": "x"}, "has no class folders"),
-        ({"in/train/a/0.txt": "x"}, "has one class only"),
-        ({"in/train/a/0.txt": "x", "in/train/b/0.md": "x"}, "holds no *.txt files"),
+        ({"in/train/a/0.txt": "x"}, "has only one class"),
+        ({"in/train/a/0.txt": "x", "in/train/b/0.md": "x"}, "has no *.txt files"),
         ({f"in/{d}/0.txt": "x" for d in ("train/a", "train/b", "test/c")}, "but train has a, b"),
     ],
 )
@@ -570,7 +571,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, files, message):
 def test_control_characters_in_a_message_are_escaped(tmp_path):
     done = command("pipelines.preprocess", "--input", tmp_path / "a\n\x1b", "--output", "x")
     assert done.stderr == (
-        f"error: no input folder {tmp_path}/a\\n\\x1b: name one that holds train/ or class "
+        f"error: no input folder {tmp_path}/a\\n\\x1b: name one with train/ or class "
         "folders, or a table\n"
     )
 
@@ -586,12 +587,18 @@ def test_class_names_are_no_markup(tmp_path, capsys):
     assert all(table.count(name) == 2 for name in ("[red]a", "b[", "c\\[d]"))
 
 
-def test_of_many_classes_no_whole_confusion_matrix_is_printed(capsys):
+def test_for_many_classes_no_full_confusion_matrix_is_printed(capsys):
     matrix = [[0] * 11 for _ in range(11)]
     matrix[0][:3], matrix[1][1] = [5, 1, 2], 4
     evaluate.show(evaluate.Evaluation(0, 0, matrix, 0), tuple("abcdefghijk"))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split("  ") == ["", "class", " most often taken for", " reviews", " found"]
+    assert lines[1].split("  ") == [
+        "",
+        "class",
+        " most often confused with",
+        " reviews",
+        " correct",
+    ]
     assert [line.split() for line in lines[3:5]] == [["a", "c", "8", "5"], ["b", "none", "4", "4"]]
     assert len(lines) == 3 + 11 + 2
 
@@ -612,7 +619,7 @@ def test_inspect_prints_records_as_text(tiny):
     ]
     refused = command("pipelines.inspect_records", "--records", folder / "in")
     assert refused.returncode == 2
-    assert "holds no manifest.json" in refused.stderr
+    assert "has no manifest.json" in refused.stderr
 
 
 def test_another_format_version_is_refused(tiny, tmp_path):
@@ -640,7 +647,7 @@ def test_if_needed_follows_the_datasets_own_pattern_and_classes(tmp_path):
         run(source, target, "--if_needed")
 
 
-def test_a_manifest_that_cannot_be_read_is_not_made_anew_unasked(tmp_path):
+def test_an_unreadable_manifest_is_not_replaced_unless_requested(tmp_path):
     write(tmp_path / "in", TREE)
     run(tmp_path / "in", tmp_path / "out", "--max_tokens=50")
     (tmp_path / "out" / spec.MANIFEST).write_text("{")
@@ -666,7 +673,7 @@ def test_if_needed_keeps_a_dataset_whose_replacement_was_stopped_half_way(tmp_pa
     assert run(tmp_path / "in", tmp_path / "out", "--if_needed").flags.max_tokens == 5
 
 
-def test_a_misspelt_flag_is_refused_also_if_there_is_nothing_to_do(tmp_path):
+def test_a_misspelled_flag_is_refused_also_if_there_is_nothing_to_do(tmp_path):
     write(tmp_path / "in", TREE)
     run(tmp_path / "in", tmp_path / "out")
     with pytest.raises(BadInput, match="nor Beam knows --max_lenn=3"):
@@ -680,14 +687,14 @@ def test_a_class_is_a_folder_of_train_by_its_name(tmp_path, name):
         run(tmp_path / "in", tmp_path / "out", "--classes", name, "pos")
 
 
-def test_names_that_are_not_utf8_are_left_out_readably(tmp_path):
+def test_names_that_are_not_utf8_are_skipped_readably(tmp_path):
     write(tmp_path / "in", {**TREE, "train/caf\udce9/0.txt": "x"})
     manifest = run(tmp_path / "in", tmp_path / "out", "--classes", "neg", "pos")
     assert manifest.skipped == {"train/caf\\udce9: not a chosen class": 1}
 
 
 def many(folder, number=150):
-    """Writes so many reviews of each class."""
+    """Writes this many reviews of each class."""
     for n in range(number):
         write(folder, {f"train/neg/{n}.txt": f"bad {n}", f"train/pos/{n}.txt": f"good {n}"})
 
@@ -704,7 +711,7 @@ def swap_after_listing(monkeypatch, change):
     monkeypatch.setattr(input_tree.Tree, "check_listed", check_and_change)
 
 
-def test_up_to_one_percent_of_bad_files_is_left_out_and_named(tmp_path, monkeypatch):
+def test_up_to_one_percent_of_bad_files_is_skipped_and_named(tmp_path, monkeypatch):
     source, target = tmp_path / "in", tmp_path / "out"
     many(source)
     (source / "train/pos/7.txt").write_bytes(b"x" * 10_000_001)
@@ -739,7 +746,7 @@ def test_a_dataset_without_its_bad_files_is_up_to_date(tmp_path, monkeypatch):
     assert ran(source, target)
 
 
-def test_a_dataset_made_without_its_bad_files_is_no_excuse_to_pass_over_them(tmp_path):
+def test_bad_files_are_checked_again_for_a_dataset_without_them(tmp_path):
     source, target = tmp_path / "in", tmp_path / "out"
     many(source)
     (source / "train/pos/7.txt").write_bytes(b"x" * 10_000_001)
@@ -757,14 +764,14 @@ def test_a_split_of_bad_files_alone_is_refused(tmp_path):
         run(tmp_path / "in", tmp_path / "out")
     assert str(error.value) == (
         "nothing is left of reviews in test because of what can't be read (2): change that, "
-        "or add reviews of other words"
+        "or add reviews with other words"
     )
     assert os.listdir(tmp_path) == ["in"]
 
 
 @pytest.mark.parametrize("flags", [["--on_bad_file=fail"], []])
-def test_bad_files_that_are_too_many_end_the_run_in_one_line(tmp_path, monkeypatch, flags):
-    """Unless told otherwise that is more than one percent."""
+def test_bad_files_that_are_too_many_fail_the_run_in_one_line(tmp_path, monkeypatch, flags):
+    """By default, more than one percent."""
     source = tmp_path / "in"
     many(source)
     gone = range(1) if flags else range(4)
@@ -776,7 +783,7 @@ def test_bad_files_that_are_too_many_end_the_run_in_one_line(tmp_path, monkeypat
     named = ", ".join(f"train/neg/{n}.txt (No such file or directory)" for n in gone[:3])
     assert str(error.value) == (
         f"{len(gone)} of 300 files of {source} can't be read: {named}{'' if flags else ', ...'}; "
-        "mend or remove them, and run again"
+        "fix or remove them, and run again"
     )
     assert os.listdir(tmp_path) == ["in"]
 
@@ -785,7 +792,7 @@ def test_bad_files_that_are_too_many_end_the_run_in_one_line(tmp_path, monkeypat
     ("encoding", "guess", "flag"),
     [("utf-16", "utf-16", "utf-16"), ("latin-1", "latin-1 or cp1252", "latin-1")],
 )
-def test_a_folder_in_another_encoding_ends_the_run_in_one_line(tmp_path, encoding, guess, flag):
+def test_a_folder_in_another_encoding_fails_the_run_in_one_line(tmp_path, encoding, guess, flag):
     source = tmp_path / "in"
     keys = [f"train/{c}/{n}.txt" for c in ("neg", "pos") for n in range(3)]
     write(source, {key: f"café {key}".encode(encoding) for key in keys})
@@ -831,7 +838,7 @@ def test_how_many_files_may_be_in_another_encoding(choice, number, most):
     assert Limits(on_bad_text=choice).max_bad_texts(number) == most
 
 
-def test_a_file_that_changes_between_two_readings_ends_the_run_in_one_line(tmp_path, monkeypatch):
+def test_a_file_that_changes_between_two_readings_fails_the_run_in_one_line(tmp_path, monkeypatch):
     write(tmp_path / "in", TREE)
     read_batch = review_batches.read_batch
 
@@ -845,7 +852,7 @@ def test_a_file_that_changes_between_two_readings_ends_the_run_in_one_line(tmp_p
     assert os.listdir(tmp_path) == ["in"]
 
 
-def test_special_files_and_loops_are_left_out(tmp_path):
+def test_special_files_and_loops_are_skipped(tmp_path):
     write(tmp_path / "in", TREE)
     folder = tmp_path / "in/train/neg"
     os.mkfifo(folder / "pipe.txt")
@@ -856,7 +863,7 @@ def test_special_files_and_loops_are_left_out(tmp_path):
     assert manifest.skipped["links to folders, and special files"] == 4
 
 
-def test_words_and_texts_of_any_length_are_taken(tmp_path):
+def test_words_and_texts_of_any_length_are_accepted(tmp_path):
     texts = {"train/neg/long.txt": "x" * 9_999_999, "train/pos/many.txt": "y " * 500_000}
     write(tmp_path / "in", {**TREE, **texts})
     manifest = run(tmp_path / "in", tmp_path / "out")
@@ -864,8 +871,8 @@ def test_words_and_texts_of_any_length_are_taken(tmp_path):
     assert manifest.bad_files == 0
 
 
-def test_a_full_disk_ends_the_run_in_one_line(tmp_path):
-    """A limit on the size of files stands for it: writing fails in the midst of a shard."""
+def test_a_full_disk_fails_the_run_in_one_line(tmp_path):
+    """Simulated by a limit on file size: writing fails in the middle of a shard."""
     many(tmp_path / "in", 30)
     program = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -878,13 +885,13 @@ def test_a_full_disk_ends_the_run_in_one_line(tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == (
-        f"error: can't write {tmp_path}/out (File too large): make room there, or name another "
+        f"error: can't write {tmp_path}/out (File too large): free some space, or name another "
         "folder"
     )
     assert os.listdir(tmp_path) == ["in"]
 
 
-def test_a_folder_whose_name_is_not_utf8_gives_a_whole_dataset(tmp_path):
+def test_a_folder_whose_name_is_not_utf8_gives_a_complete_dataset(tmp_path):
     source, target = tmp_path / "caf\udce9", tmp_path / "out"
     write(source, TREE)
     run(source, target)
@@ -896,7 +903,7 @@ def test_a_folder_whose_name_is_not_utf8_gives_a_whole_dataset(tmp_path):
 def test_a_folder_that_tensorflow_cannot_work_in_is_refused(tmp_path, name):
     write(tmp_path / "in [1]*", TREE)
     write(tmp_path / name, {spec.MANIFEST: "{}", model_folder.CONFIG: "{}"})
-    made, message = str(tmp_path / name), "isn't UTF-8, or holds one of"
+    made, message = str(tmp_path / name), "isn't UTF-8 or contains one of"
     with pytest.raises(BadInput, match=message):
         run(tmp_path / "in [1]*", made)
     with pytest.raises(BadInput, match=message):

@@ -1,4 +1,4 @@
-"""The same files and flags give the same bytes, whatever reads and writes them."""
+"""The same files and flags give the same bytes, on every engine."""
 
 import contextlib
 import hashlib
@@ -49,7 +49,7 @@ SHARDS_AND_VOCABULARY = {3: "afa60d69700a2bf5009e91aa80839e4f295ab988d4cc2455c52
 
 
 def digests(folder):
-    """Returns the SHA-256 of all that the manifest stands for, and of the manifest."""
+    """Returns the SHA-256 of everything that the manifest describes, and of the manifest."""
     names = [spec.MANIFEST, spec.SCHEMA, spec.VOCABULARY]
     names += sorted(path.name for path in folder.glob("*-of-*"))
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
@@ -67,7 +67,7 @@ def made(tmp_path_factory):
     return folder / "in", run(folder / "in", folder / "out")
 
 
-def test_the_bytes_are_those_they_always_were(made):
+def test_the_bytes_have_not_changed(made):
     _, expected = made
     described = (spec.MANIFEST, spec.SCHEMA, "audit-00000-of-00001.jsonl")
     assert {*described} < expected.keys()
@@ -102,7 +102,7 @@ def test_listing_order_and_the_sizes_of_elements_leave_the_bytes_alone(made, tmp
 
 @contextlib.contextmanager
 def job_service():
-    """Yields the flags of a Beam job server and a worker pool in processes of their own."""
+    """Yields the flags of a Beam job server and a worker pool in separate processes."""
     with contextlib.ExitStack() as stack:
         ports = []
         for module, flag in [

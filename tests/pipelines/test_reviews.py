@@ -21,7 +21,7 @@ GOOD = {
 }
 
 
-def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
+def test_survey_counts_reviews_and_skipped_files(tmp_path):
     others = {
         "README": "",
         "train/urls.txt": "",
@@ -40,8 +40,8 @@ def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
         "test": {"neg": 1, "pos": 1},
     }
     assert tree.listed.skipped == {
-        "beside the class folders": 1,
-        "beside the split folders": 1,
+        "outside the class folders": 1,
+        "outside the split folders": 1,
         "hidden": 2,
         "not *.txt": 1,
         "train/unsup: no labels": 2,
@@ -49,7 +49,7 @@ def test_survey_counts_reviews_and_what_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["linked", "train/linked"])
-def test_a_link_to_a_folder_that_is_not_taken_counts_as_one(tmp_path, name):
+def test_a_link_to_a_skipped_folder_counts_as_one(tmp_path, name):
     """It may lead anywhere, and to far more files than there are reviews."""
     write(tmp_path / "elsewhere", {f"{n}.txt": "" for n in range(5)})
     write(tmp_path / "in", GOOD)
@@ -62,8 +62,8 @@ def test_a_link_to_a_folder_that_is_not_taken_counts_as_one(tmp_path, name):
 
 @contextlib.contextmanager
 def nested(folder, name, depth):
-    """Makes a folder in a folder in a folder, and a review in the last one."""
-    with contextlib.chdir(folder):  # whole paths may be longer than the system takes
+    """Makes nested folders, with a review in the last one."""
+    with contextlib.chdir(folder):  # full paths may be longer than the system allows
         for _ in range(depth):
             os.mkdir(name)
             os.chdir(name)
@@ -72,7 +72,7 @@ def nested(folder, name, depth):
     subprocess.run(["rm", "-r", folder / name], check=True)  # too deep for Python's own
 
 
-def test_folders_may_lie_deep_in_each_other(tmp_path):
+def test_folders_may_be_deeply_nested(tmp_path):
     write(tmp_path, GOOD)
     with nested(tmp_path / "train/neg", "a", 1500):
         tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
@@ -127,7 +127,7 @@ def test_class_folders_without_train_are_all_train(tmp_path):
         **{"bad": "bad", "good": "good", "unsup": None}
     }
     assert tree.listed.skipped == {
-        "beside the class folders": 1,
+        "outside the class folders": 1,
         "hidden": 1,
         "not *.txt": 1,
         "unsup: no labels": 1,
@@ -147,22 +147,22 @@ def test_class_folders_without_train_are_all_train(tmp_path):
         (
             {name.replace("train", "TRAIN"): "" for name in GOOD},
             DataFlags(),
-            "TRAIN is taken for the train split\n",
+            "TRAIN is used as the train split\n",
         ),
         (
             {f"train/{c}/{n}.txt": "" for c in "ab" for n in range(5)},
             DataFlags(validation=0.2),
-            "no test split: there will be nothing to evaluate a model on\n",
+            "no test split: a model can't be evaluated\n",
         ),
     ],
 )
-def test_what_a_look_at_the_top_tells_is_shown(tmp_path, capsys, files, flags, printed):
+def test_notes_on_the_input_are_shown(tmp_path, capsys, files, flags, printed):
     write(tmp_path, files)
     summary.show_input(input_tree.find_as_flagged(str(tmp_path), flags), flags)
     assert capsys.readouterr().out == printed
 
 
-def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_path):
+def test_leftovers_of_archives_and_systems_are_skipped_like_hidden_files(tmp_path):
     leftovers = ("__MACOSX/._0.txt", "Thumbs.db", "desktop.ini", ".DS_Store")
     folders = ("", "train/", "train/neg/")
     write(tmp_path, GOOD | {f"{folder}{name}": "" for folder in folders for name in leftovers})
@@ -207,25 +207,41 @@ def test_classes_override_order_and_choice(tmp_path):
     [
         ({}, None, "no input folder"),
         (FLAT, None, "in has no train/: to split its classes, give --test 0.2"),
-        ({"test/neg/0.txt": "x"}, None, "in has test/, but no train/: it must hold train/<class>/"),
-        ({**FLAT, "Dev/a/0.txt": "x"}, None, "in has Dev/, but no train/: it must hold train/<cl"),
-        ({"0.txt": "x"}, None, "has neither train/ nor class folders: it must hold train/<class>/"),
+        (
+            {"test/neg/0.txt": "x"},
+            None,
+            "in has test/, but no train/: it must contain train/<class>/",
+        ),
+        (
+            {**FLAT, "Dev/a/0.txt": "x"},
+            None,
+            "in has Dev/, but no train/: it must contain train/<cl",
+        ),
+        (
+            {"0.txt": "x"},
+            None,
+            "has neither train/ nor class folders: it must contain train/<class>/",
+        ),
         ({f"a/{key}": "" for key in GOOD}, None, "in has no train/, but a/ has: name that folder"),
-        ({"a/0.txt": "x"}, None, "has no train/, and one class folder only, a: it must hold train"),
+        (
+            {"a/0.txt": "x"},
+            None,
+            "has no train/, and only one class folder, a: it must contain train",
+        ),
         ({"train/0.txt": "x"}, None, "has no class folders"),
         ({"train/unsup/0.txt": "x"}, None, "has no class folders"),
-        ({"train/neg/0.txt": "x"}, None, "has one class only, neg"),
+        ({"train/neg/0.txt": "x"}, None, "has only one class, neg"),
         (
             {"train/neg/0.txt": "x", "train/pos/0.md": "x"},
             None,
-            "train/pos holds no *.txt files, and a class needs at least one: add some, remove the "
+            "train/pos has no *.txt files, and a class needs at least one: add some, remove the "
             "folder, or give preprocess another --pattern",
         ),
         ({**GOOD, "test/meh/0.txt": "x"}, None, "has the classes meh, neg, pos, but train has"),
         (
             {**GOOD, "test/neg/0.txt": "x", "val/README": "x"},
             None,
-            "val holds no *.txt files of a class of train: add some, remove the folder, or give "
+            "val has no *.txt files of a class of train: add some, remove the folder, or give "
             "preprocess another --pattern",
         ),
         ({**GOOD, "val/neg/0.txt": "", "dev/neg/0.txt": ""}, None, "split, dev and val: merge"),
@@ -245,11 +261,17 @@ def test_survey_refuses_in_one_line(tmp_path, files, classes, message):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"test/neg/0.txt": "x"}, "in has test/, but no train/: it must hold train/<class>/*.txt"),
-        ({"a/0.txt": "x"}, "in has no train/, and one class folder only, a: it must hold train/"),
+        (
+            {"test/neg/0.txt": "x"},
+            "in has test/, but no train/: it must contain train/<class>/*.txt",
+        ),
+        (
+            {"a/0.txt": "x"},
+            "in has no train/, and only one class folder, a: it must contain train/",
+        ),
         (
             {"a/0.txt": "x", "b/0.md": "x"},
-            "in/b holds no *.txt files, and a class needs at least one",
+            "in/b has no *.txt files, and a class needs at least one",
         ),
     ],
 )
@@ -261,7 +283,7 @@ def test_a_folder_of_classes_is_refused_in_one_line(tmp_path, files, message):
     assert "\n" not in str(error.value)
 
 
-def test_usual_names_of_splits_are_taken_for_what_they_are_and_the_rest_is_counted(tmp_path):
+def test_common_names_of_splits_are_recognized_and_the_rest_is_counted(tmp_path):
     write(tmp_path, {path.replace("test", "Test").replace("train", "TRAIN"): "" for path in GOOD})
     others = {"extra/a/0.txt": "", "extra/b.md": "", "val/pos/1.txt": "", "README": ""}
     write(tmp_path, others)
@@ -274,7 +296,7 @@ def test_usual_names_of_splits_are_taken_for_what_they_are_and_the_rest_is_count
         "test": {"neg": 1, "pos": 1},
     }
     assert tree.listed.skipped == {
-        "beside the split folders": 1,
+        "outside the split folders": 1,
         "extra: no split": 2,
         "link: no split": 1,
     }
@@ -287,7 +309,7 @@ def test_a_validation_folder_may_have_any_usual_name(tmp_path, name, capsys):
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
     assert tree.examples(tree.listed)["validation"] == {"neg": 1, "pos": 1}
     summary.show_input(tree, DataFlags())
-    assert f"{name} is taken for the validation split\n" in capsys.readouterr().out
+    assert f"{name} is used as the validation split\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("empty", [{}, {"test/rare/notes.md": "x"}])
@@ -298,7 +320,7 @@ def test_a_class_that_test_lacks_counts_nothing(tmp_path, empty):
     assert len(list(tree.all_reviews())) == 6
 
 
-def test_class_names_may_hold_joiners_and_spaces_that_do_not_break(tmp_path):
+def test_class_names_may_contain_joiners_and_no_break_spaces(tmp_path):
     names = ["c\u00a0d", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "x\u200dy"]
     write(tmp_path, {f"train/{name}/0.txt": "x" for name in names})
     tree = input_tree.find_reviews(text_source.Source(str(tmp_path)))
@@ -313,16 +335,16 @@ def test_control_characters_and_stray_bytes_in_a_class_name_are_refused(tmp_path
 
 
 @pytest.mark.parametrize("classes", [None, ["caf\u00e9", "b"]])
-def test_names_that_differ_in_their_form_of_unicode_alone_are_told_apart(tmp_path, classes):
+def test_names_that_differ_only_in_unicode_form_are_distinguished(tmp_path, classes):
     write(tmp_path, {"train/caf\u00e9/0.txt": "x", "train/b/0.txt": "x", "test/b/0.txt": "x"})
     write(tmp_path, {"test/cafe\u0301/0.txt": "x"})
     with pytest.raises(BadInput) as error:
         input_tree.find_reviews(text_source.Source(str(tmp_path)), classes)
     assert str(error.value) == (
         f"{tmp_path}/test: the name of the folder cafe\u0301 looks like that of the class, but is "
-        "in another form of Unicode ('cafe\\u0301', not 'caf\\xe9'): rename it"
+        "in another Unicode form ('cafe\\u0301', not 'caf\\xe9'): rename it"
     )
-    with pytest.raises(BadInput, match="another form of Unicode"):
+    with pytest.raises(BadInput, match="another Unicode form"):
         input_tree.find_reviews(text_source.Source(str(tmp_path)), ["cafe\u0301", "b"])
 
 
@@ -471,7 +493,7 @@ CYRILLIC = "Хороший фильм"
         ("utf-32", LONG.encode(), "utf-8"),
     ],
 )
-def test_files_in_another_encoding_are_known(encoding, content, seems):
+def test_files_in_another_encoding_are_detected(encoding, content, seems):
     source = text_source.Source("", encoding=encoding)
     assert source.seems_in(content, source.decode(content)[1]) == seems
 

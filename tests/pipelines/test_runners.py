@@ -11,7 +11,7 @@ from textrecords.errors import BadInput
 pytestmark = pytest.mark.slow
 
 TREE = {f"train/{name}/{n}.txt": f"{name} film {n}" for name in ("a", "b") for n in range(3)}
-# The flags that Beam's help names for any runner and for the local engine, each by itself.
+# The flags in Beam's help for all runners and for the local engine, one at a time.
 LOCAL = [
     *("--no_direct_runner_use_stacked_bundle", "--direct_runner_bundle_repeat=0"),
     *("--direct_num_workers=2", "--direct_num_workers=0", "--direct_running_mode=in_memory"),
@@ -44,26 +44,26 @@ def test_each_flag_of_the_local_engine_runs(tmp_path, flag):
     ("flags", "message"),
     [
         (["--direct_num_workers=-1"], "--direct_num_workers -1: give 1, or 0 for all cores"),
-        (["--direct_running_mode=multi_threading"], "take multi_processing"),
-        (["--no_wait_until_finish"], "is checked at its end"),
-        (["--direct_runner_bundle_repeat=1"], "tf.Transform writes once"),
-        (["--runtime_type_check"], "takes no stage with tagged outputs"),
-        (["--performance_runtime_type_check"], "takes no stage with tagged outputs"),
-        (["--profile_cpu"], "Beam's local engine fails at it"),
-        (["--profile_memory"], "Beam's local engine fails at it"),
-        (["--runner=PortableRunner"], "PortableRunner can't be had, .* --job_endpoint"),
-        (["--runner=PrismRunner", "--prism_location=/nowhere"], "PrismRunner can't be had"),
+        (["--direct_running_mode=multi_threading"], "use multi_processing"),
+        (["--no_wait_until_finish"], "has to be checked at the end"),
+        (["--direct_runner_bundle_repeat=1"], "tf.Transform can only write once"),
+        (["--runtime_type_check"], "support stages with tagged outputs"),
+        (["--performance_runtime_type_check"], "support stages with tagged outputs"),
+        (["--profile_cpu"], "Beam's local engine fails with it"),
+        (["--profile_memory"], "Beam's local engine fails with it"),
+        (["--runner=PortableRunner"], "PortableRunner is unavailable, .* --job_endpoint"),
+        (["--runner=PrismRunner", "--prism_location=/nowhere"], "PrismRunner is unavailable"),
         (
             ["--runner=SparkRunner", "--spark_job_server_jar=/nowhere.jar"],
-            "SparkRunner can't be had",
+            "SparkRunner is unavailable",
         ),
         (
             ["--runner=FlinkRunner", "--flink_job_server_jar=/nowhere.jar", "--flink_master=x:1"],
-            "FlinkRunner can't be had",
+            "FlinkRunner is unavailable",
         ),
     ],
 )
-def test_a_runner_that_cannot_be_had_is_refused(tmp_path, flags, message):
+def test_an_unavailable_runner_is_refused(tmp_path, flags, message):
     with pytest.raises(BadInput, match=message) as error:
         run(tmp_path, *flags)
     assert "\n" not in str(error.value)

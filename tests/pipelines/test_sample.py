@@ -63,7 +63,7 @@ def test_files_are_the_reviews_and_repeat_byte_for_byte(tmp_path, monkeypatch):
     assert digest(files) == SHA256_OF_FIRST_60
 
 
-def test_a_larger_sample_holds_the_smaller_one():
+def test_a_larger_sample_contains_the_smaller_one():
     assert texts(60).items() <= texts(100).items()
 
 
@@ -104,7 +104,7 @@ def test_lengths_vary_with_a_long_tail():
         r"東京",
     ],
 )
-def test_reviews_hold_what_real_ones_do(pattern):
+def test_reviews_resemble_real_ones(pattern):
     found = sum(bool(re.search(pattern, text)) for text in texts(600).values())
     assert 0 < found < 600
 
@@ -117,17 +117,17 @@ def test_the_whole_sample_is_replaced(tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_somebodys_own_reviews_are_not_replaced(tmp_path):
+def test_a_users_own_reviews_are_not_replaced(tmp_path):
     (tmp_path / "train" / "pos").mkdir(parents=True)
     (tmp_path / "train" / "pos" / "0.txt").write_text("mine")
-    with pytest.raises(BadInput, match="holds train, which would be lost"):
+    with pytest.raises(BadInput, match="contains train, which would be lost"):
         sample.write(str(tmp_path), count=6, seed=0)
     assert tree(tmp_path) == {"train/pos/0.txt": b"mine"}
 
 
 def test_a_folder_with_something_else_is_refused_and_untouched(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(BadInput, match=r"holds mine\.txt, which would be lost"):
+    with pytest.raises(BadInput, match=r"contains mine\.txt, which would be lost"):
         sample.write(str(tmp_path), count=6, seed=0)
     assert tree(tmp_path) == {"mine.txt": b"mine"}
 
@@ -139,7 +139,7 @@ def test_a_flag_out_of_range_is_refused(flags, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_command_writes_the_sample_and_says_how_many(tmp_path):
+def test_command_writes_the_sample_and_reports_its_size(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.sample", "--output", tmp_path / "out", "--count=9"],
         capture_output=True,

@@ -44,7 +44,7 @@ def schema(records):
     return text_format.Parse((records / spec.SCHEMA).read_text(), schema_pb2.Schema())
 
 
-def test_the_schema_tells_types_shapes_and_domains(schema):
+def test_the_schema_has_types_shapes_and_domains(schema):
     tokens, label, key = schema.feature
     assert (tokens.name, label.name, key.name) == ("tokens", "label", "key")
     assert (tokens.type, label.type, key.type) == (

@@ -68,7 +68,7 @@ def read(path):
 
 
 def check_same(output, expected):
-    """Fails unless the only shard of an output holds these rows."""
+    """Fails unless the only shard of an output has these rows."""
     [shard] = output.glob("*.jsonl")
     rows = read(shard)
     assert [row["key"] for row in rows] == [row["key"] for row in expected]
@@ -138,7 +138,7 @@ def test_shards_and_batches_leave_order_and_rows_alone(texts, model_dir, monkeyp
     assert checksums.find_damage(str(output)) is None
 
 
-def test_scores_say_how_far_texts_are_from_those_of_the_test(tmp_path, capsys):
+def test_scores_report_the_drift_of_texts_from_those_of_the_test(tmp_path, capsys):
     model_dir = trained(tmp_path, ("neg", "pos"), test=[("a b a c", 0)] * 100)
     for content, drifted in (("a b a c", False), ("x y x z", True)):
         write(tmp_path / content, {f"{n}.txt": content for n in range(150)})
@@ -251,9 +251,9 @@ def test_another_encoding_is_decoded(texts, model_dir):
             ["--input=/nowhere"],
             "no file or folder /nowhere: name a folder, a file or a quoted pattern",
         ),
-        (["--encoding=base64"], "--encoding base64: Python knows no such text encoding"),
+        (["--encoding=base64"], "--encoding base64: Python has no such text encoding"),
         (["--model_dir=/nowhere"], "no model in /nowhere: run `make train` first"),
-        (["--no_such_flag"], "neither this command nor Beam knows --no_such_flag"),
+        (["--no_such_flag"], "neither this command nor Beam has --no_such_flag"),
     ],
 )
 def test_bad_input_is_refused_and_writes_nothing(texts, model_dir, tmp_path, flags, message):
@@ -265,10 +265,10 @@ def test_bad_input_is_refused_and_writes_nothing(texts, model_dir, tmp_path, fla
     assert not output.exists()
 
 
-def test_files_that_cannot_be_read_are_left_out_and_named_up_to_one_percent(
+def test_up_to_one_percent_of_unreadable_files_are_skipped_and_named(
     texts, model_dir, monkeypatch, capsys
 ):
-    monkeypatch.setattr(text_source, "LARGEST_FILE", 4)
+    monkeypatch.setattr(text_source, "MAX_FILE_BYTES", 4)
     refused = r"^2 of 4 files of .*/in can't be read: b\.txt \(more than .*, deep/er/c\.txt \("
     with pytest.raises(Failure, match=refused):
         scored(texts, model_dir)
@@ -283,13 +283,13 @@ def test_files_that_cannot_be_read_are_left_out_and_named_up_to_one_percent(
     assert {finding["finding"] for finding in findings} == {spec.BAD_FILE}
     assert len(rows) == 198
     printed = capsys.readouterr().out
-    assert f"left out 2: files that can't be read, named in {output}/__about__/audit-" in printed
+    assert f"skipped 2: files that can't be read, named in {output}/__about__/audit-" in printed
     assert "wrote 198 scores to " in printed
     assert checksums.find_damage(str(output)) is None
     assert "audit-00000-of-00001.jsonl" in (output / checksums.ABOUT / checksums.SUMS).read_text()
 
 
-def test_texts_in_another_encoding_are_counted_and_end_the_run_if_they_are_most(
+def test_texts_in_another_encoding_are_counted_and_fail_the_run_if_they_are_most(
     texts, model_dir, capsys
 ):
     scored(texts, model_dir)
@@ -299,7 +299,7 @@ def test_texts_in_another_encoding_are_counted_and_end_the_run_if_they_are_most(
         scored(texts / "deep/er", model_dir)
 
 
-def test_a_folder_that_cannot_be_listed_ends_the_run(texts, model_dir, monkeypatch):
+def test_a_folder_that_cannot_be_listed_fails_the_run(texts, model_dir, monkeypatch):
     scandir = os.scandir
 
     def refuse(path):
@@ -330,7 +330,7 @@ def test_the_scores_of_another_input_are_replaced_by_force_alone(texts, model_di
     score.main(["--input", str(texts), *flags])
     score.main(["--input", str(texts), *flags])
     other = ["--input", str(texts / "*.txt"), *flags]
-    refused = f"{output} holds the scores of {texts}: name another --output, or give --force"
+    refused = f"{output} contains the scores of {texts}: name another --output, or give --force"
     with pytest.raises(BadInput, match=re.escape(refused)):
         score.main(other)
     score.main([*other, "--force"])
@@ -341,7 +341,7 @@ def test_a_model_replaced_meanwhile_is_noticed(texts, tmp_path, monkeypatch):
     model_dir = trained(tmp_path / "other", ("neg", "pos"))
     sums = model_dir / checksums.SUMS
     before_listing(monkeypatch, lambda: sums.write_text(sums.read_text() + "\n"))
-    with pytest.raises(Failure, match="model was replaced while it scored: run again"):
+    with pytest.raises(Failure, match="model was replaced while it was in use: run again"):
         scored(texts, model_dir)
     assert not (model_dir.parent / "scores").exists()
 
@@ -349,13 +349,13 @@ def test_a_model_replaced_meanwhile_is_noticed(texts, tmp_path, monkeypatch):
 def test_an_input_without_texts_is_refused_before_a_job_starts(model_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(runners, "run", None)
     write(tmp_path, {"in/a.md": ""})
-    with pytest.raises(BadInput, match=r"in holds no \*\.txt files: for others, name"):
+    with pytest.raises(BadInput, match=r"in has no \*\.txt files: for others, name"):
         scored(tmp_path / "in", model_dir)
 
 
 @pytest.mark.parametrize("name", ["a.XLSX", "b.csv.zip", "part-*.feather"])
 def test_a_table_of_a_kind_that_is_not_read_is_not_scored_as_a_text(texts, model_dir, name):
-    with pytest.raises(BadInput, match="is a table of a kind that isn't read: write") as error:
+    with pytest.raises(BadInput, match="is a table in an unsupported format: save") as error:
         scored(texts / name, model_dir)
     assert "\n" not in str(error.value)
 
@@ -365,7 +365,7 @@ def test_a_folder_named_as_a_table_is_a_folder(tmp_path, model_dir):
     assert [row["key"] for row in scored(tmp_path / "in.csv", model_dir)] == ["a.txt"]
 
 
-def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_path):
+def test_leftovers_of_archives_and_systems_are_skipped_like_hidden_files(tmp_path):
     left = ("__MACOSX/a.txt", "deep/Thumbs.db", "deep/.b.txt", "desktop.ini")
     write(tmp_path, dict.fromkeys(("a.txt", "deep/b.txt", *left), ""))
     files = text_files.parse_input(f"{tmp_path}/**/*", "utf-8")
@@ -381,7 +381,7 @@ def test_what_archives_and_systems_leave_is_left_out_as_hidden_files_are(tmp_pat
         ("no/*.md", "{root}/no/*.md matches no files: name a folder, or another quoted pattern"),
         (
             "deep",
-            "{root}/deep holds no *.txt files: for others, name a quoted pattern, {root}/deep/*",
+            "{root}/deep has no *.txt files: for others, name a quoted pattern, {root}/deep/*",
         ),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_serialized_example_is_exact():
     assert feature["key"].bytes_list.value == [b"train/pos/0.txt"]
 
 
-def test_quantiles_are_the_least_value_that_covers_the_share():
+def test_quantiles_are_the_smallest_value_that_covers_the_share():
     counts = collections.Counter({1: 5, 2: 4, 7: 1})
     assert statistics.quantiles(counts) == {"min": 1, "50%": 1, "90%": 2, "99%": 7, "max": 7}
     assert statistics.quantiles(collections.Counter({3: 1})) == dict.fromkeys(

@@ -53,7 +53,7 @@ FLAGS = ["--validation=0.3", "--num_shards=2"]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A dataset, and the folder that it was made of."""
+    """A dataset, and the folder that it was made from."""
     folder = tmp_path_factory.mktemp("made")
     write(folder / "in", TREE)
     paths = ["--input", str(folder / "in"), "--output", str(folder / "records")]
@@ -132,7 +132,7 @@ class Preprocess:
 
 
 def reviews(outputs):
-    """Returns what isn't tagged."""
+    """Returns untagged elements."""
     return [each for each in outputs if not isinstance(each, beam.pvalue.TaggedOutput)]
 
 
@@ -175,7 +175,7 @@ def check_listed(stages):
         del stages.listed.reviews["train/good"]
 
     return Case(
-        stages.plan.tree.check_listed, (stages.listed,), spoil=spoil, message="holds no .* files"
+        stages.plan.tree.check_listed, (stages.listed,), spoil=spoil, message="has no .* files"
     )
 
 
@@ -274,7 +274,7 @@ def add_up(parts, whole):
 
     def in_order(value):
         if isinstance(value, collections.Counter):
-            return +value  # a sum holds no zeros
+            return +value  # a sum has no zeros
         return sorted(value, key=repr) if isinstance(value, list | tuple) else value
 
     assert len(parts) > 1
@@ -444,9 +444,7 @@ def score_check_listed(stages):
     def spoil():
         stages.listed.reviews.clear()
 
-    return Case(
-        stages.plan.check_listed, (stages.listed,), spoil=spoil, message="holds no .* files"
-    )
+    return Case(stages.plan.check_listed, (stages.listed,), spoil=spoil, message="has no .* files")
 
 
 def score_read(stages):
@@ -489,7 +487,7 @@ def score_write(stages):
 
 
 def profile_of(number):
-    """The profile of so many texts of one known word and one OOV."""
+    """The profile of this many texts with one known word and one OOV."""
     words, lengths, scores = ({name: number} for name in ("known", "2-3", "0.9-1.0"))
     return drift.Profile(number, words | {"oov": number}, lengths, scores)
 
@@ -591,7 +589,7 @@ def parts(labels, composite):
     return {name.partition("/")[0] for name in inside} - {""}
 
 
-def test_no_stage_is_left_out(tmp_path, made, serving):
+def test_every_stage_is_tested(tmp_path, made, serving):
     built = beam.Pipeline(runner="FnApiRunner")
     with tft_beam.Context(temp_dir=str(tmp_path / "temp")):
         pipeline._build(built, Preprocess(tmp_path / "a", made).plan)
@@ -609,8 +607,8 @@ def test_no_stage_is_left_out(tmp_path, made, serving):
     assert top - OF_BEAM == set(SCORE)
 
 
-def test_nothing_is_dealt_out_at_random(tmp_path, made, serving):
-    """When Spark runs a task again, other elements would go where some were lost."""
+def test_nothing_is_distributed_at_random(tmp_path, made, serving):
+    """When Spark reruns a task, other elements would replace the lost ones."""
     built = beam.Pipeline(runner="FnApiRunner")
     with tft_beam.Context(temp_dir=str(tmp_path / "temp")):
         pipeline._build(built, Preprocess(tmp_path / "a", made).plan)
@@ -644,7 +642,7 @@ def test_the_stages_by_themselves_give_what_the_pipeline_gives(tmp_path, made):
         assert content == (made / "records" / name).read_bytes(), name
 
 
-def test_every_engine_is_told_how_much_is_done(tmp_path):
+def test_metrics_reach_every_engine(tmp_path):
     built = beam.Pipeline(runner="FnApiRunner")
     with tft_beam.Context(temp_dir=str(tmp_path / "temp")):
         pipeline._build(built, Preprocess(tmp_path, None).plan)

@@ -1,4 +1,4 @@
-"""Whole runs on tables: what holds for folders holds for them."""
+"""Complete runs on tables, which behave like folders."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def vocabulary(folder):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Datasets made of a folder: whole, and with its reviews shared out by hash."""
+    """Datasets made from a folder: as it is, and with its reviews assigned to splits by hash."""
     root = tmp_path_factory.mktemp("folders")
     tree = {f"train/{label}/{n}.txt": text for n, (label, text) in enumerate(REVIEWS)}
     tiny_tree.write(root / "in", tree)
@@ -84,7 +84,7 @@ SPLIT_ROWS = {
 }
 
 
-def test_splits_are_told_by_files_folders_or_a_column(tmp_path):
+def test_splits_are_given_by_files_folders_or_a_column(tmp_path):
     for split, rows in SPLIT_ROWS.items():
         tiny_table.write(tmp_path / "files" / f"{split}-1.csv", rows)
         (tmp_path / "folders" / split).mkdir(parents=True)
@@ -178,7 +178,7 @@ def test_what_is_wrong_with_rows_is_counted_and_named(tmp_path, capsys):
     ]
     printed = capsys.readouterr().out
     assert "texts from the column text, labels from label\n" in printed
-    assert "left out 2: rows that can't be read\n" in printed
+    assert "skipped 2: rows that can't be read\n" in printed
     with pytest.raises(
         Failure, match=r"^2 of 252 rows of .*/in can't be read: train\.csv#249 \(cel"
     ):
@@ -197,7 +197,7 @@ def test_verify_and_inspect_take_tables(tmp_path, capsys):
         verify.main(["--input", str(tmp_path / "a.jsonl"), "--records", str(tmp_path / "out")])
 
 
-def test_labels_and_names_of_files_may_hold_any_letters(tmp_path):
+def test_labels_and_file_names_may_contain_any_letters(tmp_path):
     labels = ["a/b", "a b ", "#é", "日本"]
     rows = [{"text": f"text {n}", "label": label} for n, label in enumerate([*labels, "a"])]
     name = os.fsdecode(b"[x] #1 \xff.csv")
@@ -214,20 +214,20 @@ def test_labels_and_names_of_files_may_hold_any_letters(tmp_path):
     [
         (["--classes", "x", "q"], "{root} train has no rows of the class q: name others"),
         (["--classes", "x", "x"], "--classes names a class twice: x x"),
-        (["--classes", "x"], "{root} has one class only, x: a classifier needs two"),
-        (["--split_column=label"], "{root} holds no rows whose column label says train"),
-        (["--label_column=one"], "{root} has one class only, 1: a classifier needs two"),
+        (["--classes", "x"], "{root} has only one class, x: a classifier needs two"),
+        (["--split_column=label"], "{root} has no rows with train in the column label"),
+        (["--label_column=one"], "{root} has only one class, 1: a classifier needs two"),
         (["--label_column=control"], "{root} the name of the class a\n0 has a control character"),
-        (["--pattern=*.md"], "--pattern *.md: {root}/a.csv is a table: leave it out"),
-        (["--delimiter=ab"], "--delimiter ab isn't a character that can be between cells"),
-        (["--delimiter=é"], "--delimiter é isn't a character that can be between cells"),
+        (["--pattern=*.md"], "--pattern *.md: {root}/a.csv is a table: drop --pattern"),
+        (["--delimiter=ab"], "--delimiter ab isn't a character that can separate cells"),
+        (["--delimiter=é"], "--delimiter é isn't a character that can separate cells"),
         (
             ["--encoding=utf-16"],
             "{root}/a.csv isn't in utf-16 (UTF-16 stream does not start with BOM): give ano",
         ),
     ],
 )
-def test_flags_that_do_not_go_with_a_table_are_refused(tmp_path, flags, message):
+def test_flags_that_cannot_be_used_with_a_table_are_refused(tmp_path, flags, message):
     rows = [
         {"text": f"text {n}", "label": label, "one": 1, "control": f"a\n{n}"}
         for n, label in enumerate("xyz" * 3)

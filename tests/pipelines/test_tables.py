@@ -1,4 +1,4 @@
-"""Tables: which files they are, which of their columns are read, and what rows hold."""
+"""Tables: their files, columns and rows."""
 
 import csv
 import gzip
@@ -110,7 +110,7 @@ def test_rows_keep_their_numbers_over_blocks(tmp_path, monkeypatch, block_bytes)
 
 
 @pytest.mark.parametrize("block_bytes", range(20, 40))
-def test_ends_of_lines_in_quotes_may_lie_between_blocks(tmp_path, monkeypatch, block_bytes):
+def test_line_ends_in_quotes_may_be_between_blocks(tmp_path, monkeypatch, block_bytes):
     monkeypatch.setattr(csv_tables, "BLOCK_BYTES", block_bytes)
     content = 'text,label\r\n"a\r\nb",x\r\n"c\rd",y\r\n'
     found = cells(written(tmp_path / "a.csv", content))
@@ -158,14 +158,14 @@ def test_csv_is_read_in_any_encoding(tmp_path, encoding, name):
         ),
         ('{"text": 5, "label": "x"}', "text: not text"),
         ('{"text": ["a"], "label": "x"}', "text: not text"),
-        ('{"text": "a", "label": 1.5}', "label: neither text nor a whole number"),
-        ('{"text": "a", "label": {"x": 1}}', "label: neither text nor a whole number"),
-        ('{"text": "a", "la', "no JSON object"),
-        ('{"text": "a", "label": "x"},', "no JSON object"),
-        ('["a", "x"]', "no JSON object"),
-        ("null", "no JSON object"),
-        ("[" * 100_000, "no JSON object"),
-        ('{"text": ' * 100_000, "no JSON object"),
+        ('{"text": "a", "label": 1.5}', "label: neither text nor an integer"),
+        ('{"text": "a", "label": {"x": 1}}', "label: neither text nor an integer"),
+        ('{"text": "a", "la', "not a JSON object"),
+        ('{"text": "a", "label": "x"},', "not a JSON object"),
+        ('["a", "x"]', "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("[" * 100_000, "not a JSON object"),
+        ('{"text": ' * 100_000, "not a JSON object"),
     ],
 )
 def test_each_line_of_json_is_a_row_of_its_own(tmp_path, line, row):
@@ -206,7 +206,7 @@ def test_texts_of_parquet_may_be_of_any_type_of_text(tmp_path, of):
         (pa.nulls(2), [None, None]),
     ],
 )
-def test_labels_of_parquet_may_be_whole_numbers(tmp_path, label, expected):
+def test_labels_of_parquet_may_be_integers(tmp_path, label, expected):
     in_parquet(tmp_path / "a.parquet", text=["a", "b"], label=label)
     assert [label for _, label in cells(tmp_path / "a.parquet").values()] == expected
 
@@ -219,7 +219,7 @@ def test_nested_columns_and_dots_in_names_leave_others_alone(tmp_path):
     assert found == {1: ((b"a",), "1"), 2: ((b"b",), "2")}
 
 
-def test_row_groups_part_a_parquet_table_with_the_numbers_of_its_rows(tmp_path, monkeypatch):
+def test_row_groups_split_a_parquet_table_and_keep_row_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "ROWS_TOGETHER", 5)
     monkeypatch.setattr(readers, "BATCH_ROWS", 2)
     texts = [str(n) for n in range(1, 14)]
@@ -233,7 +233,7 @@ def test_row_groups_part_a_parquet_table_with_the_numbers_of_its_rows(tmp_path, 
 
 
 @pytest.mark.parametrize("texts", [[], ["a"]])
-def test_a_parquet_table_may_hold_no_rows(tmp_path, texts):
+def test_a_parquet_table_may_have_no_rows(tmp_path, texts):
     table = pa.table({"text": pa.array(texts, pa.string()), "label": pa.array(texts, pa.string())})
     with pyarrow.parquet.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:
         if texts:
@@ -346,12 +346,12 @@ def test_any_bytes_give_rows_or_one_line(tmp_path_factory, content, name):
         (["sentence", "category", "text_id", "label_name"], ("sentence",), "category"),
     ],
 )
-def test_usual_names_of_columns_are_taken(header, text, label):
+def test_common_column_names_are_recognized(header, text, label):
     found = Columns().find("a.csv", header, labelled=True)
     assert (found.text, found.label) == (text, label)
 
 
-def test_named_columns_are_taken_as_they_are_named():
+def test_named_columns_are_used():
     header = ["text", "title", "label", "stars", "part", "id"]
     named = Columns(("title", "text"), "stars", "part", "id")
     assert named.find("a.csv", header, labelled=True) == named
@@ -368,24 +368,24 @@ FIRST = ", ".join(MANY[:10])
         (
             Columns(),
             ["text", "label", "Review"],
-            "a.csv has the columns text, Review: say by --text_column which to take",
+            "a.csv has the columns text, Review: choose one with --text_column",
         ),
         (
             Columns(),
             ["text", "label", "class", "category"],
-            "a.csv has the columns label, class, category: say by --label_column which to take",
+            "a.csv has the columns label, class, category: choose one with --label_column",
         ),
         (
             Columns(),
             ["body", "label"],
-            "a.csv has no column text, review, content or sentence: name one by --text_column; "
+            "a.csv has no column text, review, content or sentence: name one with --text_column; "
             "its columns are body, label",
         ),
         (
             Columns(text=("column 3",)),
             MANY,
-            "a.csv has no column label, class, sentiment or category: name one by --label_column; "
-            f"its columns are {FIRST}, ...",
+            "a.csv has no column label, class, sentiment or category: name one with "
+            f"--label_column; its columns are {FIRST}, ...",
         ),
         (Columns(), ["text", "text", "label"], "a.csv has two columns text: rename one"),
         (Columns(), ["text", "label", "label"], "a.csv has two columns label: rename one"),
@@ -397,12 +397,12 @@ FIRST = ", ".join(MANY[:10])
         (
             Columns(key="id"),
             [],
-            "a.csv has no column text, review, content or sentence: name one by --text_column; it "
-            "has none",
+            "a.csv has no column text, review, content or sentence: name one with --text_column; "
+            "it has none",
         ),
     ],
 )
-def test_columns_that_cannot_be_told_are_refused_by_name(columns, header, message):
+def test_ambiguous_or_missing_columns_are_refused_by_name(columns, header, message):
     with pytest.raises(BadInput) as error:
         columns.find("a.csv", header, labelled=True)
     assert str(error.value) == message
@@ -444,12 +444,12 @@ def test_one_text_of_several_is_enough_and_may_be_empty():
 
 
 @pytest.mark.parametrize("split", ["unsplit", None, "", "x\ny"])
-def test_rows_of_no_split_are_left_out_for_one_reason(split):
+def test_rows_of_no_split_are_skipped_for_one_reason(split):
     found = TABLES.review("t.csv", 0, (1, ((b"a", b"b"), "x", split, "k", ())))
     assert found == ("rows of no split", b"")
 
 
-def test_keys_and_files_may_hold_any_bytes():
+def test_keys_and_files_may_contain_any_bytes():
     review, _ = TABLES.review("t\udcff#.csv", 0, (1, ((b"a",), "x", "test", "k\udcff", ())))
     assert (review.key, review.kept) == (b"k\xff", r"t\udcff#.csv#1")
     source = TableSource("in", columns=TEXT_AND_LABEL)
@@ -468,7 +468,7 @@ def test_keys_and_files_may_hold_any_bytes():
         (["٣", "2"], ["2", "٣"]),
     ],
 )
-def test_classes_are_sorted_by_number_if_all_are_whole_ones(labels, in_order):
+def test_classes_are_sorted_by_number_if_all_are_integers(labels, in_order):
     assert sorted_labels(labels) == in_order
 
 
@@ -527,14 +527,14 @@ def test_the_tables_of_a_folder_are_named_by_split(tmp_path, names, files):
         (
             ".",
             ["a.csv", "b.csv"],
-            "{root} holds no table of train, as train.csv is: name a table, ",
+            "{root} has no table for train, such as train.csv: name a table, ",
         ),
-        (".", ["train.csv", "test/a.csv"], "{root} holds train.csv, and folders named by split: k"),
-        (".", ["train.csv", "train/pos/a.txt"], "{root} holds train.csv, and folders named by spl"),
+        (".", ["train.csv", "test/a.csv"], "{root} has train.csv and folders named by split: kee"),
+        (".", ["train.csv", "train/pos/a.txt"], "{root} has train.csv and folders named by split"),
         (
             ".",
             ["train.csv", "test.jsonl"],
-            "{root} has tables of several kinds, test.jsonl and train.csv: name those of one",
+            "{root} has tables in several formats, test.jsonl and train.csv: name those of one",
         ),
     ],
 )
@@ -556,24 +556,24 @@ def test_other_files_and_names_are_refused(tmp_path, path, names, message):
         (["train.csv"], {"train.csv": "train"}),
     ],
 )
-def test_names_of_tables_or_their_folders_tell_the_split(files, splits):
+def test_names_of_tables_or_their_folders_determine_the_split(files, splits):
     assert table_files.splits("in", files) == splits
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["test.csv"], "in: test.csv is of test, and no table is of train"),
+        (["test.csv"], "in: test.csv is for test, and no table is for train"),
         (["more.csv", "train.csv"], "in: more.csv isn't named by split, but train.csv is: rename"),
     ],
 )
-def test_names_that_tell_of_no_train_split_are_refused(files, message):
+def test_names_without_a_train_split_are_refused(files, message):
     with pytest.raises(BadInput) as error:
         table_files.splits("in", files)
     assert str(error.value).startswith(message)
 
 
-def test_texts_are_read_whole_or_the_run_fails(tmp_path):
+def test_texts_are_read_completely_or_the_run_fails(tmp_path):
     """What this project kept is no bad row, whatever becomes of it."""
     source = TableSource("in", columns=TEXT_AND_LABEL, output_dir=str(tmp_path))
     review, text = source.review("t.csv", 0, (1, ((b"a film",), "x", None, None, ())))
@@ -582,7 +582,7 @@ def test_texts_are_read_whole_or_the_run_fails(tmp_path):
     assert list(source.read_good([kept], {})) == [(kept, b"a film")]
     [path] = (tmp_path / ".texts").iterdir()
     path.write_bytes(b"a fi")
-    with pytest.raises(Failure, match="isn't as it was written: run again"):
+    with pytest.raises(Failure, match="has changed since it was written: run again"):
         list(source.read_good([kept], {}))
     path.unlink()
     with pytest.raises(Failure, match=r"can't read .* \(No such file or directory\): run again"):
@@ -590,7 +590,7 @@ def test_texts_are_read_whole_or_the_run_fails(tmp_path):
 
 
 def test_a_label_column_of_keys_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "MOST_CLASSES", 2)
+    monkeypatch.setattr(places, "MAX_CLASSES", 2)
     (tmp_path / "t.csv").write_text("text,label\na,1\nb,2\nc,3\n")
     source = TableSource(str(tmp_path), columns=TEXT_AND_LABEL, output_dir=str(tmp_path))
     with pytest.raises(BadInput, match="has more than 2 labels in label: name another --label_co"):

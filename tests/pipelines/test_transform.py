@@ -30,7 +30,7 @@ HARD_TEXTS = [
 ]
 
 CLEAN = transform.Tokenizer(transform.TextOptions())
-# Of characters, but for those that have no meaning, which Python leaves out.
+# Of characters, except for noncharacters, which Python drops.
 CODES = st.integers(0, 0x1100FF).filter(
     lambda code: code < 0xA0 or (code & 0xFFFE != 0xFFFE and not 0xFDD0 <= code <= 0xFDEF)
 )
@@ -133,7 +133,7 @@ def test_tokens_are_exact():
         ("one\n\ufefftwo", ["one", "\ufefftwo"]),
     ],
 )
-def test_a_byte_order_mark_is_no_part_of_the_first_word(text, tokens):
+def test_a_byte_order_mark_is_not_part_of_the_first_word(text, tokens):
     assert tokens_of(text) == tokens
 
 
@@ -215,12 +215,15 @@ def test_what_is_replaced_is_a_word_as_texts_have_it(tmp_path):
     ("read", "text", "message"),
     [
         (word_lists.read_stop_words, "fine\ntwo words\n", "line 2: 'two words' is 2 words"),
-        (word_lists.read_stop_words, "# list\nthe,a,an\n", "line 2: without ',', 'the,a,an' isn't"),
-        (word_lists.read_stop_words, "'the';'a'\n", "line 1: without ';', "),
-        (word_lists.read_replacements, "a\tgood|bad\n", r"line 1: without '\|', 'good\|bad' "),
-        (word_lists.read_replacements, "a,b\tc\n", "line 1: without ',', 'a,b' isn't the words"),
+        (word_lists.read_stop_words, "# list\nthe,a,an\n", "line 2: cleaning removes ',', which "),
+        (word_lists.read_stop_words, "'the';'a'\n", "line 1: cleaning removes ';', "),
+        (
+            *(word_lists.read_replacements, "a\tgood|bad\n"),
+            r"line 1: cleaning removes '\|', which joins the words of 'good\|bad'",
+        ),
+        (word_lists.read_replacements, "a,b\tc\n", "line 1: cleaning removes ',', which joins"),
         (word_lists.read_stop_words, "...\n", "line 1: '...' is 0 words"),
-        (word_lists.read_replacements, "a b\n", "line 1: 1 columns, not from, tab, to"),
+        (word_lists.read_replacements, "a b\n", "line 1: 1 columns, not word, tab, replacement"),
         (word_lists.read_replacements, "a b\tc\n", "line 1: 'a b' is 2 words"),
         (word_lists.read_replacements, "a\tb\nA!\tc\n", "line 2: a has another replacement"),
     ],
@@ -241,4 +244,4 @@ def test_a_word_list_in_another_encoding_is_named_as_that(tmp_path):
     (tmp_path / "words").write_bytes(b"caf\xe9\n")
     with pytest.raises(BadInput) as error:
         word_lists.read_stop_words(str(tmp_path / "words"), CLEAN)
-    assert str(error.value) == f"the words in {tmp_path}/words aren't UTF-8: save the file as that"
+    assert str(error.value) == f"the words in {tmp_path}/words aren't UTF-8: save the file as UTF-8"

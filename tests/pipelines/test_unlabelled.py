@@ -1,4 +1,4 @@
-"""Texts without labels: a split of their own, which nothing is trained or measured on."""
+"""Unlabelled texts: a separate split, which isn't used for training or evaluation."""
 
 import json
 
@@ -100,13 +100,13 @@ def test_verify_compares_them_too_and_inspect_shows_no_class(made, capsys):
     assert capsys.readouterr().out.count("label   None\n") == 3
 
 
-def test_the_schema_says_that_a_label_may_be_unknown(made):
+def test_the_schema_allows_an_unknown_label(made):
     assert "min: -1" in (made / "out/schema.pbtxt").read_text()
 
 
 def test_a_folder_without_such_texts_refuses_the_flag(tmp_path):
     write(tmp_path / "in", LABELLED)
-    with pytest.raises(BadInput, match=r"has no train/unsup/ or unlabelled/: leave out"):
+    with pytest.raises(BadInput, match=r"has no train/unsup/ or unlabelled/: drop"):
         run(tmp_path / "in", tmp_path / "out", "--unlabelled")
 
 
@@ -117,7 +117,7 @@ def rows_of(table):
 LABELS = [("a film", 0), ("b film", 1), ("c film", 0), ("d film", 1)]
 
 
-def test_rows_without_a_label_are_unlabelled_if_that_is_said(tmp_path):
+def test_rows_without_a_label_are_unlabelled_if_requested(tmp_path):
     table = rows_of([*LABELS, ("nobody knows", None)])
     pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
     flags = ("--on_bad_file=fail", "--min_tokens=0")
@@ -139,7 +139,7 @@ def test_a_table_named_so_is_unlabelled_whatever_its_labels_say(tmp_path):
     assert list(manifest.splits) == ["train"]
 
 
-def test_rows_may_say_that_they_are_unlabelled(tmp_path):
+def test_rows_may_be_marked_as_unlabelled(tmp_path):
     rows = [*(("train", *row) for row in LABELS), ("unsup", "nobody knows", None)]
     lines = (json.dumps({"split": s, "text": t, "label": label}) for s, t, label in rows)
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
@@ -147,7 +147,7 @@ def test_rows_may_say_that_they_are_unlabelled(tmp_path):
     assert manifest.splits["unlabelled"].examples == 1
 
 
-def test_rows_that_say_so_are_left_out_if_that_is_asked(tmp_path):
+def test_marked_rows_are_skipped_with_no_unlabelled(tmp_path):
     rows = [*(("train", *row) for row in LABELS), ("unsup", "nobody knows", None)]
     lines = (json.dumps({"split": s, "text": t, "label": label}) for s, t, label in rows)
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
@@ -165,7 +165,7 @@ def test_a_table_of_texts_alone_needs_no_column_of_labels(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["unsup", "unlabelled", "Unsupervised"])
-def test_beside_class_folders_alone_it_is_no_class(tmp_path, name):
+def test_next_to_class_folders_it_is_not_a_class(tmp_path, name):
     write(tmp_path / "in", {"neg/0.txt": "a", "pos/0.txt": "b", f"{name}/0.txt": "who knows"})
     tree = input_tree.find_as_flagged(str(tmp_path / "in"), DataFlags(test=0.3))
     assert tree.classes == ("neg", "pos")

@@ -115,16 +115,16 @@ def feature(example, name):
 
 
 def rewrite(folder, manifest):
-    """Puts another manifest in place, as if preprocessing had done so."""
+    """Replaces the manifest, as if preprocessing had written it."""
     (folder / "records" / spec.MANIFEST).write_text(manifest.to_json())
     checksums.write(str(folder / "records"))
 
 
 def tamper(folder, key, change):
-    """Rewrites the shard that holds `key`, and the manifest, as if preprocessing had done so.
+    """Rewrites the shard with `key`, and the manifest, as if preprocessing had written them.
 
     Args:
-      change: takes the review's example, and returns the examples that come in its place.
+      change: takes the review's example, and returns the examples that replace it.
     """
     split = key.split(b"/")[0].decode()
     manifest = open_dataset(str(folder / "records")).manifest
@@ -220,7 +220,7 @@ def test_word_lists_are_taken_into_account(tmp_path, capsys):
             check(folder, *given)
     (tmp_path / "stop").write_text("the\n")
     with pytest.raises(
-        BadInput, match=r"--stop_words: .* was made with other ones: give the flag a"
+        BadInput, match=r"--stop_words: .* was made with different ones: give the flag a"
     ):
         check(folder, *lists)
 
@@ -257,9 +257,9 @@ def test_hard_texts_have_the_same_ids_whatever_cleans_and_splits_them(tmp_path, 
     printed = capsys.readouterr().out
     assert "ids of the SavedModel" in printed
     assert "scores of the SavedModel" in printed
-    # Characters alone can be told in tokenizer.json.
+    # Only splitting into characters can be expressed in tokenizer.json.
     assert (folder / "model" / model_folder.TOKENIZER).is_file() == (flags == ["--split=character"])
-    assert ("no tokenizer.json: it can't do what --" in said) == (flags != ["--split=character"])
+    assert ("no tokenizer.json: it can't express --" in said) == (flags != ["--split=character"])
     assert ("tokenizer.json to compare" in printed) == (flags != ["--split=character"])
 
 
@@ -293,7 +293,7 @@ def test_other_encodings_splits_and_drops_are_followed(tmp_path, capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["scores", "of", "the", "SavedModel", "network", "36", "36", "0"] in lines
     write(folder / "in", {"train/neg/more.x": "film"})
-    with pytest.raises(Failure, match=r"in no record: train/neg/more\.x \(1 in all\)"):
+    with pytest.raises(Failure, match=r"in no record: train/neg/more\.x \(1 in total\)"):
         check(folder)
 
 
@@ -322,7 +322,7 @@ def test_a_record_in_the_wrong_split_is_named(tmp_path):
 
 def test_a_file_that_changed_without_a_difference_in_ids_is_noticed(copy):
     write(copy / "in", {"train/neg/1.txt": "BAD bad acting"})
-    with pytest.raises(Failure, match="have changed since, in bytes that make no"):
+    with pytest.raises(Failure, match="have changed since, but only in bytes"):
         check(copy)
 
 
@@ -342,12 +342,12 @@ def test_a_model_of_other_classes_is_refused(hard, tmp_path):
     with open(os.path.join(model_dir, model_folder.CONFIG), "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(settings), file)
     checksums.write(model_dir)
-    with pytest.raises(BadInput, match="the model knows the classes pos, neg, but"):
+    with pytest.raises(BadInput, match="the model has the classes pos, neg, but"):
         check(hard, "--model_dir", model_dir)
 
 
 def test_word_lists_that_were_not_used_are_refused(tiny):
-    with pytest.raises(BadInput, match=r"records was made without --stop_words: leave it out"):
+    with pytest.raises(BadInput, match=r"records was made without --stop_words: drop it"):
         check(tiny, "--stop_words=english")
 
 
@@ -384,16 +384,16 @@ def test_a_swapped_label_is_named(copy):
         check(copy)
 
 
-def test_a_record_that_stands_twice_is_named(copy):
+def test_a_duplicate_record_is_named(copy):
     tamper(copy, b"train/pos/1.txt", lambda example: [example, example])
-    message = r"^in two records: train/pos/1\.txt \(1 in all\); run `make preprocess` again"
+    message = r"^in two records: train/pos/1\.txt \(1 in total\); run `make preprocess` again"
     with pytest.raises(Failure, match=message):
         check(copy)
 
 
 def test_records_without_a_review_are_named(copy):
     os.remove(copy / "in/train/neg/1.txt")
-    message = r"^in the records, but not in the input, .*: train/neg/1\.txt \(1 in all\)"
+    message = r"^in the records, but not in the input, .*: train/neg/1\.txt \(1 in total\)"
     with pytest.raises(Failure, match=message):
         check(copy)
 
@@ -401,7 +401,7 @@ def test_records_without_a_review_are_named(copy):
 def test_reviews_without_a_record_are_counted_and_the_first_named(copy):
     write(copy / "in", {f"train/pos/new{n}.txt": "film" for n in range(4)})
     names = r"train/pos/new0\.txt, train/pos/new1\.txt, train/pos/new2\.txt, \.\.\."
-    with pytest.raises(Failure, match=rf"^in the input, .*: {names} \(4 in all\)"):
+    with pytest.raises(Failure, match=rf"^in the input, .*: {names} \(4 in total\)"):
         check(copy)
 
 
@@ -411,12 +411,12 @@ def test_a_changed_review_is_named(copy):
         check(copy)
 
 
-def test_a_model_of_another_dataset_is_found_out_by_its_ids(tiny, hard):
+def test_a_model_of_another_dataset_is_detected_by_its_ids(tiny, hard):
     with pytest.raises(Failure, match=r"ids of the SavedModel .* reviews: t\w+/\w+/\d\.txt"):
         check(tiny, "--model_dir", str(hard / "model"))
 
 
-def test_scores_that_are_not_those_of_the_network_are_found_out(hard, tmp_path):
+def test_scores_that_are_not_those_of_the_network_are_detected(hard, tmp_path):
     folder = str(shutil.copytree(hard / "model", tmp_path / "model"))
     network = evaluate.load_model(folder, model_folder.read(folder))
     network.layers[-1].bias.assign_add([1e-4])
@@ -430,13 +430,13 @@ def test_without_tokenizers_the_rest_is_compared(hard, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     check(hard, "--model_dir", str(hard / "model"))
     printed = capsys.readouterr().out
-    assert "tokenizer.json isn't compared, which needs tokenizers: `pip install" in printed
+    assert "tokenizer.json isn't compared: this needs tokenizers: `pip install" in printed
     assert "ids of tokenizer.json" not in printed
     with pytest.raises(BadInput, match=r"--onnx needs .*tokenizers: `pip install 'textrecords\[co"):
         check(hard, "--model_dir", str(hard / "model"), "--onnx=model.onnx")
 
 
-def test_a_tokenizer_that_gives_other_ids_is_found_out(hard, tmp_path):
+def test_a_tokenizer_that_gives_other_ids_is_detected(hard, tmp_path):
     needs.package("tokenizers")
     folder = shutil.copytree(hard / "model", tmp_path / "model")
     path = folder / model_folder.TOKENIZER
@@ -466,7 +466,7 @@ def test_a_network_in_onnx_has_the_scores_of_the_saved_model(hard, converted, ca
     assert line.split() == ["scores", "of", "ONNX", "the", "SavedModel", reviews, reviews, "0"]
 
 
-def test_a_network_in_onnx_of_another_model_is_found_out(hard, converted, tmp_path):
+def test_an_onnx_network_of_another_model_is_detected(hard, converted, tmp_path):
     network = load_model(hard / "model").network
     network.layers[-1].bias.assign_add([1e-3])
     shutil.copy(converted.parent / model_folder.TOKENIZER, tmp_path)

@@ -11,7 +11,7 @@ from pipelines.preprocess import vocabulary
 from textrecords import spec
 
 
-def test_buckets_hold_all_words_once():
+def test_buckets_have_all_words_once():
     words = np.array([b"a", b"b", b"c\x00", b"d"], object)
     counts, buckets = np.array([4, 3, 2, 1]), np.array([15, 0, 15, 3])
     parts = dict(vocabulary.split_by_bucket(words, counts, buckets))
@@ -23,7 +23,7 @@ def test_buckets_hold_all_words_once():
     }
 
 
-def test_counts_are_added_exactly_past_what_a_float_holds():
+def test_counts_are_added_exactly_beyond_float_precision():
     parts = [{b"a": 2**53, b"b": 1}, {}, {b"a": 1}, {b"c": 5, b"a": 1}]
     add = vocabulary.AddCounts()
     totals = [
@@ -34,7 +34,7 @@ def test_counts_are_added_exactly_past_what_a_float_holds():
     assert total == {b"a": 2**53 + 2, b"b": 1, b"c": 5}
 
 
-def test_the_most_frequent_come_first_and_of_equals_the_greater():
+def test_the_most_frequent_come_first_and_ties_are_in_descending_order():
     lists = [[(3, b"a"), (1, b"x")], [], [(3, "é".encode()), (7, b"z"), (3, b"b")]]
     words = [(7, b"z"), (3, "é".encode()), (3, b"b"), (3, b"a"), (1, b"x")]
     assert vocabulary.most_frequent(lists, 10) == words

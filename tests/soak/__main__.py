@@ -71,8 +71,8 @@ def show(outcomes: dict[str, dict[str, int]]) -> None:
 def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(prog="tests.soak", description=__doc__)
     number = command_line.number
-    parser.add_argument("--trials", type=number(least=1), default=5, help="of each fault")
-    parser.add_argument("--seed", type=number(least=0), default=0, help="of all that is random")
+    parser.add_argument("--trials", type=number(minimum=1), default=5, help="of each fault")
+    parser.add_argument("--seed", type=number(minimum=0), default=0, help="of all that is random")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
     return parser
 

@@ -1,7 +1,7 @@
 """Damage to the files of a dataset or a model: is it refused by name, or does it change nothing?
 
-What must stay the same is what the commands print of the whole: all records as text, and the scores
-and labels of texts, from the SavedModel and from the weights.
+The output of the commands must stay the same: all records as text, and the scores and labels of
+texts, from the SavedModel and from the weights.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ Damage = Callable[[random.Random, pathlib.Path], list[str]]
 
 @functools.cache
 def _make(seed: int) -> tempfile.TemporaryDirectory:
-    """Makes a folder of a dataset and a model of some made-up reviews, once a process."""
+    """Makes a folder with a dataset and a model of generated reviews, once per process."""
     folder = tempfile.TemporaryDirectory(prefix="textrecords-")
     root = pathlib.Path(folder.name)
     for number in range(60):
@@ -145,7 +145,7 @@ def _swap(rng: random.Random, folder: pathlib.Path) -> list[str]:
 
 
 def _mix_in(rng: random.Random, folder: pathlib.Path) -> list[str]:
-    """Puts a file of another run in the place of one of the same name, but other bytes."""
+    """Replaces a file with one of another run that has the same name but other bytes."""
     other = _made(1, folder.name)
     both = [name for name in _files(folder) if (other / name).is_file()]
     differ = [name for name in both if not filecmp.cmp(other / name, folder / name, shallow=False)]
@@ -155,7 +155,7 @@ def _mix_in(rng: random.Random, folder: pathlib.Path) -> list[str]:
 
 
 def _add(rng: random.Random, folder: pathlib.Path) -> list[str]:
-    """Adds a copy of a file, where a reader might take it for one of its own."""
+    """Adds a copy of a file, where a reader might take it for part of the data."""
     copied, name = rng.choice(ADDED[folder.name])
     (folder / name).parent.mkdir(exist_ok=True)
     shutil.copyfile(folder / copied, folder / name)

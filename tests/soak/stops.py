@@ -1,9 +1,8 @@
-"""Stops at random moments: is what was there left whole, and does the next run make it good?
+"""Interruptions at random moments: is a folder left complete, and does the next run recover?
 
-A run is to replace an old dataset or model by another one. After the stop one of the two has to be
-there, whole; the next run has to take up all shards that were finished, to give the very bytes of a
-run never stopped, and to leave nothing else, neither beside the folder nor among the system's
-temporary files.
+A run replaces an old dataset or model. After the interruption one of the two has to be there,
+complete; the next run has to reuse all finished shards, give the same bytes as an uninterrupted
+run, and leave nothing else, neither next to the folder nor among the system's temporary files.
 """
 
 import functools
@@ -25,7 +24,7 @@ from textrecords.dataset import open_dataset
 from textrecords.errors import Failure
 
 OLD, NEW = "old one whole", "new one whole"
-TAKEN_UP = f"{OLD}, shards taken up"
+REUSED = f"{OLD}, shards reused"
 NUM_REVIEWS = 60
 NUM_SHARDS = 50  # of train, and of test: most of them empty
 ENDS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}  # or 0 if it came too late
@@ -58,7 +57,7 @@ def start(root: pathlib.Path, command: str, *flags: str) -> subprocess.Popen:
 
 
 def run(root: pathlib.Path, command: str, *flags: str) -> str:
-    """Runs a command; returns what tells apart what it made."""
+    """Runs a command; returns what identifies its output."""
     printed(root, command, *flags)
     return made(root, command)
 
@@ -73,14 +72,14 @@ def printed(root: pathlib.Path, command: str, *flags: str) -> str:
 
 
 def finished(root: pathlib.Path) -> int:
-    """Returns how many shards a run that was stopped has finished."""
+    """Returns how many shards an interrupted run has finished."""
     out = str(root / "out")
-    folders = [atomic.beside(out, atomic.KEPT), *map(str, root.glob(".out.textrecords-new/*"))]
+    folders = [atomic.sibling(out, atomic.KEPT), *map(str, root.glob(".out.textrecords-new/*"))]
     return len({name for each in folders for name in atomic.noted(each, atomic.FINISHED)})
 
 
 def made(root: pathlib.Path, command: str) -> str:
-    """Tells what is there; raises `BadInput` if it isn't whole."""
+    """Returns what is there; raises `BadInput` if it's incomplete."""
     out = root / "out"
     if command == "preprocess":
         return open_dataset(str(out)).manifest.sha256
@@ -91,10 +90,10 @@ def made(root: pathlib.Path, command: str) -> str:
 
 @functools.cache
 def ready(command: str) -> tuple[tempfile.TemporaryDirectory, str, str, float]:
-    """Makes the old one, once a process.
+    """Makes the old one, once per process.
 
     Returns:
-      Its folder, what tells the old one, and the new one, and the seconds that a run takes.
+      Its folder, what identifies the old and the new one, and the seconds that a run takes.
     """
     folder = tempfile.TemporaryDirectory(prefix="textrecords-soak-")
     root = pathlib.Path(folder.name)
@@ -129,7 +128,7 @@ def _trial(
         time.sleep(rng.uniform(0, seconds))
     process.send_signal(number)
     _, errors = process.communicate()
-    # Python's own start, before the command has hold of signals, takes a quarter of a second.
+    # Python's own start, before the command handles signals, takes a quarter of a second.
     begun = process.returncode in (0, ENDS[number])
     if not begun and process.returncode != -number:
         return f"WRONG: exit code {process.returncode}: {errors.strip()[-300:]}"
@@ -142,13 +141,13 @@ def _trial(
     said = printed(root, command, *NEW_FLAGS[command])
     if made(root, command) != new:
         return "WRONG: the next run gave other bytes"
-    if number_left and f"took up {number_left} of " not in said:
-        return f"WRONG: of {number_left} finished shards not all were taken up"
+    if number_left and f"reused {number_left} of " not in said:
+        return f"WRONG: not all of {number_left} finished shards were reused"
     left = {*os.listdir(root), *os.listdir(root / "temp")} - {*os.listdir(folder.name)}
     if left:
         return f"WRONG: {', '.join(sorted(left))} was left behind"
     if number_left:
-        return TAKEN_UP
+        return REUSED
     return NEW if found == new else OLD
 
 
@@ -164,7 +163,7 @@ def _two_at_once(rng: random.Random, work_dir: str) -> str:
     refused = [errors for errors, code in ended if code == 2]
     if any(code not in (0, 2) for _, code in ended) or len(refused) == 2:
         return f"WRONG: {ended}"
-    if any("another run is making" not in errors for errors in refused):
+    if any("another run is writing" not in errors for errors in refused):
         return f"WRONG: refused as {refused}"
     if refused and ended[shards - 1][1]:
         return "WRONG: what was refused is there"

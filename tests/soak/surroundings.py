@@ -1,7 +1,7 @@
-"""Trouble around a running preprocess: the disk gets full; reviews vanish, or become other things.
+"""Trouble around a running preprocess: the disk fills up; reviews vanish, or become other things.
 
-The run has to end with a whole dataset, or to say in one line why it didn't and leave the old one;
-once the trouble is over, the next run has to succeed.
+The run has to end with a complete dataset, or report in one line why it failed and leave the old
+one; once the trouble is over, the next run has to succeed.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ def _rewrite(rng: random.Random, root: pathlib.Path) -> Callable[[], object]:
 
 
 def _turn(rng: random.Random, root: pathlib.Path) -> Callable[[], object]:
-    """Puts something else into the place of a review."""
+    """Replaces a review with something else."""
     path = _review(rng, root)
     path.unlink()
     rng.choice(

@@ -79,7 +79,7 @@ app.run(main)
     assert (done.returncode, done.stdout, done.stderr) == (code, "loaded\n", "stopped\n")
 
 
-def test_a_command_that_clears_up_for_long_is_ended_all_the_same():
+def test_a_command_that_cleans_up_for_too_long_is_killed():
     program = """
 import os, threading
 from textrecords import app, signals

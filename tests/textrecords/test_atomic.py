@@ -1,4 +1,4 @@
-"""Folders are whole or not there."""
+"""Folders are complete or absent."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ def fill(folder):
         file.write("new")
 
 
-def test_a_whole_folder_replaces_an_old_one_of_ours(tmp_path):
+def test_a_complete_folder_replaces_an_old_one_of_this_program(tmp_path):
     write(tmp_path, {"out/a": "old", "out/b": "old"})
     with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
         fill(new)
@@ -50,11 +50,11 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["b", "c"])
-def test_somebodys_own_folder_is_refused(tmp_path, name):
-    """`b` is a name of ours, but without the marker that tells nothing."""
+def test_a_users_own_folder_is_refused(tmp_path, name):
+    """`b` is a valid name, but that doesn't count without the marker."""
     write(tmp_path, {f"out/{name}": "mine"})
     with (
-        pytest.raises(BadInput, match=f"holds {name}, which would be lost"),
+        pytest.raises(BadInput, match=f"contains {name}, which would be lost"),
         atomic.write_folder(str(tmp_path / "out"), **OURS),
     ):
         pass
@@ -62,7 +62,7 @@ def test_somebodys_own_folder_is_refused(tmp_path, name):
 
 
 def test_all_files_with_sums_are_on_the_disk(tmp_path, monkeypatch):
-    """Or a power cut may leave a whole list of files that are not."""
+    """Otherwise a power cut could leave a complete list of incomplete files."""
     write(tmp_path, {"out/a": "x", "out/deep/er/b": "y", "out/logs/c": "z", "out/.temp-1/d": ""})
     flushed, fsync = set(), os.fsync
 
@@ -95,7 +95,7 @@ def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path):
         with pytest.raises(BadInput) as error, atomic.write_folder(path, **OURS):
             pass
         assert str(error.value) == (
-            f"another run is making {path} (process {os.getpid()}): wait for it, or name another "
+            f"another run is writing {path} (process {os.getpid()}): wait for it, or name another "
             "folder"
         )
         with atomic.write_folder(str(tmp_path / "other"), **OURS):
@@ -158,7 +158,7 @@ def test_what_is_finished_goes_if_the_input_is_bad(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_temporary_files_lie_in_the_folder_and_go_with_the_block(tmp_path):
+def test_temporary_files_are_in_the_folder_and_removed_with_the_block(tmp_path):
     before = tempfile.gettempdir()
     with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
         descriptor, path = tempfile.mkstemp()
@@ -185,7 +185,7 @@ def killed(tmp_path, last):
 
 @pytest.fixture
 def exchanges(tmp_path):
-    """Skips a test where the system can't exchange two folders in one step."""
+    """Skips a test if the system can't swap two folders atomically."""
     write(tmp_path, {"one/x": "", "other/x": ""})
     if not atomic._exchange(str(tmp_path / "one"), str(tmp_path / "other")):
         needs.skip_without("renameat2", "it's a call of Linux")
@@ -202,7 +202,7 @@ def test_a_folder_is_there_at_any_moment_of_its_replacement(tmp_path, exchanges)
     assert (tmp_path / "out" / "a").read_text() == "new"
 
 
-def test_mend_leaves_a_run_alone_that_is_at_work(tmp_path):
+def test_recover_leaves_an_active_run_alone(tmp_path):
     with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
         fill(new)
         atomic.recover(str(tmp_path / "out"))
@@ -224,7 +224,7 @@ def test_what_a_worker_left_half_written_does_not_stay(tmp_path):
         assert os.listdir(tmp_path / "out") == ["a"]
 
 
-def test_a_stop_between_the_two_renames_is_made_good(tmp_path):
+def test_a_stop_between_the_two_renames_is_recovered(tmp_path):
     write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
     with pytest.raises(KeyError), atomic.write_folder(str(tmp_path / "out"), **OURS):
         raise KeyError
@@ -255,7 +255,7 @@ def test_a_failure_between_the_two_renames_puts_the_old_one_back(
     assert (tmp_path / "out" / "a").read_text() == "old"
 
 
-def test_the_lock_holds_until_all_is_swept(tmp_path, monkeypatch):
+def test_the_lock_is_held_until_all_is_swept(tmp_path, monkeypatch):
     """Or one run would sweep what the next has begun."""
     path = str(tmp_path / "out")
     rmtree = shutil.rmtree
@@ -270,7 +270,7 @@ def test_the_lock_holds_until_all_is_swept(tmp_path, monkeypatch):
     with atomic.write_folder(path, **OURS) as new:
         fill(new)
         monkeypatch.setattr(shutil, "rmtree", start_another)
-    assert atomic.beside(path, "new") in swept
+    assert atomic.sibling(path, "new") in swept
 
 
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
@@ -294,7 +294,7 @@ def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
 def test_a_link_that_leads_to_itself_is_refused_before_the_work(tmp_path):
     (tmp_path / "out").symlink_to("out")
     with (
-        pytest.raises(BadInput, match="out is a link that leads to itself"),
+        pytest.raises(BadInput, match="out is a link to itself"),
         atomic.write_folder(str(tmp_path / "out"), **OURS),
     ):
         pytest.fail("the work has begun")
@@ -322,7 +322,7 @@ def test_a_file_of_the_users_own_is_refused_at_any_depth(tmp_path, name):
         checksums.write(new)
     write(tmp_path / "out", {name: "mine"})
     with (
-        pytest.raises(BadInput, match=f"out holds {name}, which would be lost"),
+        pytest.raises(BadInput, match=f"out contains {name}, which would be lost"),
         atomic.write_folder(str(tmp_path / "out"), **flags),
     ):
         pytest.fail("it was taken")
@@ -330,7 +330,7 @@ def test_a_file_of_the_users_own_is_refused_at_any_depth(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "b/.hidden/x", "Thumbs.db", "b/desktop.ini"])
-def test_what_systems_leave_stops_no_run(tmp_path, name):
+def test_leftovers_of_systems_stop_no_run(tmp_path, name):
     write(tmp_path / "out", {"a": "old", "b/x": "old", name: "left"})
     with atomic.write_folder(str(tmp_path / "out"), holds="a|b", marker="a") as new:
         fill(new)

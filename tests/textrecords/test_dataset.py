@@ -1,4 +1,4 @@
-"""What stands in a dataset's manifest, and whether it is the same all the while."""
+"""The manifest of a dataset, and changes to it while the dataset is read."""
 
 import os
 import shutil
@@ -45,6 +45,6 @@ def test_a_dataset_replaced_while_it_is_checked_is_no_mix_of_both(tmp_path, monk
         return sha256(path)
 
     monkeypatch.setattr(checksums, "sha256", replace_and_hash)
-    with pytest.raises(BadInput, match="isn't what it was when SHA256SUMS was written"):
+    with pytest.raises(BadInput, match="has changed since SHA256SUMS was written"):
         open_dataset(str(tmp_path / "records"))
     assert open_dataset(str(tmp_path / "records")).manifest.splits["train"].examples == 2

@@ -48,27 +48,25 @@ def test_a_bin_that_one_of_the_two_lacks_counts():
     assert drift.psi({"a": 1}, {"b": 1}) == pytest.approx(math.log(3))
 
 
-def test_the_lines_say_what_differs_and_how_far():
+def test_the_lines_show_what_differs_and_how_much():
     new = drift.Profile(100, {"known": 700, "oov": 300}, {"4-7": 100}, {"0.9-1.0": 100})
     assert drift.describe(new, KNOWN, "m") == [
-        "drift from m: words 0.27, lengths 0.00, scores 2.63; "
-        "OOV 30.00% of the tokens, there 10.00%",
-        "these texts differ from those of m: words much, scores much (PSI: from 0.1 some, "
-        "from 0.25 much), so that the model may do worse on them",
+        "drift from m: words 0.27, lengths 0.00, scores 2.63; OOV tokens 30.00%, there 10.00%",
+        "these texts differ from those of m: words much, scores much (PSI of 0.1 or more: "
+        "somewhat, 0.25 or more: much), so the model may do worse on them",
     ]
     assert drift.describe(KNOWN, KNOWN, "m") == [
-        "drift from m: words 0.00, lengths 0.00, scores 0.00; "
-        "OOV 10.00% of the tokens, there 10.00%"
+        "drift from m: words 0.00, lengths 0.00, scores 0.00; OOV tokens 10.00%, there 10.00%"
     ]
 
 
-def test_few_texts_say_nothing():
+def test_few_texts_give_no_lines():
     few = drift.Profile(99, {"known": 1, "oov": 300}, {"4-7": 99}, {"0.9-1.0": 99})
     assert drift.describe(few, KNOWN, "x") == []
 
 
 @pytest.mark.parametrize("metrics", [None, {"test": None}, {"test": {"loss": 0.5}}, {}])
-def test_models_that_tell_nothing_of_their_texts_have_no_profile(metrics, tmp_path):
+def test_models_without_data_on_their_texts_have_no_profile(metrics, tmp_path):
     if metrics is not None:
         (tmp_path / model_folder.METRICS).write_text(json.dumps(metrics))
     assert model_folder.read_profile(str(tmp_path)) is None

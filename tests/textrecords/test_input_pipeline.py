@@ -114,7 +114,7 @@ def test_every_epoch_has_each_review_once_in_a_new_order(tmp_path, cache, by_len
 
 @pytest.mark.parametrize("gathered_together", [2048, 3])
 @pytest.mark.parametrize("by_length", [False, True])
-def test_at_any_step_come_the_batches_of_a_run_never_stopped(
+def test_resuming_at_any_step_gives_the_batches_of_an_uninterrupted_run(
     records, monkeypatch, gathered_together, by_length
 ):
     monkeypatch.setattr(input_pipeline, "GATHERED_TOGETHER", gathered_together)
@@ -163,7 +163,7 @@ def test_a_large_split_comes_in_the_same_order_wherever_it_is_kept(tmp_path, lar
 
 
 @pytest.mark.parametrize(("cache", "by_length"), [("memory", False), ("none", True)])
-def test_a_large_split_goes_on_at_any_step(large, cache, by_length):
+def test_a_large_split_resumes_at_any_step(large, cache, by_length):
     rows = read(large, cache=cache)
 
     def batches(first_step):
@@ -181,7 +181,7 @@ def test_a_large_split_goes_on_at_any_step(large, cache, by_length):
 def test_a_window_has_rows_of_a_few_shards_that_change_from_epoch_to_epoch(large):
     batches = input_pipeline.shuffled_batches(read(large), 13, seed=1).take(8)
     orders = [tokens[:, 0].tolist() for tokens, _ in batches.as_numpy_iterator()]
-    # Review n begins with the id 15 - n, and lies in shard n % 6, with one or two others.
+    # Review n begins with the id 15 - n, and is in shard n % 6, with one or two others.
     shards = [{(15 - id) % 6 for id in order[:4]} for order in orders]
     assert all(len(of) <= 3 for of in shards)
     assert len({tuple(of) for of in shards}) > 1
@@ -206,7 +206,7 @@ def test_batches_of_like_length_fill_up_across_windows(tmp_path, monkeypatch):
 def test_rows_in_memory_take_as_much_as_they_are_long(records):
     table = read(records, max_len=6000, cache="memory").table
     # A row each, and one of padding.
-    assert table.values.shape == [5 + 2, row_tables.CHUNK]
+    assert table.values.shape == [5 + 2, row_tables.BLOCK]
 
 
 def test_batches_by_length_are_cut_to_their_longest_row(tmp_path):
@@ -239,7 +239,7 @@ def test_batches_keep_the_order_and_the_last_is_smaller(records):
     assert labels == [[0, 1], [1, 1], [0]]
 
 
-def test_a_cache_that_is_damaged_is_made_anew(tmp_path, records):
+def test_a_damaged_cache_is_rebuilt(tmp_path, records):
     rows = rows_of(read(records, cache=str(tmp_path / "cache")).blocks)
     (sums,) = (tmp_path / "cache").glob(f"*/{checksums.SUMS}")
     for line in sums.read_text().splitlines():
@@ -251,7 +251,7 @@ def test_a_cache_that_is_damaged_is_made_anew(tmp_path, records):
 
 
 def test_a_cache_where_tensorflow_would_find_nothing_is_refused(tmp_path, records):
-    with pytest.raises(BadInput, match=r"\[old\]/.*, or holds one of"):
+    with pytest.raises(BadInput, match=r"\[old\]/.* or contains one of"):
         read(records, cache=str(tmp_path / "[old]"))
 
 
@@ -262,7 +262,7 @@ def test_a_cache_folder_serves_later_runs(tmp_path, records, monkeypatch):
     assert rows_of(read(records, cache=cache).blocks) == rows
 
 
-def test_a_cache_folder_keeps_sizes_apart(tmp_path, records):
+def test_a_cache_folder_separates_sizes(tmp_path, records):
     cache = str(tmp_path / "cache")
     read(records, cache=cache)
     for size in {"max_len": 2}, {"max_tokens": 3}:
@@ -271,7 +271,7 @@ def test_a_cache_folder_keeps_sizes_apart(tmp_path, records):
         )
 
 
-# Reads 200,000 rows, which are forty times the same shards, and tells the MiB that this took.
+# Reads 200,000 rows, which are the same shards forty times, and prints the MiB that this took.
 FORTY_TIMES = """
 import dataclasses, resource, sys
 
@@ -309,5 +309,5 @@ def test_short_reviews_take_little_memory_however_far_they_are_padded(tmp_path, 
 
 
 def test_a_split_that_is_not_there_is_named(records):
-    with pytest.raises(BadInput, match="holds no test split"):
+    with pytest.raises(BadInput, match="has no test split"):
         read(records, split="test")

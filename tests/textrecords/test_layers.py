@@ -19,12 +19,12 @@ MORE_PADDING = 4
 
 @dataclasses.dataclass
 class Case:
-    """A layer, and what it's tried with.
+    """A layer and its test input.
 
     Attributes:
-      layer: that is tried.
+      layer: the layer.
       inputs: the last are tokens <int32>[3, LENGTH], others are <float32>[3, LENGTH, 2].
-      kept: takes what the layer gives, and returns what is the same however far texts are padded.
+      kept: returns the part of the layer's outputs that doesn't depend on the padding.
     """
 
     layer: keras.layers.Layer
@@ -40,7 +40,7 @@ def n_grams() -> keras.layers.Layer:
 
 
 def of_chunks(outputs: list[np.ndarray]) -> list[np.ndarray]:
-    """Puts the chunks of a text together."""
+    """Joins the chunks of a text."""
     (chunks,) = outputs
     texts = chunks.reshape(len(TOKENS), -1, chunks.shape[-1])
     assert not texts[:, LENGTH:].any()
@@ -62,7 +62,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]()
 
 
-def test_no_layer_is_left_out():
+def test_every_layer_has_a_case():
     own = (
         each for each in vars(layers).values() if getattr(each, "__module__", "") == layers.__name__
     )
@@ -79,7 +79,7 @@ def assert_same(found: list[np.ndarray], expected: list[np.ndarray], rtol: float
         np.testing.assert_allclose(one, other, rtol, strict=True)
 
 
-def test_a_call_gives_what_it_says_and_the_same_again(case):
+def test_a_call_matches_its_symbolic_output_and_repeats(case):
     found = arrays(case.layer(*case.inputs))
     assert any(output.any() for output in found)
     assert_same(arrays(case.layer(*case.inputs)), found)
@@ -128,7 +128,7 @@ def test_it_gives_the_same_once_saved_and_loaded(case, tmp_path):
 def test_padding_makes_no_difference(case):
     *vectors, tokens = case.inputs
     behind = [(0, 0), (0, MORE_PADDING)]
-    # Whatever stands for padding, it's not looked at.
+    # The vectors of padding aren't used.
     vectors = [np.pad(each, [*behind, (0, 0)], constant_values=9) for each in vectors]
     padded = np.pad(tokens, behind, constant_values=spec.PADDING_ID)
     expected = case.kept(arrays(case.layer(*case.inputs)))

@@ -15,7 +15,7 @@ def test_the_effect_of_a_token_is_what_the_log_odds_fall_by_without_it():
     assert found == pytest.approx([1, 0, 0, 1, 0, 0], abs=1e-5)
 
 
-def test_of_three_classes_the_effect_is_on_the_likeliest():
+def test_of_three_classes_the_effect_is_on_the_most_likely():
     def probabilities(tokens):
         twos = count_twos(tokens)
         return np.stack([(1 - twos) / 2, twos, (1 - twos) / 2], axis=1)

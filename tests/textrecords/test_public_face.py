@@ -41,7 +41,7 @@ def records(tmp_path):
 
 
 def reviews(num_classes, number):
-    """Returns reviews that name their class by a word of its own, as one of four tokens."""
+    """Returns reviews of four tokens, one of which is unique to their class."""
     labels = [n % num_classes for n in range(number)]
     return [
         (" ".join(["film"] * (n % 4) + [WORDS[label]]), label) for n, label in enumerate(labels)
@@ -50,7 +50,7 @@ def reviews(num_classes, number):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Returns a function that trains a network on so many classes, once for each set of flags."""
+    """Returns a function that trains a network on this many classes, once per set of flags."""
     folders = {}
 
     def trained(num_classes, *flags):
@@ -77,7 +77,7 @@ def refusal(call, *args, **kwargs):
     return str(error.value)
 
 
-def test_a_dataset_says_what_it_holds(tmp_path):
+def test_a_dataset_describes_its_content(tmp_path):
     splits = {"train": [("a", 0), ("b", 1)] * 600, "test": [("a", 0)]}
     tiny_dataset.write(tmp_path / "records", splits, classes=("bad", "good"))
     dataset = tr.open_dataset(tmp_path / "records")
@@ -165,33 +165,33 @@ def test_batches_go_into_fit(records, shuffle_seed):
     assert model.predict(batches, verbose=0).shape == (5, 1)
 
 
-def test_what_the_records_do_not_hold_is_refused_in_one_line(tmp_path):
+def test_what_the_records_lack_is_refused_in_one_line(tmp_path):
     folder = tmp_path / "records"
     tiny_dataset.write(folder, {"train": [("a a b c", 0)]}, max_tokens=5, max_len=3)
     dataset = tr.open_dataset(folder)
     no_split = (
-        f"{folder} holds no test split: its splits are train; preprocess with --test 0.2, say, to "
-        "have one"
+        f"{folder} has no test split: its splits are train; to have one, preprocess with --test, "
+        "for example --test 0.2"
     )
     assert refusal(dataset.num_examples, "Train") == (
-        f"{folder} holds no Train split: its splits are train"
+        f"{folder} has no Train split: its splits are train"
     )
     assert refusal(dataset.batches, "test", max_tokens=5, max_len=3) == no_split
     assert refusal(dataset.to_pandas, "test") == no_split
     assert refusal(dataset.num_examples, "test") == no_split
     assert refusal(dataset.batches, "train", max_len=3) == (
-        "--max_tokens 1000: the records were cut at 5; take at most that, or preprocess again "
+        "--max_tokens 1000: the records were made with 5; give at most that, or preprocess again "
         "with --max_tokens 1000"
     )
     for call in (dataset.batches, dataset.encode):
         assert refusal(call, "train", max_tokens=5, max_len=4) == (
-            "--max_len 4: the records were cut at 3; take at most that, or preprocess again with "
-            "--max_len 4"
+            "--max_len 4: the records were made with 3; give at most that, or preprocess again "
+            "with --max_len 4"
         )
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "value"),
+    ("name", "minimum", "value"),
     [
         ("max_tokens", 3, 2),
         ("max_len", 1, 0),
@@ -200,9 +200,9 @@ def test_what_the_records_do_not_hold_is_refused_in_one_line(tmp_path):
         ("batch_size", 1, -1),
     ],
 )
-def test_a_size_that_makes_no_sense_is_refused_in_one_line(records, name, least, value):
+def test_an_invalid_size_is_refused_in_one_line(records, name, minimum, value):
     assert refusal(tr.open_dataset(records).batches, "train", **{name: value}) == (
-        f"{name} must be a whole number of at least {least}, not {value}"
+        f"{name} must be an integer of at least {minimum}, not {value}"
     )
 
 
@@ -255,7 +255,7 @@ def test_a_table_has_at_most_as_many_rows_as_asked_for(records, limit, number):
 
 def test_a_negative_limit_is_refused_in_one_line(records):
     assert refusal(tr.open_dataset(records).to_pandas, "train", limit=-1) == (
-        "limit must be a whole number of at least 0, not -1"
+        "limit must be an integer of at least 0, not -1"
     )
 
 
@@ -333,7 +333,7 @@ def test_the_network_scores_as_the_saved_model_does_and_can_be_trained_on(
     batches = dataset.batches("train", max_len=4, batch_size=8, shuffle_seed=0)
     before = model.network.evaluate(batches, verbose=0, return_dict=True)
     history = model.network.fit(batches, epochs=2, shuffle=False, verbose=0).history
-    # It goes on from where it was, and gets better.
+    # It continues from where it was, and improves.
     assert history["loss"][0] < 1.1 * before["loss"]
     assert model.network.evaluate(batches, verbose=0, return_dict=True)["loss"] < before["loss"]
 
@@ -346,7 +346,7 @@ def test_the_network_is_that_of_the_tutorial_without_an_optimizer(trained):
     assert network.optimizer.iterations == 0
 
 
-def test_a_network_that_is_not_whole_is_refused_in_one_line(tmp_path, trained):
+def test_an_incomplete_network_is_refused_in_one_line(tmp_path, trained):
     whole = trained(2) / "model"
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_bytes((whole / "config.json").read_bytes())
@@ -354,4 +354,4 @@ def test_a_network_that_is_not_whole_is_refused_in_one_line(tmp_path, trained):
     assert "model.keras can't be read" in refusal(lambda: model.network)
     (tmp_path / "model/model.keras").write_bytes((whole / "model.keras").read_bytes()[:-100])
     assert "model.keras can't be read" in refusal(lambda: model.network)
-    assert "no whole model in" in refusal(model.predict, ["good"])
+    assert "no complete model in" in refusal(model.predict, ["good"])

@@ -31,7 +31,7 @@ def test_folders_inside_each_other_are_refused(tmp_path, monkeypatch, one, other
             storage.check_apart(**folders)
 
 
-def test_folders_beside_each_other_are_fine(tmp_path):
+def test_folders_next_to_each_other_are_fine(tmp_path):
     out = tmp_path / "out"
     storage.check_apart(records=f"{out}/records", model_dir=f"{out}/records2", cache=f"{out}/c")
     storage.check_apart(input="gs://bucket/a", output="gs://bucket/ab")
@@ -42,8 +42,7 @@ def test_preprocess_refuses_an_output_inside_the_input(tmp_path):
     with pytest.raises(BadInput) as error:
         preprocess.main(flags)
     assert str(error.value) == (
-        f"--output {tmp_path}/train/records is inside --input {tmp_path}: name a folder outside of "
-        "it"
+        f"--output {tmp_path}/train/records is inside --input {tmp_path}: name a folder outside it"
     )
 
 

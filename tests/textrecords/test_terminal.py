@@ -1,4 +1,4 @@
-"""What commands show at a terminal, and what of it a pipe gets."""
+"""The output of commands on a terminal and in a pipe."""
 
 import codecs
 import fcntl
@@ -33,7 +33,7 @@ BOLD, CYAN, GREEN = "1", "36", "32"
 ERASED = "\x1b[1A\x1b[2K"
 HIDDEN_CURSOR = "\x1b[?25l"
 ESCAPE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
-# Of the variables that change what a terminal gets, those alone that a test sets.
+# Of the variables that change the output on a terminal, only those that a test sets.
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
@@ -42,7 +42,7 @@ ENVIRONMENT = {
 
 
 class Terminal:
-    """A command at a terminal of `COLUMNS` columns; `shown` is all that it has written so far."""
+    """A command on a terminal with `COLUMNS` columns; `shown` is all that it has written so far."""
 
     def __init__(self, *command, **environment):
         self._here, there = pty.openpty()
@@ -68,9 +68,9 @@ class Terminal:
     def read_all(self):
         """Waits for the command's end; returns its exit code."""
         try:
-            while piece := os.read(self._here, 4096):
-                self.shown += self._decode(piece)
-        except OSError:  # so Linux tells that nobody has the terminal open any more
+            while content := os.read(self._here, 4096):
+                self.shown += self._decode(content)
+        except OSError:  # Linux's error once nobody has the terminal open any more
             os.close(self._here)
         return self.process.wait(timeout=60)
 
@@ -168,7 +168,7 @@ def cell(style, text):
     return "".join(f"\x1b[{style}m{part}\x1b[0m" for part in (" ", text, " "))
 
 
-def test_a_terminal_gets_a_table_in_colours(unpack):
+def test_a_terminal_gets_a_table_in_colors(unpack):
     terminal = Terminal(*unpack)
     assert terminal.read_all() == 0
     before, after = told(unpack)
@@ -184,7 +184,7 @@ def test_a_terminal_gets_a_table_in_colours(unpack):
     assert terminal.shown == (before + "\n".join(table) + after).replace("\n", "\r\n")
 
 
-def test_no_color_leaves_a_terminal_no_colours(unpack):
+def test_no_color_turns_off_colors_on_a_terminal(unpack):
     terminal = Terminal(*unpack, NO_COLOR="1")
     assert terminal.read_all() == 0
     before, after = told(unpack)
@@ -193,7 +193,7 @@ def test_no_color_leaves_a_terminal_no_colours(unpack):
     assert "".join(f"{line.rstrip()}\n" for line in lines) == before + TABLE + after
 
 
-def test_a_table_is_whole_in_a_pipe_and_at_a_narrow_terminal():
+def test_a_table_is_not_wrapped_in_a_pipe_or_a_narrow_terminal():
     name = "a_very_long_name_of_a_class" * 9
     program = (
         "from textrecords import terminal\n"
@@ -208,7 +208,7 @@ def test_a_table_is_whole_in_a_pipe_and_at_a_narrow_terminal():
     assert lines[3].split()[1:] == ["1,234,567", "0.50%"]
 
 
-def test_numbers_stay_whole_in_a_table_that_does_not_fit():
+def test_numbers_are_not_cut_in_a_table_that_does_not_fit():
     program = (
         "from textrecords import terminal\n"
         "terminal.show(('class', *'abcdefghijklmnopqrst'), [('x', *[1234567] * 20)])"
@@ -218,7 +218,7 @@ def test_numbers_stay_whole_in_a_table_that_does_not_fit():
     assert ESCAPE.sub("", terminal.shown).splitlines()[3].split() == ["x", *["1,234,567"] * 20]
 
 
-def test_a_simple_terminal_gets_neither_bars_nor_colours(unpack):
+def test_a_simple_terminal_gets_neither_bars_nor_colors(unpack):
     slow = slowed("pipelines.download", "pipelines.archives._plain_data")
     terminal = Terminal(*slow, *unpack[2:], TERM="dumb")
     assert terminal.read_all() == 0
@@ -226,13 +226,13 @@ def test_a_simple_terminal_gets_neither_bars_nor_colours(unpack):
     assert terminal.shown == (before + TABLE + after).replace("\n", "\r\n")
 
 
-def test_lines_printed_under_a_bar_stay_whole():
+def test_lines_printed_under_a_bar_are_not_cut():
     terminal = Terminal(*under_a_bar('terminal.say("x" * 150)', "time.sleep(0.3)"))
     assert terminal.read_all() == 0
     assert "x" * 150 in terminal.shown
 
 
-def test_a_bar_that_cannot_be_encoded_is_left_out():
+def test_a_bar_that_cannot_be_encoded_is_not_shown():
     terminal = Terminal(*under_a_bar('print("done")'), PYTHONIOENCODING="latin-1")
     assert terminal.read_all() == 0
     assert ESCAPE.sub("", terminal.shown).split() == ["done"]
@@ -278,7 +278,7 @@ def of_verification(folder, _):
     command = slowed("model.evaluate", "textrecords.checksums.sha256")
     paths = sorted(path for path in (folder / "records").rglob("*") if path.is_file())
     sizes = [path.stat().st_size / 1000 for path in paths if path.name != "SHA256SUMS"]
-    shown = f"{sum(sizes[:-1]):.1f}/{sum(sizes):.1f} kB"  # of all but the last
+    shown = f"{sum(sizes[:-1]):.1f}/{sum(sizes):.1f} kB"  # all except the last
     return 2, [*command, "--records", folder / "records", "--model_dir", folder / "model"], shown
 
 
@@ -301,7 +301,7 @@ def test_what_takes_a_while_shows_a_bar_at_a_terminal_alone(tmp_path, server, ma
 
 @pytest.fixture(scope="module")
 def preprocessed(tmp_path_factory):
-    """What preprocessing showed at a terminal, and the folder of its input and its records."""
+    """The output of preprocessing on a terminal, and the folder of its input and records."""
     folder = tmp_path_factory.mktemp("data")
     texts = {f"in/{split}/{name}/0.txt": "a film" for split in SPLITS for name in ("neg", "pos")}
     tiny_tree.write(folder, texts)
@@ -371,7 +371,7 @@ def model_dir(tmp_path_factory):
     return folder / "model"
 
 
-def test_words_have_the_colours_of_their_numbers():
+def test_words_have_the_colors_of_their_numbers():
     words = [("good", 2.0), ("bad", -1.0), ("[x]", 0.0)]
     program = f"from textrecords import terminal; terminal.say_tinted({words})"
     terminal = Terminal("-c", program, COLORTERM="truecolor")
@@ -380,7 +380,7 @@ def test_words_have_the_colours_of_their_numbers():
     assert terminal.shown == f"{green}good\x1b[0m {red}bad\x1b[0m [x] \r\n"
 
 
-def test_no_color_leaves_training_no_colours(model_dir, tmp_path):
+def test_no_color_turns_off_colors_in_training(model_dir, tmp_path):
     flags = ["--records", model_dir.parent / "records", "--model_dir", tmp_path / "model", *QUICK]
     terminal = Terminal("-m", "model.train", *flags, "--epochs=1", NO_COLOR="1")
     assert terminal.read_all() == 0

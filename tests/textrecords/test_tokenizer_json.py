@@ -102,7 +102,7 @@ def test_a_text_is_cut_and_padded_and_words_beyond_the_vocabulary_are_oov():
     ]
 
 
-def test_flags_that_have_no_like_are_named():
+def test_flags_that_cannot_be_expressed_are_named():
     assert tokenizer_json.obstacles(DataFlags(split="character", max_len=3)) == []
     flags = DataFlags(strip_html=True, normalize_unicode=True, stop_words="english")
     assert tokenizer_json.obstacles(flags) == [
