@@ -6,6 +6,7 @@ hashes its part of the files, audits its buckets, and writes its shards.
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -43,6 +44,10 @@ class GeneratedReviews(text_source.Source):
         for n in range(self.number):
             name = f"{folder}/{n:010d}.txt"
             yield os.fsencode(name), storage.Entry(name, name, False, 1_300, 1), None
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Callable[[text_source.Unread], bytes]]:
+        yield self._content
 
     def _content(self, review: text_source.Unread) -> bytes:
         number = review.key[-14:-4]
