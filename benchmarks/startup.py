@@ -1,4 +1,4 @@
-"""Times commands that have little to do, as whole processes: what they cost is their start."""
+"""Times commands that have little to do, as whole processes, to measure their startup."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ TEXT = "I loved it! Highly recommend it to anyone looking for a great movie to w
 def contenders(
     input_dir: str, work_dir: str
 ) -> tuple[dict[str, Callable[[], dict[str, Any]]], dict[str, Any]]:
-    """Returns a prediction first, then the same with Keras, a short training, and no work at all."""
+    """Returns the contenders: a prediction, the same with Keras, a short training, and no work."""
     subset_dir, records_dir, model_dir, single_dir, all_dir = (
         os.path.join(work_dir, name) for name in ("small", "records", "trained", "single", "all")
     )
