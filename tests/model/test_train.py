@@ -573,7 +573,7 @@ def test_calibration_divides_the_logits_of_all_that_is_written(pooled, tmp_path,
 @pytest.mark.parametrize("flag", ["choose_threshold", "calibrate"])
 def test_without_a_validation_split_there_is_nothing_to_choose_by(flag, records, tmp_path):
     where = ["--records", records, "--model_dir", str(tmp_path / "model")]
-    message = f"--{flag} needs a validation split: preprocess with --validation 0.1, say"
+    message = f"--{flag} needs a validation split: preprocess with --validation, for example"
     with pytest.raises(BadInput, match=message):
         train.main([*where, *QUICK, f"--{flag}"])
 

@@ -614,8 +614,8 @@ def test_inspect_prints_records_as_text(tiny):
         "  test        2          2        1",
     ]
     assert sorted(records) == [
-        "key     test/neg/0.txt\nlabel   neg\ntokens  4, of which 1 OOV\na [OOV] bad film",
-        "key     test/pos/0.txt\nlabel   pos\ntokens  1, of which 1 OOV\n[OOV]",
+        "key     test/neg/0.txt\nlabel   neg\ntokens  4, 1 of them OOV\na [OOV] bad film",
+        "key     test/pos/0.txt\nlabel   pos\ntokens  1, 1 of them OOV\n[OOV]",
     ]
     refused = command("pipelines.inspect_records", "--records", folder / "in")
     assert refused.returncode == 2
@@ -676,7 +676,7 @@ def test_if_needed_keeps_a_dataset_whose_replacement_was_stopped_half_way(tmp_pa
 def test_a_misspelled_flag_is_refused_also_if_there_is_nothing_to_do(tmp_path):
     write(tmp_path / "in", TREE)
     run(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(BadInput, match="nor Beam knows --max_lenn=3"):
+    with pytest.raises(BadInput, match="nor Beam has --max_lenn=3"):
         run(tmp_path / "in", tmp_path / "out", "--max_lenn=3")
 
 
@@ -763,7 +763,7 @@ def test_a_split_of_bad_files_alone_is_refused(tmp_path):
     with pytest.raises(BadInput) as error:
         run(tmp_path / "in", tmp_path / "out")
     assert str(error.value) == (
-        "nothing is left of reviews in test because of what can't be read (2): change that, "
+        "nothing is left of reviews in test because of files that can't be read (2): change that, "
         "or add reviews with other words"
     )
     assert os.listdir(tmp_path) == ["in"]
