@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from textrecords.model_folder import Network, Training
 
+XLA = True  # compiles the step
 # The arguments of an LSTM that `_run_lstm` supports; all others must have Keras' defaults.
 FREE = ("name", "trainable", "units", "return_sequences", "seed")
 FREE_SUFFIXES = ("_initializer", "_regularizer", "_constraint")  # of weights
@@ -45,7 +46,7 @@ def to_train(model: keras.Model, network: Network, training: Training) -> keras.
     layers = [keras.Input([width], dtype="int32"), *model.layers]
     is_fast = not model.layers[0].mask_zero and all(map(_is_plain, lstms))
     trained = (FastSequential if is_fast else keras.Sequential)(layers)
-    trained.compile(model.optimizer, model.loss, metrics=["accuracy"], jit_compile=True)
+    trained.compile(model.optimizer, model.loss, metrics=["accuracy"], jit_compile=XLA)
     return trained
 
 
