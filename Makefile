@@ -29,6 +29,7 @@ ARCHIVE ?=
 TEXT ?=
 ENGINE ?= flink
 TO ?= onnx
+SEED ?=
 # By the environment, so that quotes in them stay text.
 export INPUT OUTPUT RECORDS MODEL_DIR PRESET ARCHIVE TEXT
 
@@ -37,7 +38,7 @@ RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/installed
 
 # A variable that no target reads is a mistake: EPOCHS=3 would train for ten.
-KNOWN := PYTHON INPUT RECORDS OUTPUT MODEL_DIR RUNNER COUNT N ARGS PRESET ARCHIVE TEXT ENGINE TO AUDIT
+KNOWN := PYTHON INPUT RECORDS OUTPUT MODEL_DIR RUNNER COUNT N ARGS PRESET ARCHIVE TEXT ENGINE TO SEED AUDIT
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads $(name): \
   variables are $(KNOWN), and flags of a command go into ARGS="--flag value"))
@@ -207,8 +208,8 @@ dist: $(STAMP)  ## Build the sdist and the wheel in dist/: the same bytes each t
 	  build.build_wheel("dist")' > /dev/null
 	@echo "wrote dist/"
 
-soak: $(STAMP)  ## Stop and damage it, again and again; ARGS="--trials 200 --seed 1".
-	@$(RUN) tests.soak $(ARGS)
+soak: $(STAMP)  ## Stop and damage it, again and again; SEED=1 repeats, ARGS="--trials 200".
+	@$(RUN) tests.soak $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
 lint: $(STAMP)  ## Check style.
 	@$(RUN) ruff check .

@@ -1,4 +1,4 @@
-"""Times preprocessing as a whole process, from start to end, against plain tf.Transform."""
+"""Times preprocessing as a whole process against plain tf.Transform and Keras' `adapt`."""
 
 import collections
 import functools
@@ -25,15 +25,19 @@ def contenders(
     """Returns the contenders, this project first, after comparing their results."""
     tree = input_tree.find_reviews(text_source.Source(input_dir))
     ours = ["pipelines.preprocess", "--input", input_dir, "--no-unlabelled"]
-    plain = ["benchmarks.plain_tft", "--input", input_dir, "--classes", *tree.classes]
-    ours_dir, plain_dir = (tempfile.mkdtemp(dir=work_dir) for _ in range(2))
-    run_module(*ours, "--output", ours_dir)
-    run_module(*plain, "--output", plain_dir)
-    facts = check_same(ours_dir, plain_dir)
-
+    theirs = ["--input", input_dir, "--classes", *tree.classes]
+    commands = {
+        "this project": ours,
+        "plain pipeline": ["benchmarks.plain_tft", *theirs],
+        "Keras adapt": ["benchmarks.keras_adapt", *theirs],
+    }
+    folders = [tempfile.mkdtemp(dir=work_dir) for _ in commands]
+    for command, folder in zip(commands.values(), folders, strict=True):
+        run_module(*command, "--output", folder)
+    facts = [check_same(folders[0], folder) for folder in folders[1:]][-1]
     return {
         name: functools.partial(run, command, facts["reviews"], work_dir)
-        for name, command in {"this project": ours, "plain pipeline": plain}.items()
+        for name, command in commands.items()
     }, facts
 
 
@@ -47,7 +51,7 @@ def run(command: list[str], reviews: int, work_dir: str) -> dict[str, Any]:
 def run_module(*command: str) -> float:
     """Runs `python -m` as a new process; returns the peak of its memory in MiB.
 
-    Both contenders do all their work in one process; with several, it would be the largest one's.
+    All contenders do their work in one process; with several, it would be the largest one's.
 
     Raises:
       Failure: if the command fails.

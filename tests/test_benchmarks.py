@@ -5,7 +5,19 @@ import pickle
 import pytest
 from tiny_tree import write
 
-from benchmarks import changes, cost, feed, growth, plain_tft, preprocess, run, score, step, worker
+from benchmarks import (
+    changes,
+    cost,
+    feed,
+    growth,
+    keras_adapt,
+    plain_tft,
+    preprocess,
+    run,
+    score,
+    step,
+    worker,
+)
 from model import train
 from model.training import flags
 from pipelines.preprocess import __main__ as main_of_preprocess
@@ -32,6 +44,8 @@ def datasets(tmp_path_factory):
     write(folder / "in", TREE)
     preprocess_tree(folder / "in", folder / "ours")
     plain_tft.run(str(folder / "in"), str(folder / "plain"), ["neg", "pos"])
+    (folder / "keras").mkdir()
+    keras_adapt.run(str(folder / "in"), str(folder / "keras"), ["neg", "pos"])
     return folder
 
 
@@ -47,6 +61,11 @@ def test_plain_tf_transform_gives_the_same_vocabulary_and_ids(datasets):
         (0, bytes([5, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0, 2, 0, 0, 0])): 1,
         (1, bytes([1, 0, 0, 0])): 1,
     }
+
+
+def test_keras_adapt_gives_the_same_vocabulary_and_ids(datasets):
+    ours, keras = str(datasets / "ours"), str(datasets / "keras")
+    assert preprocess.check_same(ours, keras) == {"reviews": 6, "vocabulary": 12}
 
 
 def test_datasets_that_differ_are_not_compared(datasets, tmp_path):

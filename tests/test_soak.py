@@ -1,9 +1,12 @@
 import random
+import shlex
 
 import pytest
+from soak import __main__ as soak
 from soak import damage, stops, surroundings
 
 from textrecords import checksums
+from textrecords.errors import Failure
 
 pytestmark = pytest.mark.slow
 
@@ -42,3 +45,23 @@ def test_what_is_wrong_is_reported(tmp_path):
 
     outcome = damage._trial(random.Random(0), tmp_path, part=damage.RECORDS, damage=add_to_both)
     assert outcome.startswith("WRONG: ['train-00000-of-00002.tfrecord'] refused as: ")
+
+
+def test_a_wrong_outcome_names_the_command_that_repeats_it(monkeypatch, tmp_path, capsys):
+    drawn = []
+
+    def fault(rng, work_dir):
+        drawn.append(rng.random())
+        return "WRONG: lost" if drawn[-1] == drawn[0] else "fine"
+
+    monkeypatch.setattr(soak, "PARTS", {"damage": {"a fault": fault}})
+    monkeypatch.setattr(soak, "RESULTS", tmp_path / "results.json")
+    with pytest.raises(Failure, match="wrong outcomes: 1"):
+        soak.main(["--trials=3", "--seed=7"])
+    command = """make soak SEED=7 ARGS="--only damage --fault 'a fault' --trials 1\""""
+    assert f"a fault: WRONG: lost; repeat it: {command}\n" in capsys.readouterr().out
+    results = (tmp_path / "results.json").read_text()
+    with pytest.raises(Failure):
+        soak.main([*shlex.split(shlex.split(command)[3].partition("=")[2]), "--seed=7"])
+    assert (drawn[3], len(drawn)) == (drawn[0], 4)
+    assert (tmp_path / "results.json").read_text() == results

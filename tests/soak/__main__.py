@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rich import box, console, progress, table
 
@@ -27,34 +27,40 @@ def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     command = " ".join(["python -m tests.soak", *argv])
+    wrong = []
     for part in args.only:
-        outcomes = {
-            name: _trials(name, fault, trials=args.trials, seed=args.seed)
-            for name, fault in PARTS[part].items()
-        }
-        results[part] = {"command": command, "seed": args.seed, "outcomes": outcomes}
+        faults = {name: each for name, each in PARTS[part].items() if args.fault in (None, name)}
+        outcomes = {}
+        for name, fault in faults.items():
+            found = run_trials(name, fault, range(args.seed, args.seed + args.trials))
+            outcomes[name] = dict(collections.Counter(found.values()).most_common())
+            wrong += [
+                f"{name}: {outcome}; repeat it: {repeat(part, name, seed)}"
+                for seed, outcome in found.items()
+                if outcome.startswith("WRONG")
+            ]
+        show(outcomes)
+        if args.fault is None:
+            results[part] = {"command": command, "seed": args.seed, "outcomes": outcomes}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    for part in args.only:
-        show(results[part]["outcomes"])
-    wrong = [
-        f"{name}: {outcome}"
-        for part in args.only
-        for name, outcomes in results[part]["outcomes"].items()
-        for outcome in outcomes
-        if outcome.startswith("WRONG")
-    ]
+    for each in wrong:
+        print(each)
     if wrong:
-        raise Failure(f"{len(wrong)} kinds of wrong outcomes; {wrong[0]}")
+        raise Failure(f"wrong outcomes: {len(wrong)}")
 
 
-def _trials(name: str, fault: Fault, *, trials: int, seed: int) -> dict[str, int]:
-    """Tries a fault; returns how often each outcome came."""
-    rng = random.Random(f"{seed} {name}")
-    outcomes: collections.Counter[str] = collections.Counter()
-    for _ in progress.track(range(trials), name):
+def run_trials(name: str, fault: Fault, seeds: Iterable[int]) -> dict[int, str]:
+    """Tries a fault with each seed, and returns the outcomes."""
+    outcomes = {}
+    for seed in progress.track(list(seeds), name):
         with tempfile.TemporaryDirectory(prefix="textrecords-soak-") as work_dir:
-            outcomes[fault(rng, work_dir)] += 1
-    return dict(outcomes.most_common())
+            outcomes[seed] = fault(random.Random(f"{seed} {name}"), work_dir)
+    return outcomes
+
+
+def repeat(part: str, name: str, seed: int) -> str:
+    """Returns the command that repeats a single trial."""
+    return f"""make soak SEED={seed} ARGS="--only {part} --fault '{name}' --trials 1\""""
 
 
 def show(outcomes: dict[str, dict[str, int]]) -> None:
@@ -72,8 +78,15 @@ def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(prog="tests.soak", description=__doc__)
     number = command_line.number
     parser.add_argument("--trials", type=number(minimum=1), default=5, help="of each fault")
-    parser.add_argument("--seed", type=number(minimum=0), default=0, help="of all that is random")
+    parser.add_argument(
+        "--seed",
+        type=number(minimum=0),
+        default=0,
+        help="of the first trial; the next one's is 1 more",
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
+    names = [name for part in PARTS.values() for name in part]
+    parser.add_argument("--fault", choices=names, help="a single one; results.json stays as it is")
     return parser
 
 

@@ -171,7 +171,7 @@ FAULTS: dict[str, Callable[[random.Random, str], str]] = {
         ("a file cut short", _truncate),
         ("a file deleted", _delete),
         ("two files swapped", _swap),
-        ("a file replaced by another run's", _mix_in),
+        ("a file replaced from another run", _mix_in),
         ("a file added", _add),
     )
 }
