@@ -314,6 +314,7 @@ def test_without_scikit_learn_n_grams_are_not_searched_over(tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
+@pytest.mark.slow
 def test_without_scikit_learn_n_grams_are_served_and_other_networks_trained(tmp_path):
     records, tuned, other = tmp_path / "records", tmp_path / "tuned", tmp_path / "other"
     examples = [("good", 1), ("bad", 0)] * 8

@@ -91,6 +91,7 @@ def test_the_file_has_no_date_no_address_and_no_optimizer(tmp_path):
     assert all(int(number) < len(numbers) for number in numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_another_process_writes_the_same_bytes(tmp_path):
     code = f"""

@@ -543,6 +543,7 @@ def test_a_threshold_is_chosen_on_validation_and_served(tmp_path, capsys):
     assert "test accuracy 1.0000" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooled", [[], ["--pooling=max_mean", "--ngram_bits=4"]])
 def test_calibration_divides_the_logits_of_all_that_is_written(pooled, tmp_path, capsys):
     records = str(tmp_path / "records")

@@ -291,7 +291,7 @@ def run(*args):
             {"part\n\x1b[31m\u202e-1.csv": b"te\nxt,x\x1b[0m\n"},
             2,
             r"{root}/part\n\x1b[31m\u202e-1.csv has no column text, review, content or sentence: "
-            r"name one by --text_column; its columns are te",
+            r"name one with --text_column; its columns are te",
         ),
         (
             {"part-1.csv": b"text,label\n"},
@@ -334,7 +334,7 @@ def test_bad_tables_are_not_scored(tmp_path):
     paths = ["--output", str(tmp_path / "out"), "--model_dir", str(model_dir)]
     tiny_table.write(tmp_path / "a.jsonl", [{"text": "a", "more": [1]}])
     for given, message in (
-        (["--keep_columns", "more"], "a.jsonl: the column more holds"),
+        (["--keep_columns", "more"], "a.jsonl: the column more has the type struct<>"),
         (["--keep_columns", "none"], "a.jsonl has no column none: its columns are text, more"),
         (["--encoding=utf-16"], "--encoding utf-16: .*/a.jsonl is UTF-8: drop --encoding"),
     ):

@@ -380,6 +380,7 @@ def test_a_file_that_changes_during_the_run_is_noticed_by_the_next(tmp_path, mon
     assert len(read) == len(TREE)
 
 
+@pytest.mark.slow
 def test_workers_of_an_engine_list_what_is_too_much_for_the_launcher(tmp_path, monkeypatch):
     source, target = tmp_path / "in", tmp_path / "out"
     many(source, 3)
@@ -395,6 +396,7 @@ def test_workers_of_an_engine_list_what_is_too_much_for_the_launcher(tmp_path, m
     assert ran(source, target, engine)
 
 
+@pytest.mark.slow
 def test_an_error_of_a_worker_process_is_one_line_as_it_is_here(tmp_path):
     """What Beam raises is its text alone."""
     source = tmp_path / "in"

@@ -147,7 +147,7 @@ def tagged(outputs, tag):
 
 
 def list_files(stages):
-    stage = functools.partial(list_files_stage.list_place, source=stages.source, most=None)
+    stage = functools.partial(list_files_stage.list_place, source=stages.source, limit=None)
 
     def spoil():
         stages.remove_files()

@@ -380,6 +380,7 @@ def test_words_have_the_colors_of_their_numbers():
     assert terminal.shown == f"{green}good\x1b[0m {red}bad\x1b[0m [x] \r\n"
 
 
+@pytest.mark.slow
 def test_no_color_turns_off_colors_in_training(model_dir, tmp_path):
     flags = ["--records", model_dir.parent / "records", "--model_dir", tmp_path / "model", *QUICK]
     terminal = Terminal("-m", "model.train", *flags, "--epochs=1", NO_COLOR="1")
