@@ -10,7 +10,7 @@ from pipelines.places import Place
 from pipelines.preprocess import input_tree, review_batches
 from textrecords import concurrency, spec, text_source
 from textrecords.errors import BadInput, Failure
-from textrecords.manifest import DataFlags
+from textrecords.manifest import DataFlags, Fingerprint
 
 GOOD = {
     "train/neg/0.txt": "bad",
@@ -527,3 +527,22 @@ def test_texts_without_words_are_not_all_the_same():
     assert (
         len({review_batches.Review.of(unread(b"key"), 0, text).words_hash for text in texts}) == 4
     )
+
+
+def test_a_file_may_have_as_many_bytes_as_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_source, "MAX_FILE_BYTES", 4)
+    write(tmp_path, {"a.txt": "good", "b.txt": "worse"})
+    bad = {}
+    source = text_source.Source(str(tmp_path))
+    found = list(source.read_good([unread(b"a.txt"), unread(b"b.txt")], bad))
+    assert [(each.key, content) for each, content in found] == [(b"a.txt", b"good")]
+    assert bad.keys() == {b"b.txt"}
+
+
+def test_fingerprints_of_parts_add_up_to_that_of_all():
+    files = [(3, b"\xff" * 32), (5, b"\x02" + b"\x01" * 31), (7, b"\x00" * 32)]
+    whole = Fingerprint.of(files)
+    assert (whole.files, whole.bytes) == (3, 15)
+    assert whole.sha256 == "02" + "01" * 30 + "00"  # -1 and 0x0201...01, modulo 2**256
+    assert Fingerprint.of(files[:1]) + Fingerprint.of(files[1:]) == whole
+    assert Fingerprint.of([]) + whole == whole

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import itertools
 
 import numpy as np
@@ -27,6 +28,27 @@ def test_shard_names():
 def test_the_key_hash_is_the_same_in_every_process():
     assert sharding.key_hash(b"train/pos/0_9.txt").hex() == "17d161dcf307c31e"
     assert sharding.key_hash(b"train/pos/\xff.txt").hex() == "face7a6c117a018d"
+
+
+def test_a_keys_shard_is_its_hash_modulo_their_number():
+    num_shards = {"train": 7, "test": 1}
+    key = b"train/pos/0_9.txt"
+    assert sharding.shard_of("train", key, num_shards) == ("train", 0x17D161DCF307C31E % 7)
+    assert sharding.shard_of("test", key, num_shards) == ("test", 0)
+
+
+def test_the_checksum_of_keys_is_their_number_and_the_sum_of_their_hashes():
+    low, high = b"train/pos/0_9.txt", b"train/pos/\xff.txt"
+    assert sharding.Keys() == sharding.Keys.of([]) == sharding.Keys(0, 0)
+    assert sharding.Keys.of([low]) == sharding.Keys(1, 0x17D161DCF307C31E)
+    both = sharding.Keys(2, 0x129FDC490481C4AB)  # 17d1... + face... without the carry
+    assert sharding.Keys.of([low, high]) == both
+    assert sharding.Keys.of([high]) + sharding.Keys.of([low]) == both
+    twice = sharding.Keys.of([high]) + sharding.Keys.of([high])
+    assert twice == sharding.Keys.of([high, high]) == sharding.Keys(2, 0xF59CF4D822F4031A)
+    assert twice + sharding.NO_KEYS == twice != both
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        twice.number = 3
 
 
 def test_a_shard_mixes_classes():

@@ -149,3 +149,28 @@ def test_words_and_bigrams_fall_into_the_buckets_that_a_hash_of_32_bits_gives():
         assert of_row.tolist() == [expected(token, 0) for token in row]
         both = [expected(*pair) for pair in itertools.pairwise(row)]
         assert of_bigrams.tolist() == [*both, 2**bits]
+
+
+def test_frequent_keeps_ids_below_its_number():
+    tokens = layers.Frequent(4)(np.int32([[0, 1, 3, 4, 5]])).numpy()
+    np.testing.assert_array_equal(tokens, [[0, 1, 3, spec.OOV_ID, spec.OOV_ID]])
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (4, [[[1], [2]], [[3], [4]]]),  # no chunk of padding alone
+        (3, [[[1], [2]], [[3], [0]]]),
+    ],
+)
+def test_chunks_fill_only_the_last_one_up(length, expected):
+    vectors = np.arange(1, length + 1, dtype=np.float32)[None, :, None]
+    tokens = np.full([1, length], 2, np.int32)
+    np.testing.assert_array_equal(layers.Chunks(2)(vectors, tokens).numpy(), expected)
+
+
+def test_pool_takes_maximum_and_mean_of_tokens_alone():
+    chunks = np.float32([[[-0.9], [-0.8]], [[-0.4], [0.9]], [[-0.5], [0.8]], [[0.7], [0.6]]])
+    tokens = np.int32([[2, 2, 2], [2, 0, 0]])  # 0.9 and 0.6 are where no token can be
+    found = layers.Pool()(chunks, tokens).numpy()
+    np.testing.assert_allclose(found, [[-0.4, -0.7], [-0.5, -0.5]], rtol=1e-6)
