@@ -151,7 +151,7 @@ def test_a_job_that_cannot_be_cancelled_is_named_last(made, tmp_path, dead):
     assert lines(errors)[-1] == (
         f"stopped: the Dataflow job {dataflow.ID} may still be running: see "
         "https://console.cloud.google.com/dataflow/jobs/us-central1/"
-        f"{dataflow.ID}?project=a-project, or stop it by `gcloud dataflow jobs cancel "
+        f"{dataflow.ID}?project=a-project, or stop it with `gcloud dataflow jobs cancel "
         f"{dataflow.ID} --region=us-central1 --project=a-project`"
     )
     assert service.state == dataflow.RUNNING
