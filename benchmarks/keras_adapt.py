@@ -4,13 +4,12 @@
 as tf.train.Examples. Nothing is audited, hashed or shuffled.
 """
 
-import argparse
 import os
 
 import keras
 import tensorflow as tf
 
-from benchmarks import feed
+from benchmarks import contender, feed
 from textrecords import spec
 
 MAX_TOKENS = 20_000  # counting padding, 0, and OOV, 1
@@ -56,14 +55,5 @@ def _serialize(ids: list[int], label: int) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=values)).SerializeToString()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--input", required=True)
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--classes", nargs="+", default=["neg", "pos"])
-    args = parser.parse_args()
-    run(args.input, args.output, args.classes)
-
-
 if __name__ == "__main__":
-    main()
+    contender.main(run)

@@ -5,7 +5,6 @@ and writes the ids, which are those of this project. A review is one line; a tex
 would become several reviews.
 """
 
-import argparse
 import os
 import random
 
@@ -14,6 +13,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tfx_bsl.public import tfxio
+
+from benchmarks import contender
 
 MAX_TOKENS = 20_000  # counting padding, 0, and OOV, 1
 SCHEMA = tft.DatasetMetadata.from_feature_spec(
@@ -88,14 +89,5 @@ def run(input_dir: str, output_dir: str, classes: list[str]) -> None:
         write_ids(pipeline, splits, output_dir)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--input", required=True)
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--classes", nargs="+", default=["neg", "pos"])
-    args = parser.parse_args()
-    run(args.input, args.output, args.classes)
-
-
 if __name__ == "__main__":
-    main()
+    contender.main(run)

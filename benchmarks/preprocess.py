@@ -34,7 +34,8 @@ def contenders(
     folders = [tempfile.mkdtemp(dir=work_dir) for _ in commands]
     for command, folder in zip(commands.values(), folders, strict=True):
         run_module(*command, "--output", folder)
-    facts = [check_same(folders[0], folder) for folder in folders[1:]][-1]
+    ours_dir, *others = folders
+    facts, *_ = [check_same(ours_dir, folder) for folder in others]
     return {
         name: functools.partial(run, command, facts["reviews"], work_dir)
         for name, command in commands.items()

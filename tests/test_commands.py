@@ -133,19 +133,24 @@ def test_make_train_preprocesses_unless_only_records_are_named(variables, record
     assert "model.train" in plan
 
 
+def set_up(here, script):
+    """Makes a folder where make runs, with a script in place of Python."""
+    (here / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "setup.py"):
+        shutil.copy(ROOT / name, here)
+    python = here / ".venv" / "bin" / "python"
+    python.write_text(script)
+    python.chmod(0o755)
+    (here / ".venv" / "installed").touch()
+
+
 @pytest.fixture
 def commands(tmp_path):
     """Returns a function that runs make in a folder with an odd path, and returns the arguments of
     commands.
     """
     here = tmp_path / "a b" / "it's $HOME #1"
-    (here / ".venv" / "bin").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "setup.py"):
-        shutil.copy(ROOT / name, here)
-    python = here / ".venv" / "bin" / "python"
-    python.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[2:]))\n")
-    python.chmod(0o755)
-    (here / ".venv" / "installed").touch()
+    set_up(here, f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[2:]))\n")
 
     def make(*arguments):
         command = ["make", "--no-print-directory", *arguments]

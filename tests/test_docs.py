@@ -21,7 +21,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
-from test_commands import OUTSIDE_MAKE
+from test_commands import OUTSIDE_MAKE, set_up
 
 from docs import flags
 from pipelines import command
@@ -269,14 +269,8 @@ def test_what_is_said_of_commands_is_true_and_needed():
 def planned(tmp_path_factory):
     """Returns what runs make where Python prints its arguments, and gives these."""
     here = tmp_path_factory.mktemp("planned")
-    for name in ("Makefile", "requirements.lock", "setup.py"):
-        shutil.copy(ROOT / name, here)
-    (here / ".venv/bin").mkdir(parents=True)
-    python = here / ".venv/bin/python"
-    python.write_text("#!/bin/sh\nshift\nprintf '%s\\037' \"$@\"\necho\n")
-    python.chmod(0o755)
+    set_up(here, "#!/bin/sh\nshift\nprintf '%s\\037' \"$@\"\necho\n")
     (here / ".venv/bin/uv").symlink_to(shutil.which("true"))
-    (here / ".venv/installed").touch()
 
     @functools.cache
     def make(*arguments):
@@ -437,13 +431,7 @@ def test_every_message_is_one_of_the_code(message):
 def project(tmp_path_factory):
     """A folder like a fresh clone whose `.venv` is this one, with a few generated reviews."""
     here = tmp_path_factory.mktemp("project")
-    for name in ("Makefile", "requirements.lock", "setup.py"):
-        shutil.copy(ROOT / name, here)
-    (here / ".venv/bin").mkdir(parents=True)
-    python = here / ".venv/bin/python"
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-    python.chmod(0o755)
-    (here / ".venv/installed").touch()
+    set_up(here, f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
     run(here, "make sample COUNT=600")
     return here
 
