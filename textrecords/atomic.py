@@ -128,9 +128,8 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
         with _os_errors_as_bad_input(path):
             for folder, _, names in os.walk(new):
                 for name in names:
-                    if NOTE.fullmatch(name) or PART.fullmatch(
-                        name
-                    ):  # from a worker that was killed
+                    # Parts are from workers that were killed.
+                    if NOTE.fullmatch(name) or PART.fullmatch(name):
                         os.remove(os.path.join(folder, name))
             _put_in_place(new, path)
             storage.flush(os.path.dirname(path))
