@@ -45,7 +45,7 @@ $(foreach name,$(filter-out $(KNOWN) MAKE% -%,$(GIVEN)),$(error no target reads 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock data sample preprocess train tune evaluate report convert score predict verify inspect bench engine test test-fast test-slow \
-  tensorboard audit sbom dist soak lint docs clean
+  tensorboard audit sbom dist soak mutants lint docs clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -211,6 +211,9 @@ dist: $(STAMP)  ## Build the sdist and the wheel in dist/: the same bytes each t
 soak: $(STAMP)  ## Stop and damage it, again and again; SEED=1 repeats, ARGS="--trials 200".
 	@$(RUN) tests.soak $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
+mutants: $(STAMP)  ## Change the code in small ways and count what the tests notice; ARGS="--share 20".
+	@$(RUN) tests.mutants $(ARGS)
+
 lint: $(STAMP)  ## Check style.
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
@@ -219,4 +222,4 @@ docs: $(STAMP)  ## Write docs/flags.md, the table of all flags, from the command
 	@$(RUN) docs.flags
 
 clean:  ## Remove what make setup and the tests made; datasets and models in out/ and data/ stay.
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist mutants *.egg-info .pytest_cache .ruff_cache

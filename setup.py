@@ -56,6 +56,7 @@ setup(
             "build",
             "hypothesis>=6",
             "ipykernel>=7",
+            "mutmut==3.8.1",
             "nbclient>=0.10",
             "nbformat>=5.10",
             "playwright",
