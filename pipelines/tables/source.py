@@ -83,11 +83,12 @@ class TableSource(text_source.Source):
             return Unread(os.fsencode(name), "", split, BAD + why.encode()), b""
         texts, label, split_name, own_key, kept = cells
         if self.columns.split:
-            found = spec.split_of(split_name or "")
-            if found is None:
+            found = split_name and spec.split_of(split_name)
+            if not found:
                 return NO_SPLIT, b""
             split = spec.ALL_SPLITS.index(found)
-        is_misread = not _is_utf8(label or "")
+        label = label or ""
+        is_misread = not _is_utf8(label)
         label = "" if is_misread else label
         unlabelled = spec.ALL_SPLITS.index(spec.UNLABELLED)
         if self.with_unlabelled and not label and not is_misread:
@@ -110,7 +111,7 @@ class TableSource(text_source.Source):
         kept = json.dumps(kept) if kept else terminal.one_line(name) * bool(own_key)
         why = next((why for why, holds in bad.items() if holds), None)
         where = BAD + why.encode() if why else KEPT
-        return Unread(key, label or "", split, where, kept), text
+        return Unread(key, label, split, where, kept), text
 
     def is_bad(self, review: Unread) -> bool:
         """Returns whether a row was found to be bad."""
