@@ -7,7 +7,7 @@ from textrecords import checksums
 
 FORMAT_VERSION = 8  # of the manifest
 # Raised when the same input and flags give different bytes: datasets of other versions are stale.
-DATA_VERSION = 3
+DATA_VERSION = 4
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 # Texts without a label, neither trained nor evaluated on.
 UNLABELLED = "unlabelled"

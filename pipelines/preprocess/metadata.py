@@ -45,6 +45,7 @@ def write(
         counted = (splits[name].id_counts for name in plan.flags.counted_splits if name in splits)
         check_order(vocabulary, sum(counted))
     size = len(vocabulary) + spec.NUM_RESERVED
+    train = splits[spec.TRAIN]
     classes = plan.tree.classes_of(listed)
     schema_file = os.path.join(plan.output_dir, spec.SCHEMA)
     storage.write_text(schema_file, schema(size, len(classes), spec.UNLABELLED in splits))
@@ -58,7 +59,7 @@ def write(
         flags=plan.flags,
         classes=classes,
         vocabulary=_describe_vocabulary(vocabulary),
-        seen_once=statistics.seen_once(splits[spec.TRAIN].id_counts),
+        seen_once=statistics.seen_once(train.id_counts, train.notes[text_notes.NO_TOKENS]),
         splits={
             name: _split(name, splits[name], classes, audited)
             for name in spec.ALL_SPLITS

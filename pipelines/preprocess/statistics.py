@@ -22,16 +22,17 @@ def coverage(id_counts: np.ndarray) -> dict[str, float]:
     return {str(size): round(int(covered[size - 1]) / total, 6) for size in sizes}
 
 
-def seen_once(id_counts: np.ndarray) -> int:
+def seen_once(id_counts: np.ndarray, without_tokens: int) -> int:
     """Returns how many words occur only once.
 
     If any word of the vocabulary does, so do all words beyond it, which are no more frequent.
 
     Args:
       id_counts: occurrences of each id, <int64>[vocabulary size].
+      without_tokens: reviews without tokens, each kept as an OOV token that is no word.
     """
     number = int(np.count_nonzero(id_counts[spec.NUM_RESERVED :] == 1))
-    return number + int(id_counts[spec.OOV_ID]) if number else 0
+    return number + int(id_counts[spec.OOV_ID]) - without_tokens if number else 0
 
 
 def quantiles(counts: collections.Counter[int]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from textrecords.errors import Failure
 
 @pytest.mark.parametrize(
     ("num_reviews", "num_shards"),
-    [(1, 1), (10_000, 1), (10_001, 2), (25_000, 3), (1_000_000, 100), (10**9, 10_000)],
+    [(0, 1), (1, 1), (10_000, 1), (10_001, 2), (25_000, 3), (1_000_000, 100), (10**9, 10_000)],
 )
 def test_the_number_of_shards_follows_the_size(num_reviews, num_shards):
     assert sharding.default_num_shards(num_reviews) == num_shards
@@ -49,6 +49,28 @@ def test_the_checksum_of_keys_is_their_number_and_the_sum_of_their_hashes():
     assert twice + sharding.NO_KEYS == twice != both
     with pytest.raises(dataclasses.FrozenInstanceError):
         twice.number = 3
+
+
+def test_every_shard_is_named_once_with_its_index():
+    assert list(sharding.every_shard({"train": 3, "test": 1, "none": 0})) == [
+        *(("train", 0), ("train", 1), ("train", 2), ("test", 0))
+    ]
+
+
+def test_keys_are_ordered_by_their_hash_then_by_themselves():
+    assert sharding.order_in_shard(b"train/pos/0_9.txt") == (
+        bytes.fromhex("17d161dcf307c31e"),
+        b"train/pos/0_9.txt",
+    )
+
+
+def test_lost_keys_are_a_failure_that_says_how_many_there_should_be():
+    error = sharding.lost(sharding.Keys(1234, 5), "texts was scored")
+    assert isinstance(error, Failure)
+    assert str(error) == (
+        "not each of 1,234 texts was scored once: the runner lost or duplicated some; run again, "
+        "or use another runner"
+    )
 
 
 def test_a_shard_mixes_classes():
@@ -93,3 +115,9 @@ def test_a_vocabulary_out_of_order_is_noticed():
         metadata.check_order([b"a", b"b", b"c"], np.array([*reserved, 3, 3, 1]))
     with pytest.raises(Failure, match="out of order"):
         metadata.check_order([b"b", b"a", b"c"], np.array([*reserved, 3, 1, 3]))
+
+
+def test_words_seen_once_include_those_beyond_the_vocabulary_but_no_review_without_tokens():
+    # padding, OOV, then two words; of the OOV tokens, one stands for a review without tokens
+    assert statistics.seen_once(np.array([0, 3, 2, 1]), without_tokens=1) == 3
+    assert statistics.seen_once(np.array([0, 3, 2, 2]), without_tokens=1) == 0
