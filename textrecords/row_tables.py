@@ -19,15 +19,15 @@ def make(tokens: tf.Tensor, lengths: tf.Tensor, labels: tf.Tensor) -> tf.RaggedT
       labels: <int64>[n].
 
     Returns:
-      <int32>[n, (blocks), BLOCK]. The last row has an extra block of padding, for `take`.
+      <int32>[n, (blocks), BLOCK].
     """
-    number, width = tf.shape(tokens, tf.int64)[0], _blocks(tokens.shape[1]) + 1
+    max_len = tokens.shape[1]
     heads = tf.cast(tf.stack([labels, lengths], axis=1), tf.int32)
-    behind = tf.zeros([number, width * BLOCK - HEAD - tokens.shape[1]], tf.int32)
-    blocks = tf.reshape(tf.concat([heads, tokens, behind], axis=1), [-1, BLOCK])
-    rows = tf.range(number)
-    ends = rows * width + _blocks(lengths) + tf.cast(rows == number - 1, tf.int64)
-    return tf.gather(blocks, tf.ragged.range(rows * width, ends))
+    behind = _blocks(max_len) * BLOCK - HEAD - max_len
+    padded = tf.pad(tf.concat([heads, tokens], axis=1), [[0, 0], [0, behind]])
+    starts = tf.range(tf.size(lengths, tf.int64)) * _blocks(max_len)
+    blocks = tf.ragged.range(starts, starts + _blocks(lengths))
+    return tf.gather(tf.reshape(padded, [-1, BLOCK]), blocks)
 
 
 def lengths(table: tf.RaggedTensor, rows: tf.Tensor) -> tf.Tensor:
@@ -43,11 +43,8 @@ def take(table: tf.RaggedTensor, rows: tf.Tensor, max_len: int) -> tuple[tf.Tens
       rows: of the table, <int32>[k].
       max_len: the length they are padded to; none is longer.
     """
-    starts, ends = (tf.gather(of, rows)[:, None] for of in (table.row_starts(), table.row_limits()))
-    blocks = starts + tf.range(_blocks(max_len), dtype=tf.int64)
-    padding = table.row_splits[-1] - 1
-    numbers = tf.gather(table.values, tf.where(blocks < ends, blocks, padding))
-    numbers = tf.reshape(numbers, [-1, _blocks(max_len) * BLOCK])
+    blocks = tf.gather(table, rows).to_tensor(shape=[None, _blocks(max_len), BLOCK])
+    numbers = tf.reshape(blocks, [-1, _blocks(max_len) * BLOCK])
     return numbers[:, HEAD : HEAD + max_len], tf.cast(numbers[:, 0], tf.int64)
 
 
