@@ -76,8 +76,14 @@ class Rows:
     @functools.cached_property
     def table(self) -> tf.RaggedTensor:
         """All rows, in the order of `blocks`, kept in memory."""
-        with tf.init_scope():
-            return self.read_table()
+        return self._kept.values
+
+    @property
+    def whole(self) -> tf.data.Dataset:
+        """A single element, all rows: tables, <int32>[tables, (rows), (blocks), BLOCK]."""
+        if self.in_memory:
+            return tf.data.Dataset.from_tensors(self._kept)
+        return _tables(self.shards.read(), self.parse).batch(self.number)
 
     @functools.cached_property
     def places(self) -> tf.RaggedTensor:
@@ -85,10 +91,11 @@ class Rows:
         with tf.init_scope():
             return self.shards.places()
 
-    def read_table(self) -> tf.RaggedTensor:
-        """Reads all rows, in the order of `blocks`."""
-        tables = _tables(self.shards.read(), self.parse).batch(self.number)
-        return tables.get_single_element().merge_dims(0, 1)
+    @functools.cached_property
+    def _kept(self) -> tf.RaggedTensor:
+        """The element of `whole`, kept in memory."""
+        with tf.init_scope():
+            return dataclasses.replace(self, in_memory=False).whole.get_single_element()
 
 
 def read_split(
@@ -162,7 +169,8 @@ def shuffled_batches(
     """
     first_epoch, skipped = divmod(first_step, num_batches(rows, batch_size))
     epochs = _Epochs(rows, batch_size, seed, by_length, (first_epoch, skipped * batch_size))
-    shuffled = tf.data.Dataset.counter(first_epoch).flat_map(epochs.batches)
+    # Not `counter`, which calls a function for each number.
+    shuffled = epochs.batches(tf.data.Dataset.range(first_epoch, tf.int64.max))
     if by_length:
         shuffled = shuffled.map(_trim)
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -174,10 +182,10 @@ def reshuffled_batches(rows: Rows, batch_size: int, *, seed: int) -> tf.data.Dat
 
     The order of the n-th iteration depends only on the seed and n.
     """
-    number = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
-    known = tf.data.experimental.assert_cardinality(num_batches(rows, batch_size))
-    shuffled = number.flat_map(_Epochs(rows, batch_size, seed).batches)
-    return shuffled.apply(known).apply(_in_order)
+    numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+    number = num_batches(rows, batch_size)
+    shuffled = _Epochs(rows, batch_size, seed).batches(numbers).take(number)
+    return shuffled.apply(tf.data.experimental.assert_cardinality(number)).apply(_in_order)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,27 +206,40 @@ class _Epochs:
     by_length: bool = False
     start: tuple[int, int] = (0, 0)
 
-    def batches(self, number: tf.Tensor) -> tf.data.Dataset:
-        """Returns the batches of the epoch with this number, <int64>[]."""
-        epoch, skipped = self.start
-        skipped = tf.where(number == epoch, tf.constant(skipped, tf.int64), 0)
-        blocks = self._blocks(tf.stack([self.seed, tf.cast(number, tf.int32)]), skipped)
+    def batches(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
+        """Returns the batches of the epochs with these numbers, <int64>[]."""
+        if self.rows.window < self.rows.number:
+            return numbers.flat_map(lambda number: self._batches(self._windows(number)))
+        # Reads outside of the function: TensorFlow takes longer to start what is nested.
+        wholes = tf.data.Dataset.zip(numbers, self.rows.whole.repeat())
+        return wholes.flat_map(lambda *whole: self._batches(self._whole(*whole)))
+
+    def _batches(self, blocks: tf.data.Dataset) -> tf.data.Dataset:
         # Prefetches a few large blocks, not many small batches, each of which would wake a thread.
         return blocks.prefetch(2).rebatch(self.batch_size)
 
-    def _blocks(self, seeds: tf.Tensor, skipped: tf.Tensor) -> tf.data.Dataset:
-        """Returns the blocks of the epoch with these seeds, <int32>[2], without skipped rows."""
+    def _start(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns an epoch's seeds, <int32>[2], and how many of its rows to skip, <int64>[]."""
+        epoch, skipped = self.start
+        seeds = tf.stack([self.seed, tf.cast(number, tf.int32)])
+        return seeds, tf.where(number == epoch, tf.constant(skipped, tf.int64), 0)
+
+    def _whole(self, number: tf.Tensor, tables: tf.RaggedTensor) -> tf.data.Dataset:
+        """Returns the blocks of an epoch that is shuffled as a whole, without skipped rows."""
+        seeds, skipped = self._start(number)
+        return self._shuffled(0, tables.values, tf.range(self.rows.number), seeds, skipped)
+
+    def _windows(self, number: tf.Tensor) -> tf.data.Dataset:
+        """Returns the blocks of an epoch, window by window, without skipped rows."""
         rows, window = self.rows, self.rows.window
-        if window == rows.number:
-            table = rows.table if rows.in_memory else rows.read_table()
-            return self._shuffled(0, table, tf.range(rows.number), seeds, skipped)
+        seeds, skipped = self._start(number)
 
         def shuffled(first: tf.Tensor, table: tf.RaggedTensor, of: tf.Tensor) -> tf.data.Dataset:
             own = tf.random.experimental.stateless_fold_in(seeds, tf.cast(first, tf.int32))
             return self._shuffled(first, table, of, own, tf.maximum(skipped - first, 0))
 
         def joined(first: tf.Tensor, tables: tf.RaggedTensor) -> tf.data.Dataset:
-            table = tables.merge_dims(0, 1)
+            table = tables.values
             return shuffled(first, table, tf.range(table.nrows(tf.int32)))
 
         begin = skipped // window * window
