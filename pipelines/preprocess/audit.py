@@ -143,7 +143,7 @@ class Assign:
         for words_hash, found in self._by_words(bucket, {}) if self.shares.wanted else ():
             found.pop(spec.UNLABELLED, None)
             labels = {same.label for every in found.values() for same in every}
-            is_own = len(labels) == 1 and len(found) == 1 and found.keys() <= {*self.shares.wanted}
+            is_own = len(labels) == len(found) == 1 and {*self.shares.wanted}.issuperset(found)
             text = split_assignment.Text(not is_own, words_hash)
             for split in self._kept(found) if found else ():
                 first = min(found[split], key=_first_key)

@@ -311,35 +311,6 @@ def test_texts_of_two_classes_or_splits_are_not_unique_and_never_leak(tmp_path):
     }
 
 
-def test_texts_are_moved_only_where_a_split_lacks_their_class():
-    shares = split_assignment.Shares(validation=0.2, test=0.2)
-    one, two, three = (split_assignment.Text(False, name) for name in (b"1", b"2", b"3"))
-    fixed = split_assignment.Text(True, b"0")
-    has_all = {
-        (0, split): [text] for split, text in zip(spec.SPLITS, [one, two, three], strict=True)
-    }
-    assert shares.moves({}) == {}
-    assert shares.moves(has_all) == {}
-    for train, test, validation, moved in [
-        ([one, two, three], [], [], {b"1": "test", b"2": "validation"}),
-        ([], [one, two, three], [], {b"1": "train", b"2": "validation"}),
-        ([], [one], [two, three], {b"2": "train"}),
-        ([one, two], [], [], {b"1": "test"}),
-        ([], [], [one, two], {b"1": "train", b"2": "test"}),
-        ([], [one], [two], {b"2": "train"}),
-        ([one], [], [two], {b"2": "test"}),
-        ([one], [two], [], {}),
-        ([], [], [one], {b"1": "train"}),
-        ([one], [], [], {}),
-        ([fixed], [one], [fixed], {}),
-        ([one, fixed], [], [fixed], {b"1": "test"}),
-        ([], [one], [fixed, fixed], {b"1": "train"}),
-        ([fixed, fixed], [], [], {}),
-    ]:
-        texts = {(1, "train"): train, (1, "test"): test, (1, "validation"): validation}
-        assert shares.moves(has_all | texts) == moved
-
-
 def test_large_classes_are_split_by_the_hash_alone(tmp_path):
     tree = {f"train/{c}/{n}.txt": f"{c} text{n}" for c in "ab" for n in range(100)}
     write(tmp_path / "in", tree)
