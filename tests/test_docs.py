@@ -123,6 +123,8 @@ ELSEWHERE = [
 NOT_RUN = [
     ("(PYTHON=python3.12 )?make setup", "the tests run in what it has built"),
     ("make test-fast|make test(-slow)? ARGS=.*", "parts of make test"),
+    (r"\.venv/bin/python -m tests.soak .*", "hours; tests/test_soak.py runs each fault"),
+    ("make mutants .*", "an hour; tests/test_mutants.py runs its parts"),
     ("make bench .*", "minutes on real reviews; tests/test_benchmarks.py runs its parts"),
     (r"\.venv/bin/python -m benchmarks.cost .*", "minutes on real reviews"),
     (r"\.venv/bin/pip install -e .*", "it downloads CUDA"),
@@ -381,6 +383,7 @@ def known_flags():
     """Returns all flags of this project and of Beam."""
     modules = [each.module for each in command.COMMANDS.values()]
     others = ("benchmarks.run", "benchmarks.growth", "engines.__main__", "tests.soak.__main__")
+    others += ("tests.mutants",)
     parsers = [beam_parser(), *map(flags.parser_of, (*modules, *others))]
     options = [action.option_strings for parser in parsers for action in parser._actions]
     return {option for each in options for option in each}
