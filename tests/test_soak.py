@@ -17,7 +17,7 @@ def test_damage_is_refused_by_name_or_harmless(tmp_path, fault):
     for trial in range(3):
         (tmp_path / str(trial)).mkdir()
         outcome = damage.FAULTS[fault](rng, tmp_path / str(trial))
-        assert outcome in (damage.REFUSED, damage.HARMLESS)
+        assert outcome in (damage.REFUSED, *damage.HARMLESS.values())
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_stop_leaves_the_old_one_or_the_new_one(tmp_path, fault):
 
 def test_trouble_is_reported_in_one_line_or_comes_too_late(tmp_path):
     fault = surroundings.FAULTS["a folder vanishes while preprocess runs"]
-    assert fault(random.Random(0), tmp_path) in (surroundings.TOLD, stops.NEW)
+    assert fault(random.Random(0), tmp_path) in (surroundings.REPORTED, stops.NEW)
 
 
 def test_what_is_wrong_is_reported(tmp_path):
@@ -56,11 +56,13 @@ def test_a_wrong_outcome_names_the_command_that_repeats_it(monkeypatch, tmp_path
 
     monkeypatch.setattr(soak, "PARTS", {"damage": {"a fault": fault}})
     monkeypatch.setattr(soak, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(soak, "PAGE", tmp_path / "trials.md")
     with pytest.raises(Failure, match="wrong outcomes: 1"):
         soak.main(["--trials=3", "--seed=7"])
     command = """make soak SEED=7 ARGS="--only damage --fault 'a fault' --trials 1\""""
     assert f"a fault: WRONG: lost; repeat it: {command}\n" in capsys.readouterr().out
     results = (tmp_path / "results.json").read_text()
+    assert "| a fault | 3 | 2 fine; 1 WRONG: lost |" in (tmp_path / "trials.md").read_text()
     with pytest.raises(Failure):
         soak.main([*shlex.split(shlex.split(command)[3].partition("=")[2]), "--seed=7"])
     assert (drawn[3], len(drawn)) == (drawn[0], 4)

@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from rich import box, console, progress, table
 
@@ -21,6 +21,21 @@ Fault = Callable[[random.Random, str], str]
 PARTS = {"damage": damage.FAULTS, "stops": stops.FAULTS, "surroundings": surroundings.FAULTS}
 WIDTH = 120  # of the table, also where it isn't shown on a terminal
 RESULTS = pathlib.Path(__file__).with_name("results.json")
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "trials.md"
+
+INTRODUCTION = """\
+# Trials
+
+*How often each fault was tried, and what came of it: made by `make soak`, which
+[Trust](trust.md#trials) explains.*
+
+{total:,} trials. The commands:
+
+```sh
+{commands}
+```
+
+"""
 
 
 def main(argv: list[str]) -> None:
@@ -41,8 +56,9 @@ def main(argv: list[str]) -> None:
             ]
         show(outcomes)
         if args.fault is None:
-            results[part] = {"command": command, "seed": args.seed, "outcomes": outcomes}
+            results[part] = {"command": command, "outcomes": outcomes}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    PAGE.write_text(page(results))
     for each in wrong:
         print(each)
     if wrong:
@@ -68,10 +84,30 @@ def show(outcomes: dict[str, dict[str, int]]) -> None:
     shown = table.Table("fault", box=box.MARKDOWN)
     shown.add_column("trials", justify="right")
     shown.add_column("outcome")
-    for name, counts in outcomes.items():
-        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-        shown.add_row(name, f"{sum(counts.values())}", told)
+    for row in _rows(outcomes):
+        shown.add_row(*row)
     console.Console(width=WIDTH).print(shown)
+
+
+def page(results: dict[str, dict]) -> str:
+    """Returns docs/trials.md, from all parts that were run."""
+    outcomes = {
+        name: counts for part in results.values() for name, counts in part["outcomes"].items()
+    }
+    introduction = INTRODUCTION.format(
+        total=sum(sum(counts.values()) for counts in outcomes.values()),
+        commands="\n".join(f".venv/bin/{part['command']}" for part in results.values()),
+    )
+    rows = "".join(
+        f"| {name} | {trials} | {outcome} |\n" for name, trials, outcome in _rows(outcomes)
+    )
+    return f"{introduction}| fault | trials | outcome |\n|---|--:|---|\n{rows}"
+
+
+def _rows(outcomes: dict[str, dict[str, int]]) -> Iterator[tuple[str, str, str]]:
+    for name, counts in outcomes.items():
+        outcome = "; ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        yield name, f"{sum(counts.values())}", outcome
 
 
 def _parser() -> command_line.ArgumentParser:

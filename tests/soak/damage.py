@@ -22,7 +22,10 @@ from textrecords import spec
 from textrecords.errors import BadInput
 
 RECORDS, MODEL = "records", "model"
-REFUSED, HARMLESS = "refused: file named", "harmless"
+REFUSED = "refused, naming the file"
+# What no command reads: logs of training, and the listing that spares the next run a look at files.
+UNREAD = {RECORDS: ".listing.json", MODEL: "logs/"}
+HARMLESS = {part: f"harmless: in {name}" for part, name in UNREAD.items()}
 SMALL = ("--max_len=20", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4", "--epochs=1")
 
 # Which file may be copied under which name.
@@ -103,7 +106,11 @@ def _trial(rng: random.Random, work_dir: str, *, part: str, damage: Damage) -> s
         return REFUSED if is_named else f"WRONG: {named} refused as: {error}"
     except Exception as error:
         return f"WRONG: {named} ended in {type(error).__name__}: {error}"
-    return HARMLESS if result == _expected() else f"WRONG: {named} gave other results"
+    if result != _expected():
+        return f"WRONG: {named} gave other results"
+    if not all(name.startswith(UNREAD[part]) for name in named):
+        return f"WRONG: {named} went unnoticed"
+    return HARMLESS[part]
 
 
 def _files(folder: pathlib.Path) -> list[str]:
@@ -164,14 +171,14 @@ def _add(rng: random.Random, folder: pathlib.Path) -> list[str]:
 
 # What was done: a trial of it, which takes an empty folder to work in and returns the outcome.
 FAULTS: dict[str, Callable[[random.Random, str], str]] = {
-    f"{what} of a {name}": functools.partial(_trial, part=part, damage=damage)
+    f"{what} a {name}": functools.partial(_trial, part=part, damage=damage)
     for name, part in (("dataset", RECORDS), ("model", MODEL))
     for what, damage in (
-        ("a bit flipped in a file", _flip_bit),
-        ("a file cut short", _truncate),
-        ("a file deleted", _delete),
-        ("two files swapped", _swap),
-        ("a file replaced from another run", _mix_in),
-        ("a file added", _add),
+        ("a bit flipped in a file of", _flip_bit),
+        ("a file cut short in", _truncate),
+        ("a file deleted from", _delete),
+        ("two files swapped in", _swap),
+        ("a file of another run in", _mix_in),
+        ("a file added to", _add),
     )
 }

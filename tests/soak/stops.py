@@ -23,7 +23,7 @@ from textrecords import atomic, model_folder, spec
 from textrecords.dataset import open_dataset
 from textrecords.errors import Failure
 
-OLD, NEW = "old one whole", "new one whole"
+OLD, NEW = "old one complete", "new one complete"
 REUSED = f"{OLD}, shards reused"
 NUM_REVIEWS = 60
 NUM_SHARDS = 50  # of train, and of test: most of them empty
@@ -167,7 +167,7 @@ def _two_at_once(rng: random.Random, work_dir: str) -> str:
         return f"WRONG: refused as {refused}"
     if refused and ended[shards - 1][1]:
         return "WRONG: what was refused is there"
-    return "one refused, the other whole" if refused else "one after the other"
+    return "one refused, the other complete" if refused else "one after the other"
 
 
 FAULTS: dict[str, Callable[[random.Random, str], str]] = {

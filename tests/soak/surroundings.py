@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from tests.soak import stops
 
-TOLD = f"told in one line, {stops.OLD}"
+REPORTED = f"reported in one line, {stops.OLD}"
 LONGEST_S = 120
 DISK_BYTES = 16 << 20
 
@@ -49,7 +49,7 @@ def _trial(rng: random.Random, work_dir: pathlib.Path, *, trouble: Trouble) -> s
     left = {*os.listdir(root), *os.listdir(root / "temp")} - {*names, "temp"}
     if left:
         return f"WRONG: {', '.join(sorted(left))} was left behind"
-    return TOLD if process.returncode else stops.NEW
+    return REPORTED if process.returncode else stops.NEW
 
 
 def _on_a_disk_of_its_own(rng: random.Random, work_dir: pathlib.Path, *, trouble: Trouble) -> str:
@@ -112,7 +112,7 @@ def _take_away(rng: random.Random, root: pathlib.Path) -> Callable[[], object]:
 FAULTS: dict[str, Callable[[random.Random, pathlib.Path], str]] = {
     f"{what} while preprocess runs": functools.partial(trial, trouble=trouble)
     for what, trial, trouble in (
-        ("the disk gets full", _on_a_disk_of_its_own, _fill),
+        ("the disk fills up", _on_a_disk_of_its_own, _fill),
         ("a review vanishes", _trial, _vanish),
         ("a review changes", _trial, _rewrite),
         ("a review becomes a pipe, a loop or 1 GB", _trial, _turn),
