@@ -66,9 +66,9 @@ def _kept(column: pa.Array, of: str) -> list[Any]:
     if of == "string":
         values = _bytes(column)
         return [None if value is None else value.decode("utf-8", "replace") for value in values]
-    return [_finite(value) for value in column.cast(of).to_pylist()]
+    return [finite(value) for value in column.cast(of).to_pylist()]
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Returns a value that JSON can represent."""
     return value if not isinstance(value, float) or math.isfinite(value) else None

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.tables.cells import Cells, Row, to_name
+from pipelines.tables.cells import Cells, Row, finite, to_name
 from pipelines.tables.columns import Columns
 from textrecords.errors import BadInput
 
@@ -95,7 +95,7 @@ def _cells(row: dict[str, Any], columns: Columns) -> Cells | str:
     return (
         tuple(_bytes(row.get(name)) for name in columns.text),
         *(to_name(_bytes(row.get(name))) for name in names),
-        tuple(row.get(name) for name in dict(columns.kept)),
+        tuple(finite(row.get(name)) for name in dict(columns.kept)),
     )
 
 
@@ -110,9 +110,9 @@ def _bytes(value: str | int | None) -> bytes | None:
 
 
 def _fits(value: Any, of: str) -> bool:
-    """Returns whether a column of an Arrow type can hold a value."""
+    """Returns whether a column of an Arrow type can hold a value as it is."""
     try:
-        pa.scalar(value, pa.type_for_alias(of))
+        held = pa.scalar(value, pa.type_for_alias(of)).as_py()
     except (pa.ArrowException, UnicodeError, OverflowError):
         return False
-    return True
+    return held == value  # as an integer, Arrow takes 1.5 for 1

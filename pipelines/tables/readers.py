@@ -186,5 +186,5 @@ def _num_bytes(row: Row) -> int:
 def _batch_rows(metadata: pyarrow.parquet.FileMetaData) -> int:
     """Returns the number of rows of a Parquet file to decode at once."""
     groups = map(metadata.row_group, range(metadata.num_row_groups))
-    largest = max((group.total_byte_size for group in groups), default=0)
-    return max(DECODED_ROWS, min(BATCH_ROWS, DECODED_BYTES // max(1, largest)))
+    largest = max([1, *(group.total_byte_size for group in groups)])
+    return max(DECODED_ROWS, min(BATCH_ROWS, DECODED_BYTES // largest))
