@@ -419,41 +419,6 @@ def test_a_split_that_loses_all_is_refused(tmp_path, tree, flags, message):
     assert os.listdir(tmp_path) == ["in"]
 
 
-def test_where_a_text_goes_is_the_same_in_every_process():
-    hashed = text_source.text_hash(b"a great film")
-    assert hashed.hex() == "75481024d15a9f9eb15a3293de8864fc"
-    fraction = int("3293de8864fc", 16) / 2**48
-    review = tuple(Review.of(unread(b"train/a/0.txt"), 0, b"A great film."))
-    assert review[0] == hashed
-    for validation, shard in [
-        (fraction, ("train", 2)),
-        (fraction + 2**-48, ("validation", 0)),
-    ]:
-        shares = split_assignment.Shares(validation)
-        placed = audit.Assign(shares, False, False).place(
-            (0, [[review]]), {}, {"train": 3, "validation": 1}
-        )
-        assert (shard, [review]) in list(placed)
-
-
-def test_buckets_give_the_same_whatever_their_order():
-    assign = audit.Assign(split_assignment.Shares(), True, True)
-    texts = [b"a", b"a", b"b", b"c", b"c", b"c"]
-    files = [
-        tuple(Review.of(unread(f"{split}/x/{n}".encode()), 0, text))
-        for n, (text, split) in enumerate(zip(texts, itertools.cycle(["train", "test"])))
-    ]
-    forth, back = (
-        list(assign.place((0, lists), {}, {"train": 3, "test": 2}))
-        for lists in ([files], [[file] for file in reversed(files)])
-    )
-    assert sorted(forth[0].value, key=repr) == sorted(back[0].value, key=repr)
-    shards = ({shard: sorted(kept) for shard, kept in placed[1:-1]} for placed in (forth, back))
-    assert next(shards) == next(shards)
-    assert forth[-1].value == back[-1].value
-    assert forth[-1].value.found == collections.Counter(train=3, test=3)
-
-
 class Copies:
     """Reviews of one text, regenerated in each iteration."""
 
