@@ -151,7 +151,7 @@ class Model:
 
         def probabilities(tokens: "np.ndarray") -> "np.ndarray":
             outputs = self.signatures[SCORE_TOKENS](tokens=tf.constant(tokens))
-            return outputs[next(iter({"score", "scores"} & outputs.keys()))].numpy()
+            return outputs["scores" if "scores" in outputs else "score"].numpy()
 
         (encoded,) = text_source.to_bytes(text)
         row = self.signatures["tokenize"](text=tf.constant([encoded]))[spec.TOKENS].numpy()[0]

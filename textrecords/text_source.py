@@ -285,18 +285,18 @@ def _walk_remote(
     folder: str, start: str, end: str
 ) -> Iterator[tuple[str, storage.Entry, str | None]]:
     """Does `_walk_local` in Cloud Storage, in the order of the paths, from `start` to `end`."""
-    has_more = True
-    while has_more:
+    while True:
         if inside := _hidden_folder(start):  # counted where it begins
             start = f"{inside}0"  # sorts right after everything that begins with `inside/`
-        has_more = False
         with _listing(folder):
             for entry in storage.scan_below(folder, start, end):
-                if inside := _hidden_folder(entry.name):
+                if _hidden_folder(entry.name):
                     yield entry.name, entry, "hidden"
-                    start, has_more = entry.name, True
+                    start = entry.name
                     break
                 yield entry.name, entry, _why_not(entry.name)
+            else:
+                return
 
 
 def _why_not(path: str) -> str | None:
