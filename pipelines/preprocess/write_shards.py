@@ -116,7 +116,7 @@ class Encoder:
             }
         )
         tokens = features[spec.TOKENS]
-        lengths = np.bincount(tokens.indices[:, 0].numpy(), minlength=len(texts))
+        lengths = np.bincount(tokens.indices[:, 0].numpy())  # every review has at least one id
         return Encoded(texts, labels, keys, misread, tokens.values.numpy(), lengths)
 
     def without_tokens(self, encoded: Encoded) -> np.ndarray:
@@ -124,7 +124,7 @@ class Encoder:
 
         The record doesn't distinguish them from a single OOV token.
         """
-        first = np.cumsum(encoded.lengths) - encoded.lengths  # every review has at least one id
+        first = np.cumsum(encoded.lengths) - encoded.lengths
         found = (encoded.lengths == 1) & (encoded.ids[first] == spec.OOV_ID)
         if found.any():
             alone = tf.constant(encoded.texts.filter(pa.array(found)).to_pylist())
