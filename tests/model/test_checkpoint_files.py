@@ -55,7 +55,9 @@ def callback(folder, of=CONFIG, *, steps=STEPS, every=0, kept=None):
 
 
 def weights_of(number):
-    return [np.full(shape, number, np.float32) for shape in ((2, 2), (2,), (2, 1), (1,))]
+    """Returns weights of the network, all different between variables."""
+    shapes = (2, 2), (2,), (2, 1), (1,)
+    return [np.full(shape, number + n, np.float32) for n, shape in enumerate(shapes)]
 
 
 def save(folder, of=CONFIG, *, steps=STEPS, at=(), number=0.5, state=None):
@@ -105,7 +107,7 @@ def test_a_checkpoint_holds_all_that_the_next_step_depends_on(tmp_path):
     values = [
         float(reader.get_tensor(name).max()) for name in sorted(SHAPES) if "state" not in name
     ]
-    assert values == [3, 3, 7, 7, 7, 7, 0, 0.5]
+    assert values == [5, 6, 7, 8, 9, 10, 0, 0.5]
     assert names(tmp_path) == files(tmp_path, 10)
 
 
@@ -138,7 +140,7 @@ def test_a_training_resumes_with_weights_history_and_the_stopper(tmp_path, capsy
     saved.on_train_begin()
     stopper = saved._stopper
     assert (stopper.wait, stopper.best, stopper.best_epoch) == (2, 0.25, 1)
-    assert [weight.max() for weight in stopper.best_weights] == [7, 7, 3, 3]
+    assert [weight.max() for weight in stopper.best_weights] == [7, 8, 5, 6]
 
 
 def test_two_checkpoints_are_kept_at_most(tmp_path):
