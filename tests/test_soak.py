@@ -11,13 +11,13 @@ from textrecords.errors import Failure
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("fault", damage.FAULTS)
+@pytest.mark.parametrize("fault", damage.DATASETS | damage.MODELS)
 def test_damage_is_refused_by_name_or_harmless(tmp_path, fault):
     rng = random.Random(fault)
     for trial in range(3):
         (tmp_path / str(trial)).mkdir()
-        outcome = damage.FAULTS[fault](rng, tmp_path / str(trial))
-        assert outcome in (damage.REFUSED, *damage.HARMLESS.values())
+        outcome = (damage.DATASETS | damage.MODELS)[fault](rng, tmp_path / str(trial))
+        assert outcome in (damage.REFUSED, damage.HARMLESS)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_a_wrong_outcome_names_the_command_that_repeats_it(monkeypatch, tmp_path
         drawn.append(rng.random())
         return "WRONG: lost" if drawn[-1] == drawn[0] else "fine"
 
-    monkeypatch.setattr(soak, "PARTS", {"damage": {"a fault": fault}})
+    monkeypatch.setattr(soak, "PARTS", {"models": {"a fault": fault}})
     monkeypatch.setattr(soak, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(soak, "PAGE", tmp_path / "trials.md")
     with pytest.raises(Failure, match="wrong outcomes: 1"):
         soak.main(["--trials=3", "--seed=7"])
-    command = """make soak SEED=7 ARGS="--only damage --fault 'a fault' --trials 1\""""
+    command = """make soak SEED=7 ARGS="--only models --fault 'a fault' --trials 1\""""
     assert f"a fault: WRONG: lost; repeat it: {command}\n" in capsys.readouterr().out
     results = (tmp_path / "results.json").read_text()
     assert "| a fault | 3 | 2 fine; 1 WRONG: lost |" in (tmp_path / "trials.md").read_text()

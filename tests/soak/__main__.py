@@ -18,7 +18,12 @@ from textrecords.errors import Failure
 # Takes an empty folder to work in; returns the outcome of one trial.
 Fault = Callable[[random.Random, str], str]
 
-PARTS = {"damage": damage.FAULTS, "stops": stops.FAULTS, "surroundings": surroundings.FAULTS}
+PARTS = {
+    "datasets": damage.DATASETS,
+    "models": damage.MODELS,
+    "stops": stops.FAULTS,
+    "surroundings": surroundings.FAULTS,
+}
 WIDTH = 120  # of the table, also where it isn't shown on a terminal
 RESULTS = pathlib.Path(__file__).with_name("results.json")
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "trials.md"

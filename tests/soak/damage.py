@@ -18,14 +18,12 @@ from collections.abc import Callable
 from model import evaluate, predict, train
 from pipelines import inspect_records, sample
 from pipelines.preprocess import __main__ as preprocess
-from textrecords import spec
+from textrecords import checksums, spec
 from textrecords.errors import BadInput
 
 RECORDS, MODEL = "records", "model"
 REFUSED = "refused, naming the file"
-# What no command reads: logs of training, and the listing that spares the next run a look at files.
-UNREAD = {RECORDS: ".listing.json", MODEL: "logs/"}
-HARMLESS = {part: f"harmless: in {name}" for part, name in UNREAD.items()}
+HARMLESS = "harmless: in a file without a checksum"
 SMALL = ("--max_len=20", "--embedding_dim=4", "--lstm_units=4", "--dense_units=4", "--epochs=1")
 
 # Which file may be copied under which name.
@@ -108,9 +106,10 @@ def _trial(rng: random.Random, work_dir: str, *, part: str, damage: Damage) -> s
         return f"WRONG: {named} ended in {type(error).__name__}: {error}"
     if result != _expected():
         return f"WRONG: {named} gave other results"
-    if not all(name.startswith(UNREAD[part]) for name in named):
+    # Logs, requests to warm up a server, and what is hidden.
+    if not all(checksums.has_no_sum(name) or name.startswith(".") for name in named):
         return f"WRONG: {named} went unnoticed"
-    return HARMLESS[part]
+    return HARMLESS
 
 
 def _files(folder: pathlib.Path) -> list[str]:
@@ -169,16 +168,20 @@ def _add(rng: random.Random, folder: pathlib.Path) -> list[str]:
     return [name]
 
 
-# What was done: a trial of it, which takes an empty folder to work in and returns the outcome.
-FAULTS: dict[str, Callable[[random.Random, str], str]] = {
-    f"{what} a {name}": functools.partial(_trial, part=part, damage=damage)
-    for name, part in (("dataset", RECORDS), ("model", MODEL))
-    for what, damage in (
-        ("a bit flipped in a file of", _flip_bit),
-        ("a file cut short in", _truncate),
-        ("a file deleted from", _delete),
-        ("two files swapped in", _swap),
-        ("a file of another run in", _mix_in),
-        ("a file added to", _add),
-    )
-}
+def _faults(name: str, part: str) -> dict[str, Callable[[random.Random, str], str]]:
+    """Returns what was done: a trial of it, which takes an empty folder to work in."""
+    done = {
+        "a bit flipped in a file of": _flip_bit,
+        "a file cut short in": _truncate,
+        "a file deleted from": _delete,
+        "two files swapped in": _swap,
+        "a file of another run in": _mix_in,
+        "a file added to": _add,
+    }
+    return {
+        f"{what} a {name}": functools.partial(_trial, part=part, damage=damage)
+        for what, damage in done.items()
+    }
+
+
+DATASETS, MODELS = _faults("dataset", RECORDS), _faults("model", MODEL)

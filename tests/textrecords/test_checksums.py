@@ -146,7 +146,7 @@ def test_every_command_refuses_before_it_works(records, tmp_path, damaged):
 def test_without_sums_damage_would_go_unnoticed(tmp_path, monkeypatch):
     """So the trials can fail."""
     monkeypatch.setattr(checksums, "check", lambda *_: None)
-    swapped = damage.FAULTS["two files swapped of a dataset"](random.Random(0), str(tmp_path))
+    swapped = damage.DATASETS["two files swapped in a dataset"](random.Random(0), str(tmp_path))
     assert swapped.startswith("WRONG: ")
 
 
