@@ -182,7 +182,7 @@ class Assign:
             findings += self._count(found, kept, counted)
         yield tag_findings(findings)
         by_shard = collections.defaultdict(list)
-        dropped = sharding.NO_KEYS
+        dropped = counted.dropped
         for review in _reviews(bucket):
             split = self._split(review, moved)
             kept = stay[review.words_hash]
