@@ -12,7 +12,7 @@ import needs
 import pytest
 from tiny_tree import write
 
-from textrecords import atomic, checksums
+from textrecords import atomic, checksums, storage
 from textrecords.errors import BadInput, Failure
 
 OURS = {"holds": "a|b", "marker": "a"}
@@ -335,3 +335,18 @@ def test_leftovers_of_systems_stop_no_run(tmp_path, name):
     with atomic.write_folder(str(tmp_path / "out"), holds="a|b", marker="a") as new:
         fill(new)
     assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_in_cloud_storage_what_other_runs_have_finished_can_be_read(monkeypatch):
+    names = {
+        "gs://bucket/.out.textrecords-new": ["1", "2", "3"],
+        "gs://bucket/.out.textrecords-new/1": ["a", ".a.finished"],
+        "gs://bucket/.out.textrecords-new/2": ["a", ".b.finished"],
+        "gs://bucket/.out.textrecords-new/3": ["a", ".a.finished"],
+        "gs://bucket/.out.textrecords-kept": ["a", "b", ".b.finished", ".a.reused"],
+    }
+    monkeypatch.setattr(storage, "names", lambda folder: names.get(folder, []))
+    new = "gs://bucket/.out.textrecords-new"
+    assert atomic.left_to("gs://bucket/out") == (
+        *("gs://bucket/.out.textrecords-kept", f"{new}/1", f"{new}/3"),
+    )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import pytest
 
@@ -147,3 +148,58 @@ def test_a_folder_that_cannot_be_listed_fails_with_its_path(monkeypatch, tmp_pat
     with pytest.raises(Failure) as error:
         list(Source("gs://bucket/in").walk("a"))
     assert str(error.value) == message.format("gs://bucket/in/a", "no access")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it has no files of unknown size")
+def test_a_file_may_be_as_large_as_the_limit_also_if_its_size_is_unknown(monkeypatch, tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    known, unknown = (os.fsencode(path) for path in (tmp_path / "a", "/proc/self/cmdline"))
+    command = text_source._read_file(unknown)
+    assert len(command) > 3
+    for path, content in ((known, b"abc"), (unknown, command)):
+        monkeypatch.setattr(text_source, "MAX_FILE_BYTES", len(content))
+        assert text_source._read_file(path) == content
+        monkeypatch.setattr(text_source, "MAX_FILE_BYTES", len(content) - 1)
+        with pytest.raises(OSError) as raised:
+            text_source._read_file(path)
+        assert (raised.value.errno, raised.value.strerror) == (errno.EFBIG, text_source.TOO_LARGE)
+
+
+def test_a_pipe_is_no_file_and_stops_nobody(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(OSError) as raised:
+        text_source._read_file(os.fsencode(tmp_path / "a"))
+    assert (raised.value.errno, raised.value.strerror) == (errno.EINVAL, "not a file")
+
+
+def test_a_review_that_cannot_be_read_is_named_by_its_path(tmp_path):
+    (tmp_path / "a").write_bytes(b"good")
+    reviews = [text_source.Unread(b"a"), text_source.Unread(b"b")]
+    source = Source(str(tmp_path))
+    read = source.read(reviews)
+    assert next(read) == b"good"
+    with pytest.raises(Failure) as failed:
+        next(read)
+    assert str(failed.value) == (
+        f"can't read {tmp_path}/b (No such file or directory): fix or remove it, and run again"
+    )
+    bad = {}
+    assert list(source.read_good(reviews, bad)) == [(reviews[0], b"good")]
+    assert bad == {b"b": "No such file or directory"}
+
+
+def test_texts_in_cloud_storage_are_read_many_at_once(monkeypatch):
+    asked = []
+
+    def read_bytes(path, limit):
+        asked.append(path)
+        return b"text"
+
+    def map_concurrently(work, items):
+        asked.append("many")
+        return map(work, items)
+
+    monkeypatch.setattr(storage, "read_bytes", read_bytes)
+    monkeypatch.setattr(storage, "map_concurrently", map_concurrently)
+    assert list(Source("gs://bucket/in").read([text_source.Unread(b"a")])) == [b"text"]
+    assert asked == ["many", "gs://bucket/in/a"]

@@ -1,0 +1,48 @@
+"""Pieces of the search for class folders, by themselves; test_any_folder.py runs commands."""
+
+import collections
+import os
+
+import pytest
+
+from pipelines.places import Place
+from pipelines.preprocess import input_tree
+from textrecords import spec
+
+UNLABELLED = spec.ALL_SPLITS.index(spec.UNLABELLED)
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_moved"),
+    [
+        ("unsup", True),
+        ("train/unsup", True),
+        ("test/unsup", False),
+        ("train/deep/unsup", False),
+        ("train/other", False),
+    ],
+)
+def test_a_folder_without_labels_is_a_split_at_the_top_or_in_train(folder, is_moved):
+    place = Place(folder, why="no labels")
+    expected = Place(folder, "", UNLABELLED) if is_moved else place
+    assert input_tree._as_unlabelled(place, "train") == expected
+
+
+def test_a_class_of_this_name_keeps_its_labels():
+    place = Place("train/unsup", "unsup", 0)
+    assert input_tree._as_unlabelled(place, "train") is place
+
+
+def test_each_skipped_link_counts_as_a_file_and_a_folder_is_listed(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("b", "c"):
+        (tmp_path / name).symlink_to(tmp_path / "a")
+    outside = collections.Counter()
+    entries = sorted(os.scandir(tmp_path), key=lambda entry: entry.name)
+    places = [
+        each
+        for entry in entries
+        for each in input_tree._skipped(entry, f"x/{entry.name}", "why", outside)
+    ]
+    assert places == [Place("x/a", why="why")]
+    assert outside == {"why": 2}
