@@ -8,6 +8,7 @@ import pytest
 from pipelines.places import Place
 from pipelines.preprocess import input_tree
 from textrecords import spec
+from textrecords.errors import BadInput
 
 UNLABELLED = spec.ALL_SPLITS.index(spec.UNLABELLED)
 
@@ -46,3 +47,27 @@ def test_each_skipped_link_counts_as_a_file_and_a_folder_is_listed(tmp_path):
     ]
     assert places == [Place("x/a", why="why")]
     assert outside == {"why": 2}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found", "why"),
+    [
+        ((), [], "has no class folders: it must contain a folder for each class"),
+        (("a",), ["a"], "has only one class, a: a classifier needs at least two"),
+        (("a", "b"), ["a"], "has no folder b: its classes are a"),
+        (("a", "x\n"), ["a"], None),
+        (("a", "e\u0301"), ["a", "\xe9"], None),
+    ],
+)
+def test_the_folder_whose_classes_do_not_fit_is_named(tmp_path, chosen, found, why):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(BadInput) as refused:
+        input_tree._check_classes(str(tmp_path), chosen, found)
+    message = str(refused.value)
+    assert message == f"{tmp_path} {why}" if why else message.startswith(f"{tmp_path}: the name of")
+
+
+def test_a_class_without_labels_can_be_chosen_by_its_folder(tmp_path):
+    for name in ("a", "unsup"):
+        (tmp_path / name).mkdir()
+    input_tree._check_classes(str(tmp_path), ("a", "unsup"), ["a"])

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import io
+import operator
 import struct
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pytest
 
 from pipelines import sharding
 from pipelines.places import Listed
-from pipelines.tables import places, readers
+from pipelines.tables import places, readers, table_files
 from pipelines.tables.columns import Columns
 from pipelines.tables.places import TablePlace
 from pipelines.tables.source import BAD, KEPT, KeepTexts, TableSource, keep_texts
@@ -338,3 +339,12 @@ def test_entries_in_cloud_storage_are_fingerprinted_by_generation(monkeypatch):
     found = TablePlace("t.csv", TRAIN).fingerprint(TableSource("gs://bucket/in"))
     assert found == Fingerprint.of([(5, hashlib.sha256(b"5:t.csv5:77").digest())])
     assert asked == ["gs://bucket/in/t.csv"]
+
+
+def test_tables_named_by_split_are_found_whatever_is_hidden_before_them(monkeypatch, tmp_path):
+    for name in (".hidden.csv", "test.csv", "train.csv", "note.txt"):
+        (tmp_path / name).touch()
+    scan = text_source.scan
+    by_name = operator.attrgetter("name")
+    monkeypatch.setattr(text_source, "scan", lambda folder: sorted(scan(folder), key=by_name))
+    assert table_files._in_folder(str(tmp_path)) == ["test.csv", "train.csv"]

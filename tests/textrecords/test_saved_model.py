@@ -101,3 +101,51 @@ def test_a_model_that_cannot_score_tokens_cannot_explain():
     with pytest.raises(BadInput) as error:
         made.explain("good")
     assert str(error.value) == "out/model can't explain its scores: run `make train` again"
+
+
+def serving(**outputs):
+    """Returns a model whose graph gives these outputs, and the texts that it was asked for."""
+    asked = []
+
+    def serve(*, text):
+        batch = text.numpy().tolist()
+        asked.append(batch)
+        return {name: tf.constant(of[: len(batch)]) for name, of in outputs.items()}
+
+    made = model()
+    vars(made).update(signatures={"serving_default": serve})
+    return made, asked
+
+
+def test_a_prediction_has_the_score_of_each_class_and_of_the_second_of_two():
+    classes = [[b"neg", b"pos"]] * 2
+    made, asked = serving(classes=classes, label=[b"pos", b"neg"], score=[0.75, 0.25])
+    assert made.predict(["good", b"caf\xe9"]) == [
+        saved_model.Prediction("pos", {"neg": 0.25, "pos": 0.75}, 0.75),
+        saved_model.Prediction("neg", {"neg": 0.75, "pos": 0.25}, 0.25),
+    ]
+    assert asked == [[b"good", b"caf\xe9"]]
+
+
+def test_a_prediction_of_more_classes_has_the_score_of_its_label():
+    made, _ = serving(classes=[[b"a", b"b", b"c"]], label=[b"b"], scores=[[0.25, 0.5, 0.25]])
+    expected = saved_model.Prediction("b", {"a": 0.25, "b": 0.5, "c": 0.25}, 0.5)
+    assert made.predict("text") == [expected]
+
+
+def test_classes_and_scores_that_differ_in_number_are_no_prediction():
+    made, _ = serving(classes=[[b"a", b"b", b"c"]], label=[b"b"], scores=[[0.25, 0.75]])
+    with pytest.raises(ValueError, match="zip"):
+        made.predict("text")
+
+
+def test_rows_come_in_batches_with_texts_that_can_be_shown(monkeypatch):
+    monkeypatch.setattr(saved_model, "BATCH_SIZE", 2)
+    monkeypatch.setattr(saved_model, "BATCH_BYTES", 8)
+    made, asked = serving(classes=[[b"neg", b"pos"]] * 2, label=[b"pos"] * 2, score=[0.5] * 2)
+    texts = [b"caf\xe9", b"b", b"c", b"long enough", b"d"]
+    rows = list(made.rows(iter(texts)))
+    assert [row["text"] for row in rows] == ["caf\ufffd", "b", "c", "long enough", "d"]
+    other = {"classes": ["neg", "pos"], "label": "pos", "score": 0.5}
+    assert {key: of for key, of in rows[0].items() if key != "text"} == other
+    assert asked == [[b"caf\xe9", b"b"], [b"c"], [b"long enough"], [b"d"]]
