@@ -60,7 +60,8 @@ def rows(path: str, stream: pa.NativeFile, columns: Columns) -> Iterator[Row]:
 def _lines(path: str, stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
     """Yields the nonempty lines with their numbers."""
     file = io.BufferedReader(stream)
-    number, line = 0, file.readline(MAX_ROW_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+    mark = codecs.BOM_UTF8
+    number, line = 0, file.readline(len(mark) + MAX_ROW_BYTES + 1).removeprefix(mark)
     while line:
         if not line.isspace():
             number += 1

@@ -173,3 +173,17 @@ def test_a_row_takes_the_bytes_of_its_texts():
     )
     assert readers._num_bytes((1, ((None,), None, None, None, ()))) == 0
     assert readers._num_bytes((1, "cells: 1, not 2")) == 0
+
+
+def test_a_row_may_have_the_maximum_of_bytes_and_no_more(monkeypatch):
+    def lines(content):
+        stream = pa.BufferReader(content)
+        return list(json_tables._lines("a.json", stream))
+
+    monkeypatch.setattr(json_tables, "MAX_ROW_BYTES", 9)
+    assert lines(b'\xef\xbb\xbf{"a":1}\n\n {"a":22}') == [(1, b'{"a":1}\n'), (2, b' {"a":22}')]
+    assert lines(b'{"a":22}\n{"a":3}') == [(1, b'{"a":22}\n'), (2, b'{"a":3}')]
+    for number, content in ((1, b'{"a":222}\n'), (2, b'{"a":1}\n{"a":222}\n')):
+        with pytest.raises(BadInput) as refused:
+            lines(content)
+        assert str(refused.value) == f"a.json: row {number} has more than 9 bytes"
