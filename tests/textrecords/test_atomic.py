@@ -350,3 +350,17 @@ def test_in_cloud_storage_what_other_runs_have_finished_can_be_read(monkeypatch)
     assert atomic.left_to("gs://bucket/out") == (
         *("gs://bucket/.out.textrecords-kept", f"{new}/1", f"{new}/3"),
     )
+
+
+@pytest.mark.parametrize("error", [BadInput("another run is writing"), OSError("read-only")])
+@pytest.mark.parametrize("clean_up", [atomic.recover, atomic.forget])
+def test_what_cannot_be_cleaned_up_stops_no_run(monkeypatch, tmp_path, clean_up, error):
+    def fail(path):
+        raise error
+
+    for what in ("lock", atomic.KEPT):
+        (tmp_path / f".out.textrecords-{what}").mkdir()
+    for name in ("_locked", "_swept"):
+        monkeypatch.setattr(atomic, name, fail)
+    clean_up(str(tmp_path / "out"))
+    assert len(list(tmp_path.iterdir())) == 2
