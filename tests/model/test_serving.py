@@ -56,6 +56,23 @@ def test_a_warm_up_request_is_one_that_the_model_answers(tmp_path):
     assert answer(served, request)["score"].shape == [1]
 
 
+def test_all_signatures_score_as_the_network_does_without_dropout(tmp_path):
+    model, served = test_export.export_model(tmp_path)
+    content = pathlib.Path(served, "saved_model.pb").read_bytes()
+    [graph] = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    names = {name for name in graph.signature_def if not name.startswith("__")}
+    assert names == {"serving_default", "tokenize", "score_tokens"}
+    assert {*signature(served, "score_tokens").inputs} == {"tokens"}
+    tokens = tf.constant([[2, 3, 1], [1, 1, 0]])
+    expected = model(tokens, training=False).numpy()[:, 0].tolist()
+    for name, inputs in (
+        ("score_tokens", {"tokens": tokens}),
+        ("serving_default", {"text": tf.constant(["good bad film", "film unheard"])}),
+    ):
+        score = test_export.load(served, name)(**inputs)["score"].numpy().tolist()
+        assert score == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("classes", "of_each"),
     [
