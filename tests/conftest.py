@@ -25,6 +25,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "long", hypothesis.settings.get_profile("steady"), max_examples=10_000
 )
+# For `make mutants`, which only asks whether a test fails.
+hypothesis.settings.register_profile(
+    "unshrunk",
+    hypothesis.settings.get_profile("steady"),
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+)
 hypothesis.settings.load_profile("steady")
 
 # XLA takes seconds to compile a training, and 30 MB that its process never gives back. These tests
