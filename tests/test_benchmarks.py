@@ -11,6 +11,7 @@ from benchmarks import (
     feed,
     growth,
     keras_adapt,
+    own_texts,
     plain_tft,
     preprocess,
     run,
@@ -280,3 +281,46 @@ def test_growth_counts_the_ids_and_records_that_change(tmp_path):
     after = growth.rank([*reviews, [b"a"]])
     assert growth.changes(reviews, after) == (2, 1)
     assert growth.changes(reviews, growth.rank(reviews)) == (0, 0)
+
+
+def test_docstrings_are_found_without_importing_their_package(tmp_path, monkeypatch):
+    package = tmp_path / "demo"
+    (package / "tests").mkdir(parents=True)
+    (package / "tests/test_a.py").write_text('def a():\n    """Of a test."""\n')
+    (package / "a.py").write_text(
+        "raise ImportError\n"
+        'def f():\n    """Of a function."""\n'
+        'class C:\n    """Of a class."""\n\n    def m(self):\n        """Of a method."""\n'
+        "    def n(self):\n        pass\n"
+    )
+    monkeypatch.setattr(own_texts.sysconfig, "get_path", lambda _: str(tmp_path))
+    assert own_texts.docstrings("demo") == [
+        own_texts.Docstring("Of a function.", "demo", "function"),
+        own_texts.Docstring("Of a class.", "demo", "class"),
+        own_texts.Docstring("Of a method.", "demo", "method"),
+    ]
+
+
+def test_every_fourth_text_is_test_and_no_class_has_more_than_its_limit():
+    found = [("ab"[n % 2], str(n)) for n in range(8)]
+    texts = own_texts.Texts.split(found, 5)
+    assert texts.test == [("a", "0"), ("a", "4")]
+    assert texts.train == [("b", "1"), ("a", "2"), ("b", "3"), ("b", "5"), ("a", "6")]
+    assert own_texts._limited(found, 1) == [("a", "0"), ("b", "1")]
+
+
+def test_texts_are_described_beside_the_accuracies(monkeypatch):
+    monkeypatch.setattr(own_texts, "tuned", lambda texts: 0.75)
+    texts = own_texts.Texts([("a", "one two"), ("a", "one"), ("b", "x y z")], [("b", "x y z")])
+    found = own_texts.measure(texts)
+    assert found == {
+        "classes": 2,
+        "largest_class": 2 / 3,
+        "train": 3,
+        "test": 1,
+        "median_words": 2,
+        "tuned": 0.75,
+        "tfidf": own_texts.tfidf(texts),
+    }
+    row = own_texts.table({"sets": {"demo": found | {"tfidf": 0.5}}}).splitlines()[-1]
+    assert row == "| demo | 2 | 67% | 3 | 1 | 2 | 75.00% | 50.00% | +25.0 |"
