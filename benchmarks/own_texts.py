@@ -57,11 +57,12 @@ class Texts:
 def docstrings(package: str) -> list[Docstring]:
     """Returns the docstrings of an installed package, which isn't imported, without its tests."""
     folder = pathlib.Path(sysconfig.get_path("purelib"), package)
-    files = sorted(path for path in folder.rglob("*.py") if "test" not in str(path))
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*.py"))
     return [
         Docstring(text, package, kind)
         for path in files
-        for text, kind in _in_body(ast.parse(path.read_bytes()).body, "function")
+        if "test" not in str(path)
+        for text, kind in _in_body(ast.parse((folder / path).read_bytes()).body, "function")
     ]
 
 
