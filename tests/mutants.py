@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -149,4 +150,6 @@ def _parser() -> command_line.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # A shell starts what runs in the background with Ctrl-C ignored, and tests inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     app.run(main)
