@@ -211,3 +211,14 @@ def test_a_broken_manifest_is_refused_by_the_field(records, field, value, messag
     with pytest.raises(BadInput, match=re.escape(message)) as error:
         open_dataset(str(records))
     assert "\n" not in str(error.value)
+
+
+def test_a_file_may_have_two_spaces_in_its_name(tmp_path):
+    write(tmp_path, {"a  b": "text", " c": ""})
+    checksums.write(str(tmp_path))
+    assert checksums.find_damage(str(tmp_path)) is None
+    assert sorted(checksums.read(str(tmp_path))) == [" c", "a  b"]
+    (tmp_path / "a  b").write_text("other")
+    assert checksums.find_damage(str(tmp_path)) == (
+        f"{tmp_path}/a  b has changed since SHA256SUMS was written"
+    )
