@@ -1,5 +1,8 @@
 """A dataset or model that isn't as it was written is refused before any use, by the file's name."""
 
+import collections
+import hashlib
+import io
 import json
 import os
 import random
@@ -14,7 +17,7 @@ from tiny_tree import write
 from model import evaluate, predict, train
 from pipelines import inspect_records
 from pipelines.verify import __main__ as verify
-from textrecords import checksums, spec
+from textrecords import checksums, spec, storage
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 
@@ -222,3 +225,19 @@ def test_a_file_may_have_two_spaces_in_its_name(tmp_path):
     assert checksums.find_damage(str(tmp_path)) == (
         f"{tmp_path}/a  b has changed since SHA256SUMS was written"
     )
+
+
+def test_a_large_file_is_hashed_in_parts_whose_bytes_are_counted(tmp_path, monkeypatch):
+    asked = []
+
+    class File(io.BytesIO):
+        def read(self, size):
+            asked.append(size)
+            return super().read(size)
+
+    monkeypatch.setattr(checksums, "READ_BYTES", 2)
+    monkeypatch.setattr(checksums, "SEEN", collections.Counter(hashed=10))
+    monkeypatch.setattr(storage, "reading", lambda path: File(b"abcde"))
+    assert checksums.sha256("a") == hashlib.sha256(b"abcde").hexdigest()
+    assert asked == [2, 2, 2, 2]
+    assert checksums.SEEN == {"hashed": 15}
