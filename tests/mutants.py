@@ -67,7 +67,7 @@ class Mutant:
 
 def main(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
-    # Child processes of tests have this, too.
+    # It might lead tests to the code as it is.
     os.environ.pop("PYTHONPATH", None)
     os.chdir(ROOT)
     from mutmut import __main__ as mutmut
