@@ -8,6 +8,7 @@ defaults, learn from the same split. Sets that were measured aren't repeated.
 """
 
 import ast
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -85,11 +86,9 @@ def distinct(packages: list[str]) -> list[Docstring]:
 
 def _few_words() -> Texts:
     """First lines, by package: 20 classes of short texts."""
-    lines = [
-        (each.package, each.text.partition("\n")[0])
-        for each in distinct([*SCIENTIFIC, *OTHERS, *MORE])
-    ]
-    return Texts.split(_limited(list({text: (of, text) for of, text in lines}.values()), 1_500))
+    found = distinct([*SCIENTIFIC, *OTHERS, *MORE])
+    packages = {each.text.partition("\n")[0]: each.package for each in found}
+    return Texts.split(_limited([(of, line) for line, of in packages.items()], 1_500))
 
 
 def _many_words() -> Texts:
@@ -119,16 +118,16 @@ def _made_up() -> Texts:
 
 
 def hash_of(text: str) -> str:
-    """Returns what texts are sorted by, to be mixed."""
+    """Returns what texts are sorted by, which mixes them."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _limited(found: list[tuple[str, str]], number: int) -> list[tuple[str, str]]:
     """Returns at most a number of texts of each class."""
-    counts: dict[str, int] = {}
+    counts = collections.Counter()
     kept = []
     for of, text in found:
-        counts[of] = counts.get(of, 0) + 1
+        counts[of] += 1
         if counts[of] <= number:
             kept.append((of, text))
     return kept
@@ -162,10 +161,10 @@ def main(argv: list[str]) -> None:
 def measure(texts: Texts) -> dict[str, float]:
     """Returns the sizes of a data set, and the accuracies on its test split."""
     words = sorted(len(text.split()) for _, text in texts.train)
-    counts = [sum(of == each for of, _ in texts.train) for each in {of for of, _ in texts.train}]
+    counts = collections.Counter(of for of, _ in texts.train)
     return {
         "classes": len(counts),
-        "largest_class": max(counts) / len(texts.train),
+        "largest_class": max(counts.values()) / len(texts.train),
         "train": len(texts.train),
         "test": len(texts.test),
         "median_words": words[len(words) // 2],
