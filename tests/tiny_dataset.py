@@ -27,6 +27,14 @@ FLAGS = {
 }
 
 
+# What a transform graph takes.
+REVIEWS = {
+    spec.TEXT: tf.TensorSpec([None], tf.string),
+    spec.LABEL: tf.TensorSpec([None], tf.int64),
+    spec.KEY: tf.TensorSpec([None], tf.string),
+}
+
+
 class Transform(tf.Module):
     """Text to ids, split at spaces; a text with no tokens is one OOV token."""
 
@@ -41,15 +49,7 @@ class Transform(tf.Module):
         )
         self.table = tf.lookup.StaticHashTable(lines, spec.OOV_ID - spec.NUM_RESERVED)
 
-    @tf.function(
-        input_signature=[
-            {
-                spec.TEXT: tf.TensorSpec([None], tf.string),
-                spec.LABEL: tf.TensorSpec([None], tf.int64),
-                spec.KEY: tf.TensorSpec([None], tf.string),
-            }
-        ]
-    )
+    @tf.function(input_signature=[REVIEWS])
     def transform_fn(self, inputs):
         text = tf.strings.lower(inputs[spec.TEXT], encoding="utf-8")
         words = tf.strings.split(tf.where(text == "", "(none)", text), sep=" ")

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+import tiny_dataset
 from stage_contract import plain
 from tiny_tree import write
 
@@ -28,15 +29,7 @@ class Graph(tf.Module):
         pairs = tf.lookup.KeyValueTensorInitializer(words, ids, tf.string, tf.int64)
         self.table = tf.lookup.StaticHashTable(pairs, spec.OOV_ID)
 
-    @tf.function(
-        input_signature=[
-            {
-                spec.TEXT: tf.TensorSpec([None], tf.string),
-                spec.LABEL: tf.TensorSpec([None], tf.int64),
-                spec.KEY: tf.TensorSpec([None], tf.string),
-            }
-        ]
-    )
+    @tf.function(input_signature=[tiny_dataset.REVIEWS])
     def transform_fn(self, inputs):
         ids = self.table.lookup(tf.strings.split(inputs[spec.TEXT])).to_sparse()
         filled, _ = tf.sparse.fill_empty_rows(ids, tf.constant(spec.OOV_ID, tf.int64))
