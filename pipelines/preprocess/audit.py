@@ -140,7 +140,7 @@ class Assign:
     ) -> Iterator[tuple[tuple[int, str], list[split_assignment.Text]]]:
         """Yields the texts of a bucket as items of the mapping that `Shares.moves` takes."""
         texts = collections.defaultdict(list)
-        for words_hash, found in self._by_words(bucket, {}) if self.shares.wanted else ():
+        for words_hash, found in self._by_words(_reviews(bucket), {}) if self.shares.wanted else ():
             found.pop(spec.UNLABELLED, None)
             labels = {same.label for every in found.values() for same in every}
             is_own = len(labels) == len(found) == 1 and {*self.shares.wanted}.issuperset(found)
@@ -158,8 +158,8 @@ class Assign:
     ) -> Iterator[Any]:
         """Assigns the reviews of a bucket to shards.
 
-        Iterates over the reviews twice: for a text, however often it occurs, only counts and the
-        first keys are in memory.
+        Iterates over the reviews three times: for a text, however often it occurs, only counts and
+        the first keys are in memory. Only texts that occur several times are compared.
 
         Args:
           bucket: the reviews.
@@ -170,9 +170,11 @@ class Assign:
           (ShardId, list of Review); as `FINDINGS`, lists of `Line`; as `AUDITED`, an `Audited`.
         """
         counted = Audited(*(collections.Counter() for _ in range(7)), sharding.NO_KEYS)
+        repeated = _repeated(_reviews(bucket))
         stay = {}
         findings = []
-        for words_hash, found in self._by_words(bucket, moved):
+        several = (review for review in _reviews(bucket) if review.words_hash in repeated)
+        for words_hash, found in self._by_words(several, moved):
             kept = self._kept(found)
             # The key of the review that stays in a split, or None if all do.
             stay[words_hash] = {
@@ -182,11 +184,14 @@ class Assign:
             findings += self._count(found, kept, counted)
         yield tag_findings(findings)
         by_shard = collections.defaultdict(list)
+        unique = collections.Counter()
         dropped = counted.dropped
         for review in _reviews(bucket):
             split = self._split(review, moved)
-            kept = stay[review.words_hash]
-            if split not in kept or kept[split] not in (None, review.key):
+            kept = stay.get(review.words_hash)
+            if kept is None:
+                unique[split] += 1
+            elif split not in kept or kept[split] not in (None, review.key):
                 dropped += sharding.Keys.of([review.key])
                 continue
             shard = sharding.shard_of(split, review.key, num_shards)
@@ -194,6 +199,8 @@ class Assign:
             if len(by_shard[shard]) == review_batches.BATCH_SIZE:
                 yield shard, by_shard.pop(shard)
         yield from by_shard.items()
+        for counts in (counted.found, counted.distinct_texts, counted.distinct_by_words):
+            counts.update(unique)
         yield beam.pvalue.TaggedOutput(AUDITED, dataclasses.replace(counted, dropped=dropped))
 
     def _split(self, review: Review, moved: Mapping[bytes, str]) -> str:
@@ -202,11 +209,11 @@ class Assign:
         return self.shares.split(review.words_hash, moved) if split == spec.TRAIN else split
 
     def _by_words(
-        self, bucket: Bucket, moved: Mapping[bytes, str]
+        self, reviews: Iterable[Review], moved: Mapping[bytes, str]
     ) -> Iterator[tuple[bytes, SameWords]]:
         """Yields each hash of words with the reviews that have them."""
         copies: dict[bytes, dict[tuple[int, bytes, int], Copies]] = {}
-        for review in _reviews(bucket):
+        for review in reviews:
             same_words = copies.setdefault(review.words_hash, {})
             same = review.split, review.text_hash, review.label
             if same in same_words:
@@ -249,6 +256,12 @@ def _reviews(bucket: Bucket) -> Iterator[Review]:
     return map(Review._make, itertools.chain.from_iterable(bucket[1]))
 
 
+def _repeated(reviews: Iterable[Review]) -> set[bytes]:
+    """Returns the hashes of words that several reviews have."""
+    numbers = collections.Counter(review.words_hash for review in reviews)
+    return {words_hash for words_hash, number in numbers.items() if number > 1}
+
+
 def _first_key(same: Same) -> bytes:
     return min(same.copies.keys)
 
@@ -263,8 +276,6 @@ def _findings(found: SameWords) -> Iterator[Finding]:
     `same_texts` is the number of texts for which a finding also holds if only equal texts count.
     """
     everywhere = [same for every in found.values() for same in every]
-    if len(everywhere) == 1 and everywhere[0].copies.number == 1:  # almost always
-        return
     for split, every in found.items():
         if _number(every) > 1:
             numbers = collections.Counter()

