@@ -8,7 +8,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from model import evaluate, predict
-from model.training import flags, memory, settings
+from model.training import compile_cache, flags, memory, settings
 from textrecords import (
     app,
     atomic,
@@ -222,7 +222,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> None:
     args = parse_args(argv)
-    train(command_line.read_flags(args, Options), *flags.read_settings(args))
+    options = command_line.read_flags(args, Options)
+    with compile_cache.used():
+        train(options, *flags.read_settings(args))
 
 
 if __name__ == "__main__":
