@@ -63,46 +63,59 @@ def evaluate(model: "keras.Model", dataset: Dataset, config: ModelConfig) -> Eva
     rows = input_pipeline.read_split(dataset, spec.TEST, config.network.input_size)
     results = [
         (labels, outputs, profile(tokens, outputs))
-        for tokens, labels, outputs in _scored(model, rows)
+        for tokens, labels, outputs in _scored(model, rows, config)
     ]
     labels, outputs, profiles = zip(*results, strict=True)
     of_all = functools.reduce(operator.add, profiles)
     return compare(model, np.concatenate(labels), np.concatenate(outputs), of_all, config)
 
 
-def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
+def best_threshold(model: "keras.Model", rows: "input_pipeline.Rows", config: ModelConfig) -> float:
     """Returns the threshold of `lstm.predicted_classes` with the highest accuracy on the rows.
 
     Among equally good ones it's the one closest to 0.5.
     """
-    labels, outputs = _outputs(model, rows)
+    labels, outputs = _outputs(model, rows, config)
     return metrics.best_threshold(labels, outputs[:, 0])
 
 
-def best_temperature(model: "keras.Model", rows: "input_pipeline.Rows") -> float:
+def best_temperature(
+    model: "keras.Model", rows: "input_pipeline.Rows", config: ModelConfig
+) -> float:
     """Returns the divisor of the logits that minimizes the loss on the rows."""
-    labels, outputs = _outputs(model, rows)
+    labels, outputs = _outputs(model, rows, config)
     return metrics.best_temperature(labels, probabilities(outputs))
 
 
-def _outputs(model: "keras.Model", rows: "input_pipeline.Rows") -> tuple[np.ndarray, np.ndarray]:
+def _outputs(
+    model: "keras.Model", rows: "input_pipeline.Rows", config: ModelConfig
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the labels <int64>[n] and the network's outputs, <float32>[n, outputs]."""
-    results = [(labels, outputs) for _, labels, outputs in _scored(model, rows)]
+    results = [(labels, outputs) for _, labels, outputs in _scored(model, rows, config)]
     labels, outputs = (np.concatenate(parts) for parts in zip(*results, strict=True))
     return labels, outputs
 
 
 def _scored(
-    model: "keras.Model", rows: "input_pipeline.Rows"
+    model: "keras.Model", rows: "input_pipeline.Rows", config: ModelConfig
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields tokens, labels and the network's outputs, batch by batch."""
+    """Yields tokens, labels and the network's outputs, batch by batch, in any order."""
+    import tensorflow as tf
+
     from textrecords import input_pipeline
 
-    batches = input_pipeline.batches(rows, BATCH_SIZE)
+    # Not `predict_on_batch`, which is traced again for each width.
+    tokens_of_any_width = [tf.TensorSpec([None, None], tf.int32)]
+    score = tf.function(functools.partial(model, training=False), tokens_of_any_width)
     total = input_pipeline.num_batches(rows, BATCH_SIZE)
+    if config.training.bucket_by_length:  # then the outputs don't depend on the padding
+        batches = input_pipeline.shuffled_batches(rows, BATCH_SIZE, seed=0, by_length=True)
+    else:
+        batches = input_pipeline.batches(rows, BATCH_SIZE)
+    batches = batches.take(total)
     with terminal.tracked(batches, "evaluating", total) as shown:
         for tokens, labels in shown:
-            yield tokens.numpy(), labels.numpy(), model.predict_on_batch(tokens)
+            yield tokens.numpy(), labels.numpy(), score(tokens).numpy()
 
 
 def profile(tokens: np.ndarray, outputs: np.ndarray) -> drift.Profile:

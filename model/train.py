@@ -153,7 +153,7 @@ def _calibrated(fitted: Any, config: ModelConfig) -> tuple["keras.Model", ModelC
 
     if not config.training.calibrate:
         return fitted.model, config
-    temperature = evaluate.best_temperature(fitted.model, fitted.rows[spec.VALIDATION])
+    temperature = evaluate.best_temperature(fitted.model, fitted.rows[spec.VALIDATION], config)
     terminal.say(f"temperature of the logits: {temperature:.4f}")
     model = lstm.build(config.network, len(config.classes), temperature)
     model.set_weights(fitted.model.get_weights())
@@ -164,7 +164,7 @@ def _calibrated(fitted: Any, config: ModelConfig) -> tuple["keras.Model", ModelC
 def _choose_threshold(model: "keras.Model", fitted: Any, config: ModelConfig) -> ModelConfig:
     if not config.training.choose_threshold:
         return config
-    threshold = evaluate.best_threshold(model, fitted.rows[spec.VALIDATION])
+    threshold = evaluate.best_threshold(model, fitted.rows[spec.VALIDATION], config)
     terminal.say(f"threshold for the second class: {threshold:.4f}")
     return dataclasses.replace(config, threshold=threshold)
 

@@ -11,6 +11,7 @@ import pytest
 import tiny_dataset
 
 from model import evaluate, predict, train
+from model.network import lstm
 from model.training import flags as train_flags
 from model.training import settings, timing
 from textrecords import input_pipeline, model_folder, occlusion, saved_model
@@ -164,6 +165,32 @@ def test_an_evaluation_agrees_with_keras(trained, records):
     loss, accuracy = model.evaluate(input_pipeline.batches(rows, 4), verbose=0)
     np.testing.assert_allclose([found.loss, found.accuracy], [loss, accuracy], rtol=1e-4)
     assert found.accuracy < 1
+
+
+def test_an_evaluation_cuts_rows_of_similar_length_to_the_longest(tmp_path, monkeypatch):
+    texts = ["good", "bad", "good film", "bad bad bad", "film " * 20, "good " * 19, "bad"]
+    rows = [(text, number % 2) for number, text in enumerate(texts)]
+    tiny_dataset.write(tmp_path / "records", {"train": rows, "test": rows})
+    dataset = open_dataset(str(tmp_path / "records"))
+    flags = ["--max_len=20", "--pooling=max_mean", "--chunk_len=5", "--bucket_by_length"]
+    args = train.parse_args(["--records=", "--model_dir=", *flags])
+    config = settings.configure(dataset, *train_flags.read_settings(args))
+    model = lstm.build(config.network, 2)
+    lstm.compile_model(model, config.training)
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", 2)
+    widths, profile = [], evaluate.profile
+    monkeypatch.setattr(
+        evaluate,
+        "profile",
+        lambda tokens, *of: widths.append(tokens.shape[1]) or profile(tokens, *of),
+    )
+    found = evaluate.evaluate(model, dataset, config)
+    assert sorted(widths) == [3, 3, 20, 20]  # widths are multiples of three here
+    as_they_come = dataclasses.replace(config.training, bucket_by_length=False)
+    padded = evaluate.evaluate(model, dataset, dataclasses.replace(config, training=as_they_come))
+    assert widths[4:] == [20] * 4
+    assert (found.confusion_matrix, found.profile) == (padded.confusion_matrix, padded.profile)
+    assert found.loss == pytest.approx(padded.loss, rel=1e-6)
 
 
 def test_predict_prints_score_label_and_text(trained, capsys):
