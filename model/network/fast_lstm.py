@@ -5,15 +5,16 @@ tokens of a batch are multiplied at once, before the loop, so that only the prod
 remains inside; and XLA compiles the step. Outputs, gradients and the steps of Adam equal those of
 Keras, up to rounding.
 
-Precomputing the product of the whole embedding and the kernel would be even faster. But then the
-gradient is summed by token, while Keras passes Adam one part per occurrence of a token, and Adam
-adds up the squares of the parts instead of squaring their sum: a different training, with somewhat
-lower test accuracy.
+If the vocabulary is smaller than a batch, its embeddings are multiplied by the first kernel, not
+those of the batch, and the gradient of the kernel is summed by token first. The gradient of the
+embeddings isn't: Keras passes Adam one part per occurrence of a token, and Adam adds up the squares
+of the parts, so that their sum would give other steps.
 
 Networks with other layers are trained by plain Keras.
 """
 
 import itertools
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -44,8 +45,10 @@ def to_train(model: keras.Model, network: Network, training: Training) -> keras.
         return model
     width = None if training.bucket_by_length else network.max_len
     layers = [keras.Input([width], dtype="int32"), *model.layers]
-    is_fast = not model.layers[0].mask_zero and all(map(_is_plain, lstms))
-    trained = (FastSequential if is_fast else keras.Sequential)(layers)
+    if model.layers[0].mask_zero or not all(map(_is_plain, lstms)):
+        trained = keras.Sequential(layers)
+    else:
+        trained = FastSequential(layers, training.batch_size * network.max_len)
     trained.compile(model.optimizer, model.loss, metrics=["accuracy"], jit_compile=XLA)
     return trained
 
@@ -73,28 +76,76 @@ def _is_plain(lstm: keras.layers.LSTM) -> bool:
 
 
 class FastSequential(keras.Sequential):
-    """An embedding, plain LSTMs without a mask, and layers that take their last outputs."""
+    """An embedding, plain LSTMs without a mask, and layers that take their last outputs.
+
+    Args:
+      layers: as in Keras.
+      num_tokens: of a full batch.
+    """
+
+    def __init__(self, layers: list[keras.layers.Layer], num_tokens: int):
+        super().__init__(layers)
+        self._by_token = self.layers[0].input_dim < num_tokens
 
     def call(self, tokens: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps <int32>[batch_size, max_len] to the output of the layers in sequence.
 
         Keras passes `training` on to them.
         """
-        outputs = tf.transpose(tokens)  # the loops run along the first axis
-        for layer in self.layers:
+        embedding, first, *rest = self.layers
+        tokens = tf.transpose(tokens)  # the loops run along the first axis
+        vectors = embedding(tokens)
+        if self._by_token:
+            table = tf.stop_gradient(tf.convert_to_tensor(embedding.embeddings))
+            weights = map(tf.convert_to_tensor, (first.cell.kernel, first.cell.bias))
+            outputs = _run_lstm(first, _project_by_token(vectors, *weights, table, tokens))
+        else:
+            outputs = _run_lstm(first, _project(first, vectors))
+        for layer in rest:
             is_lstm = isinstance(layer, keras.layers.LSTM)
-            outputs = _run_lstm(layer, outputs) if is_lstm else layer(outputs)
+            outputs = _run_lstm(layer, _project(layer, outputs)) if is_lstm else layer(outputs)
         return outputs
 
 
-def _run_lstm(lstm: keras.layers.LSTM, inputs: tf.Tensor) -> tf.Tensor:
-    """Applies an LSTM to inputs <float32>[max_len, batch_size, input size].
+def _project(lstm: keras.layers.LSTM, inputs: tf.Tensor) -> tf.Tensor:
+    """Maps <float32>[..., input size] to what the gates get of it, <float32>[..., 4 * units]."""
+    return inputs @ lstm.cell.kernel + lstm.cell.bias
+
+
+@tf.custom_gradient
+def _project_by_token(
+    vectors: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, table: tf.Tensor, tokens: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor | None, ...]]]:
+    """Does `_project` for the vectors of tokens, <int32>[max_len, batch_size].
+
+    Args:
+      vectors: of the tokens, which get a gradient.
+      kernel, bias: of the LSTM.
+      table: the vectors of all tokens, without a gradient, <float32>[max_tokens, input size].
+      tokens: of the batch.
+    """
+
+    def gradient(of_gates: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        rows, ids = tf.reshape(of_gates, [-1, kernel.shape[1]]), tf.reshape(tokens, [-1])
+        by_token = tf.math.unsorted_segment_sum(rows, ids, table.shape[0])
+        of_vectors = tf.matmul(of_gates, kernel, transpose_b=True)
+        of_kernel = tf.matmul(table, by_token, transpose_a=True)
+        return of_vectors, of_kernel, tf.reduce_sum(by_token, axis=0), None, None
+
+    return tf.gather(table @ kernel + bias, tokens), gradient
+
+
+def _run_lstm(lstm: keras.layers.LSTM, gates: tf.Tensor) -> tf.Tensor:
+    """Applies an LSTM to what its gates get of its inputs.
+
+    Args:
+      lstm: the layer.
+      gates: what `_project` returns, <float32>[max_len, batch_size, 4 * units].
 
     Returns:
       Its last outputs, <float32>[batch_size, units], or the outputs at every token if the layer
       returns sequences, <float32>[max_len, batch_size, units].
     """
-    gates = inputs @ lstm.cell.kernel + lstm.cell.bias  # [max_len, batch_size, 4 * units]
     kernel = tf.convert_to_tensor(lstm.cell.recurrent_kernel)
     max_len = gates.shape[0]
     zeros = tf.zeros_like(gates[0, :, : lstm.units])

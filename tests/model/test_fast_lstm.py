@@ -42,6 +42,8 @@ def outputs_and_gradients(model, tokens, labels):
         ({"lstm_layers": 3}, 2),
         ({"max_len": 1}, 2),
         ({"embedding_dim": 1, "lstm_units": 1}, 3),
+        ({"max_tokens": 12}, 2),
+        ({"max_tokens": 12, "lstm_layers": 3}, 2),
     ],
 )
 def test_outputs_and_gradients_are_those_of_keras(shape, num_classes):
@@ -81,6 +83,27 @@ def test_ten_steps_of_adam_give_the_weights_of_keras(shape):
         trained.fit(TOKENS, LABELS, epochs=10, verbose=0)
     for ours, keras_own in zip(fast.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, keras_own, atol=1e-3)
+
+
+@pytest.mark.parametrize(("max_tokens", "by_token"), [(59, True), (60, False)])
+def test_an_epoch_of_adam_gives_the_weights_of_keras(max_tokens, by_token):
+    network = dataclasses.replace(SMALL, max_tokens=max_tokens, max_len=20, lstm_layers=2)
+    rng = np.random.default_rng(0)
+    tokens = np.minimum(rng.zipf(1.2, [121, 20]), max_tokens - 1).astype(np.int32)
+    labels = rng.integers(0, 2, 121)
+    assert TRAINING.batch_size * network.max_len == 60
+    weights = []
+    for fast in (False, True):
+        keras.utils.set_random_seed(0)
+        model = lstm.build(network, 2)
+        training = dataclasses.replace(TRAINING, learning_rate=0.001)
+        lstm.compile_model(model, training)
+        trained = fast_lstm.to_train(model, network, training) if fast else model
+        trained.fit(tokens, labels, batch_size=TRAINING.batch_size, verbose=0)
+        weights.append(model.get_weights())
+    assert trained._by_token == by_token
+    for keras_own, ours in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, keras_own, atol=1e-5)
 
 
 def test_dense_dropout_works_in_training_alone():
