@@ -99,7 +99,7 @@ def _outputs(
 def _scored(
     model: "keras.Model", rows: "input_pipeline.Rows", config: ModelConfig
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields tokens, labels and the network's outputs, batch by batch, in any order."""
+    """Yields tokens, labels and the network's outputs, batch by batch, in no particular order."""
     import tensorflow as tf
 
     from textrecords import input_pipeline

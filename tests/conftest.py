@@ -15,6 +15,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 before = os.environ.get("PYTHONPATH")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
 
+# Tests neither use what trainings have compiled nor fill the user's cache.
+os.environ["TF_XLA_FLAGS"] = "--tf_xla_persistent_cache_directory="
+
 # Always the same examples, so that a run doesn't depend on luck.
 hypothesis.settings.register_profile(
     "steady",

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -26,6 +27,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
+        _end()
     except BrokenPipeError:  # such as `| head`; without this, Python would flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -42,7 +44,6 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         # Skips Python's cleanup: a thread still running a stage of an engine that has gone away
         # can crash in it.
         os._exit(2 if isinstance(error, BadInput) else 1)
-    _end()
 
 
 def _end() -> NoReturn:
@@ -50,6 +51,7 @@ def _end() -> NoReturn:
 
     With TensorFlow loaded, that takes 0.15 s, and can crash in its threads.
     """
+    threading._shutdown()  # waits for threads
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -5,10 +5,10 @@ tokens of a batch are multiplied at once, before the loop, so that only the prod
 remains inside; and XLA compiles the step. Outputs, gradients and the steps of Adam equal those of
 Keras, up to rounding.
 
-If the vocabulary is smaller than a batch, its embeddings are multiplied by the first kernel, not
-those of the batch, and the gradient of the kernel is summed by token first. The gradient of the
-embeddings isn't: Keras passes Adam one part per occurrence of a token, and Adam adds up the squares
-of the parts, so that their sum would give other steps.
+If the vocabulary is smaller than a batch, all of its embeddings are multiplied instead of the
+batch's, and the gradient of the kernel is summed by token first. The gradient of the embeddings
+isn't: Keras passes Adam one part per occurrence of a token, and Adam adds up the squares of the
+parts, so that their sum would give other steps.
 
 Networks with other layers are trained by plain Keras.
 """
@@ -80,7 +80,7 @@ class FastSequential(keras.Sequential):
 
     Args:
       layers: as in Keras.
-      num_tokens: of a full batch.
+      num_tokens: the tokens of a full batch of the longest rows.
     """
 
     def __init__(self, layers: list[keras.layers.Layer], num_tokens: int):

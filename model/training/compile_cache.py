@@ -2,66 +2,108 @@
 
 They are in the user's cache folder, `textrecords/xla`: TensorFlow reads and writes them there. It
 takes what it finds for intact, and steps for another CPU for its own; so files are compared with
-their SHA-256 before, and their names start with a hash of what they were compiled with.
+their SHA-256 before, and their names start with a hash of what they were compiled with. And it
+fails if it can't read or write them, so only one training at a time uses the folder.
 """
 
 import contextlib
+import fcntl
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 
 from textrecords import checksums, storage
 
-MAX_FILES = 32  # of 1 MB each; a training has two, for full batches and the last one
+# Of 1 MB each. A training has one or two, for full batches and the last one; as many for
+# validation; and with `--bucket_by_length`, as many for each width.
+MAX_FILES = 64
+ROOM = 16 << 20  # bytes to be free
 FLAGS = "TF_XLA_FLAGS"
 _FOLDER_FLAG = "--tf_xla_persistent_cache_directory"
 CPU_INFO = "/proc/cpuinfo"
+OF_CORES = ("model name", "flags", "CPU ", "Features")  # the latter two on ARM
 
 
 @contextlib.contextmanager
 def used() -> Iterator[None]:
-    """Reuses compiled steps, and keeps new ones; does nothing if the cache can't be written.
+    """Reuses compiled steps, and keeps new ones.
 
-    Must be entered before TensorFlow is imported. If `TF_XLA_FLAGS` names a folder, that is used.
+    Must be entered before XLA first compiles in this process. Does nothing if another training uses
+    the cache, if it can't be written, or if `TF_XLA_FLAGS` names another folder or a file of flags.
     """
-    flags, folder = os.environ.get(FLAGS, ""), _folder()
-    # TensorFlow splits the flags at spaces.
-    if _FOLDER_FLAG not in flags and folder.split() == [folder]:
+    with contextlib.ExitStack() as at_end:
         with contextlib.suppress(OSError):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            _remove_damaged(folder)
-            prefix = f"--tf_xla_persistent_cache_prefix={_made_with()}"
-            os.environ[FLAGS] = f"{flags} {_FOLDER_FLAG}={folder} {prefix}".strip()
+            _use(at_end)
+        yield
+
+
+def _use(at_end: contextlib.ExitStack) -> None:
+    """Sets TensorFlow's flags until the end; raises `OSError` if the cache can't be used."""
+    flags, folder = os.environ.get(FLAGS, ""), _folder()
+    is_file = flags and not flags.startswith("-")
+    # TensorFlow splits the flags at spaces.
+    if is_file or _FOLDER_FLAG in flags or folder is None or len(folder.split()) > 1:
+        return
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    at_end.enter_context(_locked(folder))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(ROOM))
+    _remove_damaged(folder)
+    ours = {
+        _FOLDER_FLAG: folder,
+        "--tf_xla_persistent_cache_prefix": _made_with(),
+        "--tf_xla_persistent_cache_device_types": "CPU",
+    }
+    os.environ[FLAGS] = " ".join([flags, *map("=".join, ours.items())]).strip()
+    at_end.callback(_keep, folder, flags)
+
+
+def _keep(folder: str, flags: str) -> None:
+    os.environ[FLAGS] = flags
+    with contextlib.suppress(OSError):
+        _remove_oldest(folder)
+        checksums.write(folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Locks a folder; raises `BlockingIOError` if another process has."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        if os.environ.get(FLAGS, "") != flags:
-            os.environ[FLAGS] = flags
-            with contextlib.suppress(OSError):
-                _remove_oldest(folder)
-                checksums.write(folder)
+        os.close(descriptor)
 
 
-def _folder() -> str:
+def _folder() -> str | None:
+    """Returns the folder of the cache; None if the user has no home."""
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(os.path.abspath(caches), "textrecords", "xla")
+    return None if caches.startswith("~") else os.path.abspath(f"{caches}/textrecords/xla")
 
 
 def _made_with() -> str:
     """Returns a hash of what a compiled step depends on, besides the step itself."""
-    tensorflow = os.stat(importlib.util.find_spec("tensorflow").origin).st_mtime_ns
-    of = tensorflow, os.environ.get("XLA_FLAGS"), platform.node(), platform.machine(), _cores()
+    installed = os.stat(importlib.util.find_spec("tensorflow").origin).st_mtime_ns
+    of = (
+        (importlib.metadata.version("tensorflow"), installed, os.environ.get("XLA_FLAGS")),
+        (platform.node(), platform.machine(), _cores()),
+    )
     return hashlib.sha256(repr(of).encode()).hexdigest()[:16]
 
 
-def _cores() -> list[str]:
-    """Returns the model and the features of each core; on macOS, nothing."""
+def _cores() -> tuple[int, list[str]]:
+    """Returns how many cores there are for this process, and on Linux the features of all."""
+    # macOS can't restrict a process to some of them.
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(OSError):
         lines = storage.read_text(CPU_INFO).splitlines()
-        return [line for line in lines if line.startswith(("model name", "flags"))]
-    return []
+        return number, [line for line in lines if line.startswith(OF_CORES)]
+    return number, []
 
 
 def _remove_damaged(folder: str) -> None:

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import subprocess
@@ -35,8 +36,9 @@ def sums_of(files):
 
 def test_tensorflow_keeps_steps_in_the_cache_by_what_they_are_compiled_with(cache):
     with compile_cache.used():
-        folder, prefix = os.environ[FLAGS].split()
+        folder, prefix, devices = os.environ[FLAGS].split()
         assert folder == f"--tf_xla_persistent_cache_directory={cache}"
+        assert devices == "--tf_xla_persistent_cache_device_types=CPU"
         name, _, made_with = prefix.partition("=")
         assert name == "--tf_xla_persistent_cache_prefix"
         assert len(bytes.fromhex(made_with)) == 8
@@ -45,7 +47,7 @@ def test_tensorflow_keeps_steps_in_the_cache_by_what_they_are_compiled_with(cach
     assert os.environ[FLAGS] == ""
     assert sums(cache) == sums_of({"new": b"compiled"})
     with compile_cache.used():
-        assert os.environ[FLAGS].split() == [folder, prefix]
+        assert os.environ[FLAGS].split() == [folder, prefix, devices]
         assert compiled(cache) == {"new": b"compiled"}
 
 
@@ -56,11 +58,13 @@ def test_tensorflow_keeps_steps_in_the_cache_by_what_they_are_compiled_with(cach
         lambda patch, tmp_path: patch.setattr("platform.node", lambda: "another machine"),
         lambda patch, tmp_path: patch.setattr("platform.machine", lambda: "arm64"),
         lambda patch, tmp_path: patch.setattr(compile_cache, "CPU_INFO", f"{tmp_path}/none"),
+        lambda patch, tmp_path: patch.setattr("os.sched_getaffinity", lambda process: range(99)),
+        lambda patch, tmp_path: patch.setattr("importlib.metadata.version", lambda name: "2.99.0"),
         lambda patch, tmp_path: patch.setattr(
             "importlib.util.find_spec", lambda name: type("Spec", (), {"origin": str(tmp_path)})
         ),
     ],
-    ids=["flags", "machine", "architecture", "CPU", "TensorFlow"],
+    ids=["flags", "machine", "architecture", "CPU", "cores", "TensorFlow", "installation"],
 )
 def test_what_is_compiled_with_anything_else_has_another_name(tmp_path, monkeypatch, change):
     before = compile_cache._made_with()
@@ -69,13 +73,30 @@ def test_what_is_compiled_with_anything_else_has_another_name(tmp_path, monkeypa
     assert compile_cache._made_with() != before
 
 
-def test_a_core_is_described_by_its_model_and_features(tmp_path, monkeypatch):
-    info = "processor : 0\nmodel name : A\ncpu MHz : 2596.1\nflags : fpu avx\nbogomips : 5.1\n\n"
-    (tmp_path / "cpuinfo").write_text(2 * info)
+@pytest.mark.parametrize(
+    ("info", "found"),
+    [
+        (
+            "processor : 0\nmodel name : A\ncpu MHz : 2596.1\nflags : fpu avx\nbogomips : 5.1\n",
+            ["model name : A", "flags : fpu avx"],
+        ),
+        (
+            "processor : 0\nBogoMIPS : 243.75\nFeatures : fp asimd\nCPU part : 0xd40\n",
+            ["Features : fp asimd", "CPU part : 0xd40"],
+        ),
+        (None, []),
+    ],
+    ids=["x86", "ARM", "macOS"],
+)
+def test_cores_are_described_by_number_model_and_features(tmp_path, monkeypatch, info, found):
+    if info:
+        (tmp_path / "cpuinfo").write_text(2 * f"{info}\n")
     monkeypatch.setattr(compile_cache, "CPU_INFO", str(tmp_path / "cpuinfo"))
-    assert compile_cache._cores() == 2 * ["model name : A", "flags : fpu avx"]
-    monkeypatch.setattr(compile_cache, "CPU_INFO", str(tmp_path / "none"))
-    assert compile_cache._cores() == []
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 3})
+    assert compile_cache._cores() == (2, 2 * found)
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert compile_cache._cores() == (8, 2 * found)
 
 
 def test_damaged_and_unfinished_files_are_removed_before_tensorflow_sees_them(cache):
@@ -124,14 +145,51 @@ def test_other_flags_are_kept_and_a_folder_of_the_users_is_left_alone(cache, mon
     assert sums(cache) == ""
 
 
-@pytest.mark.parametrize("name", ["with space", "file/below"])
+@pytest.mark.parametrize("name", ["with space", "file/below", "~/unknown"])
 def test_without_a_folder_that_tensorflow_can_use_nothing_is_kept(tmp_path, monkeypatch, name):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", name if name[0] == "~" else str(tmp_path / name))
     monkeypatch.setenv(FLAGS, "")
     with compile_cache.used():
         assert os.environ[FLAGS] == ""
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_without_room_the_cache_is_not_used(cache, monkeypatch):
+    """TensorFlow would fail."""
+
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with compile_cache.used():
+        assert FLAGS not in os.environ
+    assert os.listdir(cache) == []
+
+
+def test_a_file_of_flags_is_left_to_tensorflow(cache, monkeypatch):
+    monkeypatch.setenv(FLAGS, "/path/of/flags")
+    with compile_cache.used():
+        assert os.environ[FLAGS] == "/path/of/flags"
+
+
+def test_one_training_at_a_time_uses_the_cache(cache):
+    other = (
+        "from model.training import compile_cache as c; c.used().__enter__(); print(c.os.environ)"
+    )
+    with compile_cache.used():
+        (cache / "unfinished").write_bytes(b"of this training")
+        [environment] = subprocess.run(
+            [sys.executable, "-c", other],
+            env=os.environ | {FLAGS: ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        assert f"{FLAGS}': ''" in environment
+        assert compiled(cache) == {"unfinished": b"of this training"}
+    assert sums(cache) == sums_of({"unfinished": b"of this training"})
 
 
 @pytest.mark.integration
@@ -151,7 +209,7 @@ def test_the_second_training_compiles_nothing_and_learns_the_same(cache, tmp_pat
 
     weights = train()
     first = files()
-    assert len(first) == 2  # for full batches, and the last one
+    assert len(first) == 2  # for full batches and for the last one
     assert sums(cache) == sums_of(compiled(cache))
     assert train() == weights
     assert files() == first

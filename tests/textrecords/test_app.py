@@ -44,19 +44,25 @@ app.run(main)
     assert (done.returncode, done.stdout, done.stderr) == (1, "said before\n", "error: no\n")
 
 
-def test_a_command_ends_without_the_cleanup_of_objects_but_with_what_was_registered():
+def test_a_command_ends_after_its_threads_without_the_cleanup_of_objects():
     program = """
-import atexit, os
+import atexit, os, threading, time
 from textrecords import app
 class Crash:
     def __del__(self):
         os.abort()
 crash = Crash()
 atexit.register(print, "registered", end="")
-app.run(lambda argv: print("said"))
+def work():
+    time.sleep(0.2)
+    print("worked")
+def main(argv):
+    threading.Thread(target=work).start()
+    print("said")
+app.run(main)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "said\nregistered", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "said\nworked\nregistered", "")
 
 
 @pytest.mark.parametrize(
