@@ -7,7 +7,6 @@ fails if it can't read or write them, so only one training at a time uses the fo
 """
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -72,6 +71,8 @@ def _keep(folder: str, flags: str) -> None:
 @contextlib.contextmanager
 def _locked(folder: str) -> Iterator[None]:
     """Locks a folder; raises `BlockingIOError` if another process has."""
+    import fcntl  # missing on Windows, as in `atomic`
+
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
