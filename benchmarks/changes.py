@@ -20,8 +20,8 @@ from textrecords.model_folder import ModelConfig
 
 RESULTS = pathlib.Path(__file__).with_suffix(".json")
 
-# As in the tuned preset, except for n-gram weights, dropout, the number of tokens, and more epochs at
-# a lower rate, which these need.
+# As in the tuned preset, except for n-gram weights, dropout, the number of tokens, and epochs: six
+# at a lower rate.
 CHUNKS = """--max_len 1000 --chunk_len 50 --pooling max_mean --embedding_dim 16 --lstm_units 32
   --dense_units 0 --bucket_by_length --batch_size 64 --learning_rate 0.004 --decay cosine
   --epochs 6"""
@@ -38,7 +38,9 @@ CHANGES = {
     "tuned, but no word is embedded": "--preset tuned --embedding_tokens 2",
     "tuned, but every word is embedded": "--preset tuned --embedding_tokens 0",
     "tuned, but the learning rate stays": "--preset tuned --decay none",
-    "tuned, but six epochs at a lower learning rate": "--preset tuned --epochs 6 --learning_rate 0.004",
+    "tuned, but six epochs at a lower learning rate": (
+        "--preset tuned --epochs 6 --learning_rate 0.004"
+    ),
 }
 
 
