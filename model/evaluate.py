@@ -110,9 +110,9 @@ def _scored(
     total = input_pipeline.num_batches(rows, BATCH_SIZE)
     if config.training.bucket_by_length:  # then the outputs don't depend on the padding
         batches = input_pipeline.shuffled_batches(rows, BATCH_SIZE, seed=0, by_length=True)
+        batches = batches.take(total)
     else:
         batches = input_pipeline.batches(rows, BATCH_SIZE)
-    batches = batches.take(total)
     with terminal.tracked(batches, "evaluating", total) as shown:
         for tokens, labels in shown:
             yield tokens.numpy(), labels.numpy(), score(tokens).numpy()

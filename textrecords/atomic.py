@@ -232,14 +232,14 @@ def forget(path: str) -> None:
     if storage.is_remote(path):
         storage.remove_tree(kept)  # a run that is active recreates it
     elif os.path.exists(kept):
-        with contextlib.suppress(BadInput, OSError), _locked(path):
+        with contextlib.suppress(BadInput, OSError), locked(path):
             storage.remove_tree(kept)
 
 
 @contextlib.contextmanager
 def _swept(path: str) -> Iterator[None]:
     """Holds the lock on `path`; removes leftovers of any run except `KEPT`, before and after."""
-    with _locked(path):
+    with locked(path):
         try:
             _sweep(path)
             yield
@@ -332,7 +332,7 @@ def kept_folder(path: str, *, holds: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with _os_errors_as_bad_input(path):
             os.makedirs(path, exist_ok=True)
-            stack.enter_context(_locked(path))
+            stack.enter_context(locked(path))
         for name in os.listdir(path):
             if not re.fullmatch(holds, name):
                 raise BadInput(
@@ -344,7 +344,7 @@ def kept_folder(path: str, *, holds: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
+def locked(path: str) -> Iterator[None]:
     """Holds the lock for writing a folder; it is released however the process ends.
 
     Raises:

@@ -96,7 +96,7 @@ class FastSequential(keras.Sequential):
         tokens = tf.transpose(tokens)  # the loops run along the first axis
         vectors = embedding(tokens)
         if self._by_token:
-            table = tf.stop_gradient(tf.convert_to_tensor(embedding.embeddings))
+            table = tf.convert_to_tensor(embedding.embeddings)
             weights = map(tf.convert_to_tensor, (first.cell.kernel, first.cell.bias))
             outputs = _run_lstm(first, _project_by_token(vectors, *weights, table, tokens))
         else:
@@ -121,7 +121,7 @@ def _project_by_token(
     Args:
       vectors: of the tokens, which get a gradient.
       kernel, bias: of the LSTM.
-      table: the vectors of all tokens, without a gradient, <float32>[max_tokens, input size].
+      table: the vectors of all tokens, which get no gradient, <float32>[max_tokens, input size].
       tokens: of the batch.
     """
 

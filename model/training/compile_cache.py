@@ -15,7 +15,8 @@ import platform
 import tempfile
 from collections.abc import Iterator
 
-from textrecords import checksums, storage
+from textrecords import atomic, checksums, storage
+from textrecords.errors import BadInput
 
 # Of 1 MB each. A training has one or two, for full batches and the last one; as many for
 # validation; and with `--bucket_by_length`, as many for each width.
@@ -35,20 +36,25 @@ def used() -> Iterator[None]:
     the cache, if it can't be written, or if `TF_XLA_FLAGS` names another folder or a file of flags.
     """
     with contextlib.ExitStack() as at_end:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(BadInput, OSError):
             _use(at_end)
         yield
 
 
 def _use(at_end: contextlib.ExitStack) -> None:
-    """Sets TensorFlow's flags until the end; raises `OSError` if the cache can't be used."""
+    """Sets TensorFlow's flags until the end.
+
+    Raises:
+      BadInput: if another training uses the cache.
+      OSError: if it can't be written.
+    """
     flags, folder = os.environ.get(FLAGS, ""), _folder()
     is_file = flags and not flags.startswith("-")
     # TensorFlow splits the flags at spaces.
     if is_file or _FOLDER_FLAG in flags or folder is None or len(folder.split()) > 1:
         return
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    at_end.enter_context(_locked(folder))
+    at_end.enter_context(atomic.locked(folder))
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(ROOM))
     _remove_damaged(folder)
@@ -66,19 +72,6 @@ def _keep(folder: str, flags: str) -> None:
     with contextlib.suppress(OSError):
         _remove_oldest(folder)
         checksums.write(folder)
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Locks a folder; raises `BlockingIOError` if another process has."""
-    import fcntl  # missing on Windows, as in `atomic`
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _folder() -> str | None:
@@ -122,5 +115,5 @@ def _remove_oldest(folder: str) -> None:
 
 def _files(folder: str) -> list[os.DirEntry[str]]:
     """Returns the compiled steps."""
-    with os.scandir(folder) as entries:
-        return [each for each in entries if each.is_file() and each.name != checksums.SUMS]
+    found = storage.scan(folder)
+    return [each for each in found if each.is_file() and each.name != checksums.SUMS]

@@ -324,7 +324,7 @@ def test_kept_shards_are_removed_once_the_dataset_is_up_to_date(stopped, capsys)
     shutil.move(stopped / "kept", stopped / KEPT)
     run(stopped, "--if_needed")
     assert sorted(os.listdir(stopped)) == [KEPT, "in", "out"]
-    with atomic._locked(str(stopped / "out")):  # another run may be reusing them
+    with atomic.locked(str(stopped / "out")):  # another run may be reusing them
         run(stopped)
         assert sorted(os.listdir(stopped)) == [KEPT, LOCK, "in", "out"]
     run(stopped)

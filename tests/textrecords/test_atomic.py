@@ -263,7 +263,7 @@ def test_the_lock_is_held_until_all_is_swept(tmp_path, monkeypatch):
 
     def start_another(folder, **kwargs):
         swept.append(folder)
-        with pytest.raises(BadInput, match="another run"), atomic._locked(path):
+        with pytest.raises(BadInput, match="another run"), atomic.locked(path):
             pass
         rmtree(folder, **kwargs)
 
@@ -360,7 +360,7 @@ def test_what_cannot_be_cleaned_up_stops_no_run(monkeypatch, tmp_path, clean_up,
 
     for what in ("lock", atomic.KEPT):
         (tmp_path / f".out.textrecords-{what}").mkdir()
-    for name in ("_locked", "_swept"):
+    for name in ("locked", "_swept"):
         monkeypatch.setattr(atomic, name, fail)
     clean_up(str(tmp_path / "out"))
     assert len(list(tmp_path.iterdir())) == 2
