@@ -1,6 +1,7 @@
 """Runs pipelines on Beam's engines, and reports their failures."""
 
 import contextlib
+import functools
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,13 +9,14 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
+    DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
     StandardOptions,
 )
 from apache_beam.runners.runner import create_runner
 
-from pipelines import dataflow, portable
+from pipelines import dataflow, helpers, portable
 from textrecords import command_line, imports, storage
 from textrecords.errors import BadInput, Failure
 
@@ -35,6 +37,14 @@ UNUSABLE = {
 IN_PROCESS_RUNNERS = ("fnapirunner", "bundlebaseddirectrunner")
 
 
+class _Options(PipelineOptions):
+    """Beam's options, which keep their views: Beam asks for them a thousand times per pipeline."""
+
+    @functools.cache  # noqa: B019, there are two objects in a command
+    def view_as(self, cls: type[PipelineOptions]) -> PipelineOptions:
+        return super().view_as(cls)
+
+
 def parse_options(runner: str, flags: list[str], command: str) -> PipelineOptions:
     """Returns Beam's options for `command`; raises `BadInput` for a flag that can't be used."""
 
@@ -52,7 +62,7 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
         create_runner(name)
     except (AttributeError, ImportError, ValueError) as error:
         refuse(f"--runner {runner}: {error}")
-    options = PipelineOptions(flags, runner=name)
+    options = _Options(flags, runner=name)
     given = options.get_all_options()
     if given["no_wait_until_finish"]:
         refuse("--no_wait_until_finish: the output has to be checked at the end of the job")
@@ -82,7 +92,7 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
       Failure: if the job fails, or as a stage does.
     """
     try:
-        with imports.quiet_logs(), _temporary_folder(options) as temp_dir:
+        with imports.quiet_logs(), _helpers(options), _temporary_folder(options) as temp_dir:
             pipeline = _pipeline(options)
             build(pipeline, temp_dir)
             if dataflow.is_chosen(options):
@@ -95,6 +105,12 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
         raise type(error)(str(error).partition(" [while running")[0]) from None
     except RuntimeError as error:  # as text, from a worker in another process
         raise portable.error_of_ours(str(error)) or error from None
+
+
+def _helpers(options: PipelineOptions) -> contextlib.AbstractContextManager[None]:
+    """Returns the context of helpers, if this process executes the stages alone."""
+    alone = options.view_as(DirectOptions).direct_num_workers == 1
+    return helpers.started() if alone and _runs_here(options) else contextlib.nullcontext()
 
 
 def _runs_here(options: PipelineOptions) -> bool:

@@ -13,6 +13,7 @@ from textrecords import imports, signals, terminal
 from textrecords.errors import BadInput, Failure
 
 STDERR = 2  # the last of the standard descriptors
+_commands: list[str] = []  # the one that this process runs, if any
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
@@ -20,6 +21,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
 
     As in shells, the exit code is 130 after Ctrl-C, 143 after SIGTERM, and 141 for a closed pipe.
     """
+    _commands.append(sys.argv[0])
     _ready_streams()
     signals.handle_stop()
     imports.set_keras_up()
@@ -44,6 +46,11 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         # Skips Python's cleanup: a thread still running a stage of an engine that has gone away
         # can crash in it.
         os._exit(2 if isinstance(error, BadInput) else 1)
+
+
+def is_command() -> bool:
+    """Returns whether this process is a command's, not a user's own that imports this package."""
+    return bool(_commands)
 
 
 def _end() -> NoReturn:

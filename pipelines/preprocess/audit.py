@@ -336,14 +336,20 @@ def digest(
             yield unread, content
 
     read = fingerprint.fingerprint(source, good())
-    text_source.SEEN["read"] += len(found)
-    FILES.inc(len(found))
-    BAD_FILES.inc(len(bad))
-    BYTES.inc(read.bytes)
     yield from by_bucket.items()
     if bad:
         yield tag_findings(on_bad_files(bad))
     yield beam.pvalue.TaggedOutput(DIGESTED, Digested(read, UnfitFiles.of(bad, misread)))
+
+
+def count(digested: Digested) -> Digested:
+    """Counts files for metrics and progress bars, and returns what it gets."""
+    read, bad = digested.fingerprint, digested.unfit.num_bad
+    text_source.SEEN["read"] += read.files + bad
+    FILES.inc(read.files + bad)
+    BAD_FILES.inc(bad)
+    BYTES.inc(read.bytes)
+    return digested
 
 
 def num_buckets(num_reviews: int) -> int:

@@ -28,7 +28,10 @@ from pipelines.preprocess.write_shards import Unwritten, WriteShard, Written
 from textrecords import atomic, checksums, json_files, spec, storage
 from textrecords.manifest import Shard
 
-SHARDS_REUSED = Metrics.counter("textrecords", "shards_reused")
+RECORDS, SHARDS_REUSED = (
+    Metrics.counter("textrecords", name) for name in ("records_written", "shards_reused")
+)
+SHARD_BYTES = Metrics.distribution("textrecords", "shard_bytes")
 PACKAGES = ("textrecords", *run_info.PACKAGES)
 
 
@@ -76,6 +79,7 @@ class Finished:
             id_counts=np.frombuffer(zlib.decompress(base64.b64decode(self.id_counts)), np.int64),
             notes=collections.Counter(each["finding"] for each in findings),
             keys=self.keys,
+            reused=1,
         )
         return written, findings
 
@@ -148,9 +152,19 @@ class FinishShard:
             with contextlib.suppress(OSError, ValueError):
                 finished = _take(os.path.join(folder, os.path.basename(path)), path, made_of)
                 storage.write_text(atomic.note(path, atomic.REUSED), "")
-                SHARDS_REUSED.inc()
                 return finished
         return None
+
+
+def count(written: tuple[str, Written]) -> tuple[str, Written]:
+    """Counts the shard of a split for metrics, and returns what it gets."""
+    [shard], reused = written[1].shards, written[1].reused
+    if reused:
+        SHARDS_REUSED.inc()
+    else:
+        RECORDS.inc(shard.examples)
+        SHARD_BYTES.update(shard.bytes)
+    return written
 
 
 def _take(left: str, path: str, made_of: str) -> Finished:

@@ -16,12 +16,13 @@ from apache_beam.pvalue import AsSingleton
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
-from pipelines import grouping, runners, sharding, totals
+from pipelines import grouping, helpers, runners, sharding, totals
 from pipelines.findings import FINDINGS, WriteFindings
 from pipelines.list_files import ListFiles
 from pipelines.places import Listed
 from pipelines.preprocess import (
     audit,
+    finished_shards,
     metadata,
     review_batches,
     split_assignment,
@@ -109,8 +110,9 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     _ = transform_fn | "WriteTransformFn" >> tft_beam.WriteTransformFn(plan.output_dir)
     transform_fn_dir = AsSingleton(transform_fn[0])
     # (ShardId, lists of Review) -> (split, Written) -> {split: Written}
-    written = grouped | "WriteShards" >> beam.FlatMap(
-        plan.finish_shard().finish, transform_fn_dir, AsSingleton(num_shards), classes
+    finish = helpers.FlatMap(plan.finish_shard().finish)
+    written = grouped | "WriteShards" >> beam.ParDo(
+        finish, transform_fn_dir, AsSingleton(num_shards), classes
     ).with_outputs(FINDINGS, main="written")
     audit_shards = (
         (*findings, written[FINDINGS])
@@ -119,6 +121,7 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     )
     _ = (
         written.written
+        | "CountRecords" >> beam.Map(finished_shards.count)
         | "AddUp" >> beam.CombinePerKey(totals.add_up)
         | "Splits" >> beam.combiners.ToDict()
         | "WriteManifest"
@@ -135,8 +138,8 @@ def _audit(
 ) -> tuple[beam.PCollection, AsSingleton, tuple[beam.PCollection, ...]]:
     """Returns (ShardId, list of Review), a `metadata.Found`, and lists of `findings.Line`."""
     # lists of Unread -> (bucket, list of Review)
-    digested = unread | "Digest" >> beam.FlatMap(
-        audit.digest, plan.tree.source, AsSingleton(listed), classes
+    digested = unread | "Digest" >> beam.ParDo(
+        helpers.FlatMap(audit.digest), plan.tree.source, AsSingleton(listed), classes
     ).with_outputs(FINDINGS, audit.DIGESTED, main="reviews")
     buckets = (
         digested.reviews
@@ -155,7 +158,8 @@ def _audit(
     assigned = buckets | "Assign" >> beam.FlatMap(
         plan.assign.place, AsSingleton(moved), AsSingleton(num_shards)
     ).with_outputs(FINDINGS, audit.AUDITED, main="reviews")
-    checked = totals.total("Digested", digested[audit.DIGESTED]) | "Check" >> beam.Map(
+    counted = digested[audit.DIGESTED] | "CountFiles" >> beam.Map(audit.count)
+    checked = totals.total("Digested", counted) | "Check" >> beam.Map(
         metadata.check, plan, AsSingleton(listed)
     )
     found = totals.total("Audited", assigned[audit.AUDITED]) | "Found" >> beam.Map(

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from pipelines import sharding
@@ -21,9 +20,6 @@ from pipelines.preprocess.review_batches import Review
 from textrecords import atomic, concurrency, record_io, spec, text_source
 from textrecords.dataset import read_vocabulary
 from textrecords.manifest import Shard
-
-RECORDS = Metrics.counter("textrecords", "records_written")
-SHARD_BYTES = Metrics.distribution("textrecords", "shard_bytes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +33,7 @@ class Written:
       id_counts: <int64>[vocabulary size], occurrences of each id.
       notes: number of reviews by note.
       keys: of the reviews.
+      reused: number of shards that were reused.
     """
 
     shards: tuple[Shard, ...]
@@ -45,6 +42,7 @@ class Written:
     id_counts: np.ndarray
     notes: collections.Counter[str]
     keys: sharding.Keys
+    reused: int = 0
 
     def __add__(self, other: "Written") -> "Written":
         return Written(
@@ -175,8 +173,6 @@ class WriteShard:
                     written += _count(encoded, noted, written)
                     findings += noted
             written_shard = Shard.of(part, name, len(reviews))
-        RECORDS.inc(len(reviews))
-        SHARD_BYTES.update(written_shard.bytes)
         return dataclasses.replace(written, shards=(written_shard,)), findings
 
     def _notes(self, split: str, encoded: Encoded, encoder: Encoder) -> Iterator[Finding]:

@@ -352,10 +352,6 @@ def test_digesting_reads_hashes_and_counts(tmp_path, monkeypatch):
     ]
     gone = [Unread(b"train/bad/%d.txt" % n, "bad") for n in (6, 7)]
     source = text_source.Source(str(tmp_path))
-    seen = text_source.SEEN["read"]
-    metrics = collections.defaultdict(list)
-    for name in ("FILES", "BAD_FILES", "BYTES"):
-        monkeypatch.setattr(getattr(audit, name), "inc", metrics[name].append)
     listed = Listed(collections.Counter({"train/bad": 4, "train/good": 3}))
 
     outputs = take_apart(
@@ -379,11 +375,20 @@ def test_digesting_reads_hashes_and_counts(tmp_path, monkeypatch):
             ),
         ),
     ]
-    assert metrics == {"FILES": [7], "BAD_FILES": [2], "BYTES": [sum(map(len, read.values()))]}
-    assert text_source.SEEN["read"] == seen + 7
-
     outputs = take_apart(audit.digest([tuple(listed_here[0])], source, listed, ("bad",)))
     assert [output[0] for output in outputs[1:]] == [audit.DIGESTED]
+
+
+def test_digested_files_are_counted(monkeypatch):
+    metrics = collections.defaultdict(list)
+    for name in ("FILES", "BAD_FILES", "BYTES"):
+        monkeypatch.setattr(getattr(audit, name), "inc", metrics[name].append)
+    seen = text_source.SEEN["read"]
+    unfit = UnfitFiles.of({b"a": "gone", b"b": "gone"}, {b"c": "latin-1"})
+    digested = Digested(Fingerprint(5, 60, "0"), unfit)
+    assert audit.count(digested) is digested
+    assert metrics == {"FILES": [7], "BAD_FILES": [2], "BYTES": [60]}
+    assert text_source.SEEN["read"] == seen + 7
 
 
 def test_a_bucket_is_for_100_000_reviews():

@@ -123,10 +123,10 @@ import itertools, os, signal
 from textrecords import app, imports
 with imports.quiet():
     from pipelines.preprocess import __main__ as preprocess, write_shards
-writes, forth = itertools.count(), write_shards.WriteShard.write
+command, writes, forth = os.getpid(), itertools.count(), write_shards.WriteShard.write
 def write(self, *args):
     if next(writes) == {after}:
-        os.kill(os.getpid(), {signal})
+        os.kill(command, {signal})
         signal.pause()
     return forth(self, *args)
 write_shards.WriteShard.write = write
@@ -134,14 +134,22 @@ app.run(preprocess.main)
 """
 
 
-def end_by(number, *flags, env=None, after=3):
-    """Runs preprocess, sends a signal after this many shards; returns its errors."""
+def end_by(number, *flags, after=3, cores=1):
+    """Runs preprocess, sends a signal after this many shards; returns its errors.
+
+    With several cores, it's after this many shards of one helper.
+    """
     program = PROGRAM.format(signal=int(number), after=after)
-    done = subprocess.run(
-        [sys.executable, "-c", program, *flags], capture_output=True, text=True, env=env
-    )
-    assert done.returncode == (-9 if number == signal.SIGKILL else 128 + number), done.stderr
-    return done.stderr
+    usable = [*os.sched_getaffinity(0)][:cores]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, usable),
+    ) as command:
+        errors = command.stderr.read()  # until its helpers have ended, too
+    assert command.returncode == (-9 if number == signal.SIGKILL else 128 + number), errors
+    return errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -157,6 +165,23 @@ def test_the_next_run_resumes_what_a_signal_stopped(tmp_path, whole, capsys, num
         assert sorted(os.listdir(tmp_path)) == [KEPT, "in"]
     run(tmp_path)
     assert reused(capsys) == said(3)
+    assert content(tmp_path) == whole
+    assert sorted(os.listdir(tmp_path)) == ["in", "out"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_the_next_run_resumes_what_helpers_have_finished(tmp_path, whole, capsys, number):
+    write(tmp_path / "in", TREE)
+    paths = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
+    errors = end_by(number, *paths, *FLAGS, after=2, cores=2)
+    [left] = set(os.listdir(tmp_path)) - {"in", LOCK}
+    finished = len([*(tmp_path / left).rglob(f".*.{atomic.FINISHED}")])
+    assert 2 <= finished <= 4
+    if number != signal.SIGKILL:
+        kept = f"finished shards kept for the next run: {finished} (--no_resume starts over)"
+        assert errors == f"stopped: {kept}\n"
+    run(tmp_path)
+    assert reused(capsys) == said(finished)
     assert content(tmp_path) == whole
     assert sorted(os.listdir(tmp_path)) == ["in", "out"]
 

@@ -3,6 +3,7 @@
 import base64
 import collections
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -41,6 +42,7 @@ WRITTEN = Written(
     collections.Counter({"short": 2, "HTML": 1}),
     sharding.Keys(2, 2**64 - 1),
 )
+REUSED = dataclasses.replace(WRITTEN, reused=1)
 COUNTS = b"".join(number.to_bytes(8, "little") for number in (0, 4, 2**40))
 FINISHED = Finished(
     made_of="made of this",
@@ -60,7 +62,7 @@ FINISHED = Finished(
 def test_a_marker_keeps_all_results_of_writing():
     assert Finished.of("made of this", WRITTEN, NOTED) == FINISHED
     written, found = FINISHED.written()
-    assert plain(written) == plain(WRITTEN)
+    assert plain(written) == plain(REUSED)
     assert found == NOTED
     assert isinstance(written.length_counts, collections.Counter)
     assert written.id_counts.dtype == np.int64
@@ -70,7 +72,7 @@ def test_a_marker_keeps_all_results_of_writing():
 def test_counts_of_no_class_stay_integers():
     nothing = dataclasses.replace(write_shards._nothing(0, 0), shards=(SHARD,))
     written, found = Finished.of("", nothing, []).written()
-    assert plain(written) == plain(nothing)
+    assert plain(written) == plain(dataclasses.replace(nothing, reused=1))
     assert written.label_counts.dtype == written.id_counts.dtype == np.int64
     assert found == []
 
@@ -191,10 +193,9 @@ def finished(stage, graph, classes=CLASSES):
     return [plain(each) for each in outputs]
 
 
-OUTPUT = [
-    ["train", plain(WRITTEN)],
-    (findings.FINDINGS, plain(findings.tag_findings(NOTED).value)),
-]
+FOUND = (findings.FINDINGS, plain(findings.tag_findings(NOTED).value))
+OUTPUT = [["train", plain(WRITTEN)], FOUND]
+OUTPUT_REUSED = [["train", plain(REUSED)], FOUND]
 
 
 def test_what_a_shard_is_made_of(finish, graph, monkeypatch):
@@ -230,17 +231,13 @@ def test_a_shard_is_written_and_marked_if_none_is_left(
     )
 
 
-def test_a_shard_that_is_left_is_reused_and_marked_as_that(
-    finish, graph, writes, tmp_path, monkeypatch
-):
-    counted = []
-    monkeypatch.setattr(finished_shards.SHARDS_REUSED, "inc", lambda *args: counted.append(args))
+def test_a_shard_that_is_left_is_reused_and_marked_as_that(finish, graph, writes, tmp_path):
     unwritten = Unwritten("train", NAME, write_shards.in_order([REVIEWS]))
     made_of = finish._made_of(unwritten, graph, CLASSES)
     leave(tmp_path / "one", made_of, CONTENT[::-1])  # damaged
     left = leave(tmp_path / "two", made_of)
-    assert finished(finish, graph) == OUTPUT
-    assert (writes, counted) == ([], [()])
+    assert finished(finish, graph) == OUTPUT_REUSED
+    assert writes == []
     out = tmp_path / "out"
     assert os.path.samefile(left, out / NAME)
     assert sorted(os.listdir(out)) == [f".{NAME}.finished", f".{NAME}.reused", NAME]
@@ -250,9 +247,22 @@ def test_a_shard_that_is_left_is_reused_and_marked_as_that(
     # The first that fits is taken.
     (tmp_path / "one" / NAME).unlink()
     first = leave(tmp_path / "one", made_of)
-    assert finished(finish, graph) == OUTPUT
+    assert finished(finish, graph) == OUTPUT_REUSED
     assert os.path.samefile(first, out / NAME)
     # Of other classes, none fits.
     assert finished(finish, graph, ("good", "bad")) == OUTPUT
     assert writes == [(unwritten, graph, ("good", "bad"))]
-    assert len(counted) == 2
+
+
+def test_written_shards_are_counted_apart_from_reused_ones(monkeypatch):
+    counted = []
+    for name, method in {"RECORDS": "inc", "SHARD_BYTES": "update", "SHARDS_REUSED": "inc"}.items():
+        add = functools.partial(_add, counted, name)
+        monkeypatch.setattr(getattr(finished_shards, name), method, add)
+    for written in (WRITTEN, REUSED):
+        assert finished_shards.count(("train", written)) == ("train", written)
+    assert counted == [("RECORDS", 2), ("SHARD_BYTES", len(CONTENT)), ("SHARDS_REUSED", 1)]
+
+
+def _add(counted, name, number=1):
+    counted.append((name, number))

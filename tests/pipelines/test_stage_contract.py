@@ -26,20 +26,23 @@ from pipelines.places import Place, list_here
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import (
     audit,
+    finished_shards,
     input_tree,
     metadata,
     pipeline,
     split_assignment,
     vocabulary,
 )
+from pipelines.preprocess.audit import Digested
 from pipelines.preprocess.options import Options
 from pipelines.preprocess.plan import Plan
+from pipelines.preprocess.write_shards import Written
 from pipelines.score import pipeline as scoring
 from pipelines.score import text_files
 from pipelines.score.saved_model_handler import SavedModel
 from pipelines.unfit_files import Limits, UnfitFiles
 from textrecords import atomic, checksums, command_line, drift, spec
-from textrecords.manifest import DataFlags
+from textrecords.manifest import DataFlags, Fingerprint, Shard
 
 pytestmark = pytest.mark.integration
 
@@ -266,6 +269,17 @@ def write_shard(stages):
     )
 
 
+def count_files(stages):
+    digested = Digested(Fingerprint(2, 3, "0"), UnfitFiles.of({}, {}))
+    return Case(audit.count, (digested,))
+
+
+def count_records(stages):
+    shard, keys = Shard("a", 1, 2, "0"), sharding.Keys()
+    written = Written((shard,), np.ones(2), {1: 1}, np.ones(3), {}, keys)
+    return Case(finished_shards.count, ((spec.TRAIN, written),))
+
+
 def add_up(parts, whole):
     """Returns the case of what several workers found, which adds up to what one finds alone."""
 
@@ -384,6 +398,8 @@ PREPROCESS = {
     "KeepCounted": keep_counted,
     "ReadToCount": read_to_count,
     "WriteShards": write_shard,
+    "CountFiles": count_files,
+    "CountRecords": count_records,
     "Check": check,
     "AddUp": add_up_written,
     "Digested": add_up_digested,

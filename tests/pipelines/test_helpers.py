@@ -1,0 +1,196 @@
+"""Helpers do the work of a stage as the stage itself would, and end with their command."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from tiny_tree import write
+
+from pipelines import helpers, runners
+from textrecords import app, spec
+from textrecords.errors import BadInput, Failure
+
+STOPPING = """
+import os, sys, time
+from pipelines import helpers
+from textrecords import app
+
+def main(argv):
+    with helpers.started():
+        print(*[helper.pid for helper in helpers.multiprocessing.active_children()], flush=True)
+        time.sleep(100)
+
+app.run(main)
+"""
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Makes this process seem to be a command's, on two cores."""
+    monkeypatch.setattr(app, "_commands", ["test"])
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+
+
+def repeat(element, times):
+    yield from [element] * times
+    yield beam.pvalue.TaggedOutput("times", (element, times))
+    yield beam.pvalue.TaggedOutput("process", os.getpid())
+
+
+def refuse(element):
+    yield element
+    raise BadInput(f"{element} is bad")
+
+
+def fail(element):
+    yield element
+    raise KeyError(element)
+
+
+def die(element):
+    yield element
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_stage_yields_the_same_in_helpers(command):
+    elements = [f"element {n}" for n in range(50)]
+    with helpers.started(), beam.Pipeline(runner="FnApiRunner") as pipeline:
+        times = beam.pvalue.AsSingleton(pipeline | "Times" >> beam.Create([2]))
+        given = (
+            pipeline
+            | beam.Create(elements)
+            | beam.ParDo(helpers.FlatMap(repeat), times).with_outputs(
+                "times", "process", main="repeated"
+            )
+        )
+        assert_that(given.repeated, equal_to(elements * 2), label="Repeated")
+        expected = [(element, 2) for element in elements]
+        assert_that(given.times, equal_to(expected), label="Tagged")
+        here = os.getpid()
+        elsewhere = given["process"] | beam.Map(lambda process: process != here)
+        assert_that(elsewhere, equal_to([True] * 50), label="Elsewhere")
+
+
+def test_outputs_stay_in_order(command):
+    stage, waiting = helpers.FlatMap(repeat), 2 * helpers.MAX_HELPERS
+    with helpers.started():
+        stage.start_bundle()
+        during = [each for n in range(waiting + 2) for each in stage.process(n, 1)]
+        at_end = [*stage.finish_bundle()]
+    assert [each for each in during if isinstance(each, int)] == [0, 1]
+    plain = [each.value for each in at_end if not isinstance(each, beam.pvalue.TaggedOutput)]
+    assert plain == [*range(2, waiting + 2)]
+    assert all(each.value.windows == at_end[0].windows for each in at_end[1:3])
+
+
+@pytest.mark.parametrize(
+    ("work", "error", "message"),
+    [
+        (refuse, BadInput, "^x is bad$"),
+        (fail, RuntimeError, "^KeyError: 'x'$"),
+        (die, Failure, "^one of its processes was killed, perhaps for lack of memory$"),
+    ],
+)
+def test_an_error_in_a_helper_is_one_of_the_stage(command, work, error, message):
+    stage = helpers.FlatMap(work)
+    with pytest.raises(error, match=message), helpers.started():
+        stage.start_bundle()
+        assert [*stage.process("x")] == []
+        list(stage.finish_bundle())
+    assert multiprocessing.active_children() == []
+
+
+def test_helpers_are_gone_after_the_block_and_stages_work_without(command):
+    with helpers.started():
+        assert len(multiprocessing.active_children()) == 2
+    assert multiprocessing.active_children() == []
+    stage = helpers.FlatMap(repeat)
+    stage.start_bundle()
+    *repeated, _, process = stage.process("x", 3)
+    assert (repeated, process.value) == (["x"] * 3, os.getpid())
+    assert [*stage.finish_bundle()] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        ("os.sched_getaffinity", lambda process: {3}),
+        ("textrecords.app._commands", []),
+        ("sys.platform", "darwin"),
+    ],
+)
+def test_nothing_is_forked_where_it_does_not_pay_or_is_not_safe(command, monkeypatch, what, value):
+    monkeypatch.setattr(what, value)
+    with helpers.started():
+        assert multiprocessing.active_children() == []
+
+
+def test_there_are_at_most_so_many_helpers(command, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(100))
+    with helpers.started():
+        assert len(multiprocessing.active_children()) == helpers.MAX_HELPERS
+
+
+@pytest.mark.parametrize(
+    ("flags", "number"), [([], 2), (["--direct_num_workers=2"], 0), (["--direct_num_workers=0"], 0)]
+)
+def test_the_local_engine_has_helpers_unless_it_has_workers(command, flags, number):
+    options = runners.parse_options("DirectRunner", flags, "pipelines.preprocess")
+    with runners._helpers(options):
+        assert len(multiprocessing.active_children()) == number
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_helpers_end_with_their_command(number):
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPING], stdout=subprocess.PIPE, text=True
+    ) as command:
+        forked = [*map(int, command.stdout.readline().split())]
+        command.send_signal(number)
+    assert len(forked) == len(os.sched_getaffinity(0)) > 1
+    deadline = time.time() + 30
+    while any(map(_exists, forked)) and time.time() < deadline:
+        time.sleep(0.05)
+    assert [*filter(_exists, forked)] == []
+
+
+def _exists(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+@pytest.mark.integration
+def test_records_are_the_same_with_helpers(tmp_path):
+    texts = {
+        f"{split}/{name}/{n}.txt": f"{name} film {n}" + " again" * (n % 3)
+        for split in ("train", "test")
+        for name in ("bad", "good")
+        for n in range(40)
+    }
+    write(tmp_path / "in", {**texts, "train/bad/copy.txt": "good film 1 again"})
+    written = {}
+    for cores in (1, 2):
+        usable = [*os.sched_getaffinity(0)][:cores]
+        out = tmp_path / f"with {cores}"
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pipelines.preprocess", "--num_shards=3", "--min_tokens=4"),
+                *("--input", str(tmp_path / "in"), "--output", str(out)),
+            ],
+            check=True,
+            preexec_fn=lambda usable=usable: os.sched_setaffinity(0, usable),
+        )
+        paths = [*out.glob("*.tfrecord"), *out.glob("audit*"), out / spec.MANIFEST]
+        written[cores] = {path.name: path.read_bytes() for path in paths}
+    assert len(written[1]) == 8
+    assert written[1] == written[2]
