@@ -7,6 +7,8 @@ import tensorflow as tf
 from textrecords import spec
 from textrecords.errors import BadInput
 
+VALID = r"[\x00-\x{D7FF}\x{E000}-\x{10FFFF}]*"  # of UTF-8, which has no surrogates
+
 
 def load(folder: str) -> tf.Module:
     """Loads the graph of the dataset in a folder; raises `BadInput` if it can't be loaded."""
@@ -22,8 +24,7 @@ def tokenize(graph: tf.Module, texts: tf.Tensor) -> tf.RaggedTensor:
 
     Bytes that aren't UTF-8 are replaced.
     """
-    # The graph takes only valid UTF-8; preprocessing decodes bytes in the same way.
-    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+    texts = _to_utf8(texts)
     features = graph.transform_fn(
         {
             spec.TEXT: texts,
@@ -32,3 +33,13 @@ def tokenize(graph: tf.Module, texts: tf.Tensor) -> tf.RaggedTensor:
         }
     )
     return tf.RaggedTensor.from_sparse(features[spec.TOKENS])
+
+
+def _to_utf8(texts: tf.Tensor) -> tf.Tensor:
+    """Replaces bytes that aren't UTF-8, as preprocessing does; the graph takes only valid UTF-8."""
+    # Checking takes a fifth of the time of replacing, and most texts are valid.
+    return tf.cond(
+        tf.reduce_all(tf.strings.regex_full_match(texts, VALID)),
+        lambda: texts,
+        lambda: tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace"),
+    )

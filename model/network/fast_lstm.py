@@ -1,4 +1,4 @@
-"""A network of `lstm.build` in a form that trains faster on CPUs.
+"""A network of `lstm.build` in a form that trains and scores faster on CPUs.
 
 Keras' LSTM multiplies its inputs by its kernel inside its loop, one token after the other. Here all
 tokens of a batch are multiplied at once, before the loop, so that only the product with the state
@@ -10,7 +10,9 @@ batch's, and the gradient of the kernel is summed by token first. The gradient o
 isn't: Keras passes Adam one part per occurrence of a token, and Adam adds up the squares of the
 parts, so that their sum would give other steps.
 
-Networks with other layers are trained by plain Keras.
+To score, each step of the loop looks up its rows of that product, so that they aren't all copied.
+
+Networks with other layers are trained and scored by plain Keras.
 """
 
 import itertools
@@ -53,6 +55,20 @@ def to_train(model: keras.Model, network: Network, training: Training) -> keras.
     return trained
 
 
+def to_serve(model: keras.Model) -> keras.Model:
+    """Returns the model that scores tokens of any length as `model` does; it shares the layers.
+
+    It is `model` itself where `to_train` would return that.
+    """
+    lstms = _lstms(model)
+    masks = bool(lstms) and model.layers[0].mask_zero
+    if not lstms or masks or not all(map(_is_plain, lstms)):
+        return model
+    if tf.config.list_physical_devices("GPU"):
+        return model
+    return FastSequential([keras.Input([None], dtype="int32"), *model.layers])
+
+
 def _lstms(model: keras.Model) -> list[keras.layers.LSTM]:
     """Returns the LSTMs of a stack of embedding, LSTMs and dense layers; none for others."""
     if type(model) is not keras.Sequential or type(model.layers[0]) is not keras.layers.Embedding:
@@ -80,10 +96,10 @@ class FastSequential(keras.Sequential):
 
     Args:
       layers: as in Keras.
-      num_tokens: the tokens of a full batch of the longest rows.
+      num_tokens: of a full batch of the longest rows, in training.
     """
 
-    def __init__(self, layers: list[keras.layers.Layer], num_tokens: int):
+    def __init__(self, layers: list[keras.layers.Layer], num_tokens: int = 0):
         super().__init__(layers)
         self._by_token = self.layers[0].input_dim < num_tokens
 
@@ -94,17 +110,47 @@ class FastSequential(keras.Sequential):
         """
         embedding, first, *rest = self.layers
         tokens = tf.transpose(tokens)  # the loops run along the first axis
-        vectors = embedding(tokens)
-        if self._by_token:
+        if not training:
+            gates = _look_up(embedding, first, tokens)
+        elif self._by_token:
             table = tf.convert_to_tensor(embedding.embeddings)
             weights = map(tf.convert_to_tensor, (first.cell.kernel, first.cell.bias))
-            outputs = _run_lstm(first, _project_by_token(vectors, *weights, table, tokens))
+            gates = _steps(_project_by_token(embedding(tokens), *weights, table, tokens))
         else:
-            outputs = _run_lstm(first, _project(first, vectors))
+            gates = _steps(_project(first, embedding(tokens)))
+        outputs = _run_lstm(first, gates, tokens)
         for layer in rest:
-            is_lstm = isinstance(layer, keras.layers.LSTM)
-            outputs = _run_lstm(layer, _project(layer, outputs)) if is_lstm else layer(outputs)
+            if isinstance(layer, keras.layers.LSTM):
+                outputs = _run_lstm(layer, _steps(_project(layer, outputs)), tokens)
+            else:
+                outputs = layer(outputs)
         return outputs
+
+
+# What the gates get at a step, <int32>[] -> <float32>[batch_size, 4 * units].
+Gates = Callable[[tf.Tensor], tf.Tensor]
+
+
+def _steps(gates: tf.Tensor) -> Gates:
+    """Returns the steps of <float32>[max_len, batch_size, 4 * units]."""
+    max_len = gates.shape[0] or tf.shape(gates)[0]
+    return tf.TensorArray(gates.dtype, max_len).unstack(gates).read
+
+
+def _look_up(
+    embedding: keras.layers.Embedding, lstm: keras.layers.LSTM, tokens: tf.Tensor
+) -> Gates:
+    """Returns the steps of tokens <int32>[max_len, batch_size], without any gradient."""
+
+    def by_token() -> tuple[tf.Tensor, tf.Tensor]:
+        return _project(lstm, tf.convert_to_tensor(embedding.embeddings)), tokens
+
+    def by_place() -> tuple[tf.Tensor, tf.Tensor]:
+        places = tf.reshape(tf.range(tf.size(tokens)), tf.shape(tokens))
+        return _project(lstm, embedding(tf.reshape(tokens, [-1]))), places
+
+    rows, ids = tf.cond(tf.size(tokens) > embedding.input_dim, by_token, by_place)
+    return lambda t: tf.gather(rows, ids[t])
 
 
 def _project(lstm: keras.layers.LSTM, inputs: tf.Tensor) -> tf.Tensor:
@@ -135,25 +181,25 @@ def _project_by_token(
     return tf.gather(table @ kernel + bias, tokens), gradient
 
 
-def _run_lstm(lstm: keras.layers.LSTM, gates: tf.Tensor) -> tf.Tensor:
+def _run_lstm(lstm: keras.layers.LSTM, gates: Gates, tokens: tf.Tensor) -> tf.Tensor:
     """Applies an LSTM to what its gates get of its inputs.
 
     Args:
       lstm: the layer.
-      gates: what `_project` returns, <float32>[max_len, batch_size, 4 * units].
+      gates: what they get at each step.
+      tokens: of the batch, <int32>[max_len, batch_size].
 
     Returns:
       Its last outputs, <float32>[batch_size, units], or the outputs at every token if the layer
       returns sequences, <float32>[max_len, batch_size, units].
     """
     kernel = tf.convert_to_tensor(lstm.cell.recurrent_kernel)
-    max_len = gates.shape[0]
-    zeros = tf.zeros_like(gates[0, :, : lstm.units])
-    steps = tf.TensorArray(tf.float32, max_len).unstack(gates)
+    max_len = tokens.shape[0] or tf.shape(tokens)[0]
+    zeros = tf.zeros([tf.shape(tokens)[1], lstm.units])
     every = [tf.TensorArray(tf.float32, max_len)] if lstm.return_sequences else []
 
     def step(t, output, state, *every):
-        update, forget, new, show = tf.split(steps.read(t) + output @ kernel, 4, axis=-1)
+        update, forget, new, show = tf.split(gates(t) + output @ kernel, 4, axis=-1)
         state = tf.sigmoid(forget) * state + tf.sigmoid(update) * tf.tanh(new)
         output = tf.sigmoid(show) * tf.tanh(state)
         return t + 1, output, state, *(outputs.write(t, output) for outputs in every)

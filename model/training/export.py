@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from model.network import lstm, portable
+from model.network import fast_lstm, lstm, portable
 from model.training import warm_up
 from textrecords import atomic, input_pipeline, saved_model, spec, transform_graph
 from textrecords.model_folder import ModelConfig
@@ -40,8 +40,10 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
         tokens = transform_graph.tokenize(transform, tf.reshape(text, [-1]))
         return {spec.TOKENS: input_pipeline.fit_tokens(tokens, config.network.input_size)}
 
+    served = fast_lstm.to_serve(model)
+
     def score_tokens(tokens: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = model(tokens, training=False)
+        probabilities = served(tokens, training=False)
         names = {
             "label": tf.gather(
                 tf.constant(config.classes),

@@ -60,6 +60,45 @@ def test_outputs_and_gradients_are_those_of_keras(shape, num_classes):
         np.testing.assert_allclose(ours, keras_own, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [{}, {"lstm_layers": 3}, {"dense_units": 0, "lstm_units": 1}])
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize("copies", [1, 2])  # fewer tokens than the vocabulary has, and more
+def test_what_is_served_scores_like_keras(shape, num_classes, copies):
+    network = dataclasses.replace(SMALL, max_tokens=30, **shape)
+    model, _ = forms(network, num_classes)
+    served = fast_lstm.to_serve(model)
+    assert isinstance(served, fast_lstm.FastSequential)
+    assert [id(weight) for weight in served.weights] == [id(weight) for weight in model.weights]
+    signature = [tf.TensorSpec([None, None], tf.int32)]
+    score = tf.function(lambda tokens: served(tokens, training=False), input_signature=signature)
+    for length in (1, 3, 4, 9):
+        tokens = np.resize(TOKENS, [copies * len(TOKENS), length])
+        expected = model(tokens, training=False)
+        assert expected.numpy().std() > 0
+        np.testing.assert_allclose(score(tokens), expected, atol=1e-6)
+    assert score(TOKENS[:0]).shape == [0, 1 if num_classes == 2 else num_classes]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"mask_padding": True},
+        {"bidirectional": True},
+        {"pooling": "max_mean"},
+        {"recurrent_dropout": 0.1},
+    ],
+)
+def test_other_networks_are_served_by_keras(shape):
+    model, _ = forms(dataclasses.replace(SMALL, **shape))
+    assert fast_lstm.to_serve(model) is model
+
+
+def test_on_a_gpu_keras_serves(monkeypatch):
+    model, _ = forms(SMALL)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert fast_lstm.to_serve(model) is model
+
+
 def test_what_is_trained_are_the_networks_own_variables():
     model, fast = forms(SMALL)
     assert isinstance(fast, fast_lstm.FastSequential)
