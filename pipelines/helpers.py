@@ -19,6 +19,7 @@ from multiprocessing import connection
 from typing import Any
 
 import apache_beam as beam
+import tensorflow as tf
 from apache_beam.transforms.window import GlobalWindows
 
 from textrecords import app
@@ -29,18 +30,23 @@ _pools: list[futures.ProcessPoolExecutor] = []  # the one in use, if any
 
 
 @contextlib.contextmanager
-def started() -> Iterator[None]:
-    """Starts helpers, which end with the block, where they are safe and there are several cores.
+def started(uses_gpu: bool = False) -> Iterator[None]:
+    """Starts helpers, which end with the block, where they pay and are safe.
 
     They are safe in a command, where TensorFlow has no threads yet, and on Linux: libraries of
     macOS can crash in a forked process.
+
+    Args:
+      uses_gpu: whether their work is faster on a GPU; they can't share one, so then there are none.
     """
-    number = min(_usable_cores(), MAX_HELPERS)
-    if number == 1 or not app.is_command() or sys.platform != "linux":
+    cores = _usable_cores()
+    number = min(cores, MAX_HELPERS)
+    is_safe = app.is_command() and sys.platform == "linux"
+    if number == 1 or not is_safe or (uses_gpu and tf.config.list_physical_devices("GPU")):
         yield
         return
-    forking = multiprocessing.get_context("fork")
-    with futures.ProcessPoolExecutor(number, forking, _set_up) as pool:
+    forking, threads = multiprocessing.get_context("fork"), cores // number
+    with futures.ProcessPoolExecutor(number, forking, _set_up, (threads,)) as pool:
         pool.submit(os.getpid).result()  # forks all of them
         _pools.append(pool)
         try:
@@ -57,10 +63,11 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
-def _set_up() -> None:
+def _set_up(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them too, but the command decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU can't be shared, and is no faster with text
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

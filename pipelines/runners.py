@@ -79,20 +79,27 @@ def parse_options(runner: str, flags: list[str], command: str) -> PipelineOption
     return options
 
 
-def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -> None:
+def run(
+    build: Callable[[beam.Pipeline, str], None], options: PipelineOptions, *, uses_gpu: bool = False
+) -> None:
     """Builds a pipeline, runs it, and waits for its end.
 
     Args:
       build: adds the stages to the given pipeline; it also gets a folder for temporary files, which
         all workers see and which is removed at the end.
       options: what `parse_options` returns.
+      uses_gpu: whether stages are faster on a GPU.
 
     Raises:
       BadInput: if an engine is unavailable or refuses the pipeline, or as a stage does.
       Failure: if the job fails, or as a stage does.
     """
     try:
-        with imports.quiet_logs(), _helpers(options), _temporary_folder(options) as temp_dir:
+        with (
+            imports.quiet_logs(),
+            _helpers(options, uses_gpu),
+            _temporary_folder(options) as temp_dir,
+        ):
             pipeline = _pipeline(options)
             build(pipeline, temp_dir)
             if dataflow.is_chosen(options):
@@ -107,10 +114,11 @@ def run(build: Callable[[beam.Pipeline, str], None], options: PipelineOptions) -
         raise portable.error_of_ours(str(error)) or error from None
 
 
-def _helpers(options: PipelineOptions) -> contextlib.AbstractContextManager[None]:
+def _helpers(options: PipelineOptions, uses_gpu: bool) -> contextlib.AbstractContextManager[None]:
     """Returns the context of helpers, if this process executes the stages alone."""
-    alone = options.view_as(DirectOptions).direct_num_workers == 1
-    return helpers.started() if alone and _runs_here(options) else contextlib.nullcontext()
+    if _runs_here(options) and options.view_as(DirectOptions).direct_num_workers == 1:
+        return helpers.started(uses_gpu)
+    return contextlib.nullcontext()
 
 
 def _runs_here(options: PipelineOptions) -> bool:

@@ -89,7 +89,7 @@ def main(argv: list[str]) -> None:
     with imports.quiet():
         from pipelines import runners
         from pipelines.score import pipeline as scoring
-        from pipelines.score import saved_model_handler
+        from pipelines.score import scorer
     options = runners.parse_options(args.runner, beam_flags, "pipelines.score")
     texts.check_any()
     is_older = storage.is_file(os.path.join(args.output, checksums.SUMS))
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> None:
     with atomic.write_folder(args.output, holds=FILES, marker=marker) as output_dir:
         plan = scoring.Plan(
             texts=texts.stored_in(output_dir),
-            serving=os.path.join(model_dir, config.saved_model),
+            scorer=scorer.Scorer(os.path.join(model_dir, config.saved_model)),
             classes=config.classes,
             model_sha256=_model_sha256(model_dir),
             output_dir=output_dir,
@@ -107,8 +107,8 @@ def main(argv: list[str]) -> None:
             known=model_folder.read_profile(model_dir),
         )
         storage.make_folder(plan.about_dir)
-        with _show_scoring(saved_model_handler.SEEN):
-            runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options)
+        with _show_scoring(scoring.SEEN):
+            runners.run(lambda pipeline, _: scoring.build(pipeline, plan), options, uses_gpu=True)
         storage.remove_tree(os.path.join(output_dir, spec.TEXTS))
         if _model_sha256(model_dir) != plan.model_sha256:
             raise Failure(f"{args.model_dir} was replaced while it was in use: run again")

@@ -1,7 +1,4 @@
-"""The Beam pipeline that scores texts: list the files, read them, run the network, write shards.
-
-The network runs in Beam's RunInference, which loads it once per worker.
-"""
+"""The Beam pipeline that scores texts: list the files, read and score them, write shards."""
 
 import collections
 import dataclasses
@@ -16,16 +13,15 @@ import apache_beam as beam
 import more_itertools
 import pyarrow as pa
 import pyarrow.parquet
-from apache_beam.ml.inference import base
 from apache_beam.pvalue import AsIter, AsSingleton
 
-from pipelines import grouping, sharding, totals
+from pipelines import grouping, helpers, sharding, totals
 from pipelines.findings import FINDINGS, WriteFindings, on_bad_files, tag_findings
 from pipelines.list_files import ListFiles
 from pipelines.places import Listed
 from pipelines.preprocess import review_batches
 from pipelines.score import text_files, text_tables
-from pipelines.score.saved_model_handler import Row, SavedModel, Scored
+from pipelines.score.scorer import Row, Scorer
 from pipelines.unfit_files import Limits, UnfitFiles
 from textrecords import atomic, checksums, drift, json_files, spec, terminal
 from textrecords.errors import BadInput
@@ -39,6 +35,8 @@ Name = tuple[bytes, str]  # the key of a text, and the kept columns of its row
 Batch = tuple[int, list[Any]]  # a shard, and listed texts that go into it
 UNFIT = "unfit"  # an additional output with the texts
 PROFILES = "profiles"  # an additional output with the scores
+# Texts that were scored in this run, for progress bars.
+SEEN: collections.Counter[str] = collections.Counter()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Plan:
 
     Attributes:
       texts: what to score.
-      serving: the SavedModel.
+      scorer: the model.
       classes: of the model.
       model_sha256: identifies the model.
       output_dir: the folder to write to.
@@ -90,7 +88,7 @@ class Plan:
     """
 
     texts: "text_files.TextFiles | text_tables.TextTables"
-    serving: str
+    scorer: Scorer
     classes: tuple[str, ...]
     model_sha256: str
     output_dir: str
@@ -120,12 +118,12 @@ class Plan:
         found = sorted(itertools.chain.from_iterable(lists))
         return ((index, batch) for batch in more_itertools.chunked(found, BATCH_SIZE))
 
-    def read(self, batch: Batch) -> Iterator[Any]:
-        """Reads the readable texts; splits a batch that is too large for memory.
+    def score(self, batch: Batch) -> Iterator[Any]:
+        """Scores the readable texts; splits a batch that is too large for memory.
 
         Yields:
-          ((shard, names), texts); as `FINDINGS`, lists of `Line` on files that can't be read; as
-          `UNFIT`, an `UnfitFiles`.
+          (ShardId, list of (Name, Row)); as `PROFILES`, a `drift.Profile`; as `FINDINGS`, lists of
+          `Line` on files that can't be read; as `UNFIT`, an `UnfitFiles`.
         """
         index, found = batch
         bad: dict[bytes, str] = {}
@@ -135,7 +133,10 @@ class Plan:
             texts, review_batches.BATCH_BYTES, get_len=lambda item: len(item[1]), strict=False
         ):
             names, their_texts = zip(*part, strict=True)
-            yield (index, list(names)), list(their_texts)
+            rows, profile = self.scorer.score(list(their_texts))
+            yield (SCORES, index), list(zip(names, rows, strict=True))
+            if profile:
+                yield beam.pvalue.TaggedOutput(PROFILES, profile)
         if bad:
             yield tag_findings(on_bad_files(bad))
         yield beam.pvalue.TaggedOutput(UNFIT, UnfitFiles.of(bad, misread))
@@ -227,34 +228,32 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     unread, counted = pipeline | "ListFiles" >> ListFiles(plan.texts.source, plan.texts.places)
     listed = counted | "CheckListed" >> beam.Map(plan.check_listed)
     num_shards = listed | "NumShards" >> beam.Map(plan.shards)
-    # lists of Unread -> Batch -> ((shard, names), texts)
-    read = (
+    # lists of Unread -> Batch -> (ShardId, list of (Name, Row))
+    scored = (
         unread
         | "ByShard" >> beam.FlatMap(by_shard, AsSingleton(num_shards))
         | "GroupKeys" >> beam.GroupByKey()
         | "Batch" >> beam.FlatMap(plan.batches)
         | "Spread" >> grouping.Spread()
-        | "Read" >> beam.FlatMap(plan.read).with_outputs(FINDINGS, UNFIT, main="texts")
+        | "Score"
+        >> beam.ParDo(helpers.FlatMap(plan.score)).with_outputs(
+            FINDINGS, UNFIT, PROFILES, main="rows"
+        )
     )
-    audit_shards = read[FINDINGS] | "WriteFindings" >> WriteFindings(
+    audit_shards = scored[FINDINGS] | "WriteFindings" >> WriteFindings(
         plan.about_dir, AsSingleton(listed)
     )
     found = (
-        totals.total("Unfit", read[UNFIT])
+        totals.total("Unfit", scored[UNFIT])
         | "Check" >> beam.Map(plan.check, AsSingleton(listed))
         | "Found" >> beam.Map(Found, AsSingleton(listed), AsSingleton(audit_shards))
     )
     every_shard = num_shards | "EveryShard" >> beam.FlatMap(sharding.every_shard)
-    # ((shard, names), texts) -> ((shard, names), Scored) -> (ShardId, lists of (name, Row))
-    # -> Written
-    scored = (
-        read.texts
-        | "Score" >> base.RunInference(base.KeyedModelHandler(SavedModel(plan.serving)))
-        | "ByKey" >> beam.FlatMap(_by_key).with_outputs(PROFILES, main="rows")
-    )
     profile = totals.total("Profile", scored[PROFILES])
+    # (ShardId, list of (Name, Row)) -> (ShardId, lists of (Name, Row)) -> Written
+    rows = scored.rows | "CountScored" >> beam.Map(_count)
     _ = (
-        scored.rows
+        rows
         | "GroupByShard" >> grouping.GroupByShard(every_shard)
         | "Write" >> beam.Map(plan.write, AsSingleton(num_shards))
         | "Shards" >> beam.combiners.ToList()
@@ -279,9 +278,7 @@ def _check_unique(keys: list[bytes]) -> None:
             raise BadInput(f"two rows have the key {shown}: name another --key_column")
 
 
-def _by_key(scored: tuple[tuple[int, list[Name]], Scored]) -> Iterator[Any]:
-    """Yields the rows of a batch with their names, by shard; as `PROFILES`, its profile."""
-    (index, names), (rows, profile) = scored
-    yield (SCORES, index), list(zip(names, rows, strict=True))
-    if profile:
-        yield beam.pvalue.TaggedOutput(PROFILES, profile)
+def _count(rows: tuple[sharding.ShardId, list[Any]]) -> tuple[sharding.ShardId, list[Any]]:
+    """Counts scored texts for progress bars, and returns what it gets."""
+    SEEN["scored"] += len(rows[1])
+    return rows

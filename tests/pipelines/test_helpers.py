@@ -36,6 +36,9 @@ def command(monkeypatch):
     """Makes this process seem to be a command's, on two cores."""
     monkeypatch.setattr(app, "_commands", ["test"])
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    # Here, unlike in a command, TensorFlow may have its threads.
+    threading = "tensorflow.config.threading.set_intra_op_parallelism_threads"
+    monkeypatch.setattr(threading, lambda number: None)
 
 
 def repeat(element, times):
@@ -132,6 +135,13 @@ def test_nothing_is_forked_where_it_does_not_pay_or_is_not_safe(command, monkeyp
         assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize(("uses_gpu", "number"), [(True, 0), (False, 2)])
+def test_work_that_is_faster_on_a_gpu_stays_there(command, monkeypatch, uses_gpu, number):
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [kind])
+    with helpers.started(uses_gpu):
+        assert len(multiprocessing.active_children()) == number
+
+
 def test_there_are_at_most_so_many_helpers(command, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: range(100))
     with helpers.started():
@@ -143,7 +153,7 @@ def test_there_are_at_most_so_many_helpers(command, monkeypatch):
 )
 def test_the_local_engine_has_helpers_unless_it_has_workers(command, flags, number):
     options = runners.parse_options("DirectRunner", flags, "pipelines.preprocess")
-    with runners._helpers(options):
+    with runners._helpers(options, uses_gpu=True):
         assert len(multiprocessing.active_children()) == number
 
 

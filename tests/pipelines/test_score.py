@@ -18,6 +18,7 @@ from pipelines.preprocess import review_batches
 from pipelines.score import __main__ as score
 from pipelines.score import pipeline as scoring
 from pipelines.score import text_files
+from pipelines.score.scorer import Scorer
 from pipelines.unfit_files import Limits
 from textrecords import checksums, spec, text_source
 from textrecords.errors import BadInput, Failure
@@ -155,15 +156,25 @@ def test_scores_report_the_drift_of_texts_from_those_of_the_test(tmp_path, capsy
 
 def test_large_texts_are_scored_in_smaller_batches(texts, monkeypatch):
     monkeypatch.setattr(review_batches, "BATCH_BYTES", 6)
+    monkeypatch.setattr(Scorer, "score", lambda self, texts: ([(self.path, t) for t in texts], 7))
     plan = scoring.Plan(
         text_files.TextFiles(text_source.Source(str(texts)), is_glob=False),
-        *("", ("a", "b"), "", "", 1, "jsonl", Limits()),
+        *(Scorer("m"), ("a", "b"), "", "", 1, "jsonl", Limits()),
     )
-    *batches, _ = plan.read((0, [unread(key)[:] for key in (b"a.txt", b"b.txt", b"empty.txt")]))
-    assert batches == [
-        ((0, [(b"a.txt", "")]), [b"b b"]),
-        ((0, [(b"b.txt", ""), (b"empty.txt", "")]), [b"a b a", b""]),
+    *batches, _ = plan.score((0, [unread(key)[:] for key in (b"a.txt", b"b.txt", b"empty.txt")]))
+    shard = (scoring.SCORES, 0)
+    assert batches[::2] == [
+        (shard, [((b"a.txt", ""), ("m", b"b b"))]),
+        (shard, [((b"b.txt", ""), ("m", b"a b a")), ((b"empty.txt", ""), ("m", b""))]),
     ]
+    assert [(each.tag, each.value) for each in batches[1::2]] == [(scoring.PROFILES, 7)] * 2
+
+
+def test_scored_texts_are_counted_for_the_progress_bar(monkeypatch):
+    monkeypatch.setattr(scoring, "SEEN", collections.Counter(scored=10))
+    rows = ((scoring.SCORES, 0), ["a row", "another"])
+    assert scoring._count(rows) == rows
+    assert scoring.SEEN == {"scored": 12}
 
 
 def test_scores_of_a_version_that_had_all_in_one_folder_are_replaced(texts, model_dir):
@@ -317,9 +328,9 @@ def before_listing(monkeypatch, change):
     """Has `change` called before the files are listed."""
     run = runners.run
 
-    def change_and_run(*args):
+    def change_and_run(*args, **more):
         change()
-        run(*args)
+        run(*args, **more)
 
     monkeypatch.setattr(runners, "run", change_and_run)
 

@@ -39,7 +39,7 @@ from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.write_shards import Written
 from pipelines.score import pipeline as scoring
 from pipelines.score import text_files
-from pipelines.score.saved_model_handler import SavedModel
+from pipelines.score.scorer import Scorer
 from pipelines.unfit_files import Limits, UnfitFiles
 from textrecords import atomic, checksums, command_line, drift, spec
 from textrecords.manifest import DataFlags, Fingerprint, Shard
@@ -444,7 +444,7 @@ class Score:
         self.folder, self.serving = folder, serving
         texts = text_files.parse_input(str(folder / "in"), "utf-8")
         self.plan = scoring.Plan(
-            texts, serving, ("neg", "pos"), "", str(folder / "out"), 1, "jsonl", Limits()
+            texts, Scorer(serving), ("neg", "pos"), "", str(folder / "out"), 1, "jsonl", Limits()
         )
         self.source = texts.source
         self.keys = [b"a.txt", b"b.txt", b"deep/c.txt"]
@@ -463,10 +463,10 @@ def score_check_listed(stages):
     return Case(stages.plan.check_listed, (stages.listed,), spoil=spoil, message="has no .* files")
 
 
-def score_read(stages):
+def score_texts(stages):
     (stages.folder / "in/b.txt").unlink()
     (stages.folder / "in/a.txt").write_bytes(b"caf\xe9")
-    return Case(stages.plan.read, ((0, stages.unread),))
+    return Case(stages.plan.score, ((0, stages.unread),))
 
 
 def add_up_unfit(stages):
@@ -485,13 +485,6 @@ def score_check(stages):
         (unfit, stages.listed),
         spoil=spoil,
         message="files of .* can't be read: x.txt",
-    )
-
-
-def score_texts(stages):
-    handler = SavedModel(stages.serving)
-    return Case(
-        lambda batch: handler.run_inference(batch, handler.load_model()), ([[b"a b", b"c"]],)
     )
 
 
@@ -534,19 +527,10 @@ SCORE = {
     "Batch": lambda stages: Case(
         stages.plan.batches, ((0, [stages.unread]),), ((0, [stages.unread[::-1]]),)
     ),
-    "Read": score_read,
+    "Score": score_texts,
+    "CountScored": lambda stages: Case(scoring._count, (((scoring.SCORES, 0), stages.rows),)),
     "Unfit": add_up_unfit,
     "Check": score_check,
-    "Score": score_texts,
-    "ByKey": lambda stages: Case(
-        scoring._by_key,
-        (
-            (
-                (0, [name for name, _ in stages.rows]),
-                ([row for _, row in stages.rows], profile_of(2)),
-            ),
-        ),
-    ),
     "Profile": lambda stages: add_up([profile_of(2), profile_of(3)], profile_of(5)),
     "Found": lambda stages: Case(scoring.Found, (UnfitFiles.of({}, {}), stages.listed, [])),
     "Write": score_write,
