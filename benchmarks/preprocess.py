@@ -52,7 +52,7 @@ def run(command: list[str], reviews: int, work_dir: str) -> dict[str, Any]:
 def run_module(*command: str) -> float:
     """Runs `python -m` as a new process; returns the peak of its memory in MiB.
 
-    All contenders do their work in one process; with several, it would be the largest one's.
+    If it has helpers, it's the peak of its largest process.
 
     Raises:
       Failure: if the command fails.

@@ -1,22 +1,26 @@
-"""Runs the work of stages in helpers: forked processes, one for each core.
+"""Runs the work of stages in helpers: forked processes, one for each core, at most eight.
 
 Beam's local engine runs all stages in one process. It can run them in several, but each of these
 imports TensorFlow and Beam anew, and all elements go through gRPC. Helpers are forked when
 everything is imported, and get only the elements of the stages that use them.
+
+Each has a pipe of its own, so that the command sees at once if a helper is killed. With the queue
+of `concurrent.futures`, which all processes share, it could wait forever.
 """
 
 import collections
 import contextlib
+import dataclasses
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
-from typing import Any
+from typing import Any, NoReturn
 
 import apache_beam as beam
 import tensorflow as tf
@@ -26,54 +30,166 @@ from textrecords import app
 from textrecords.errors import BadInput, Failure
 
 MAX_HELPERS = 8  # each takes memory, and with more than these other stages take most of the time
-_pools: list[futures.ProcessPoolExecutor] = []  # the one in use, if any
+CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # microseconds of CPU, in microseconds
+Work = Callable[..., Iterable[Any]]
+
+
+@dataclasses.dataclass(eq=False)
+class _Task:
+    """What a helper was given; `answer` is None until it's done, then outputs or an error."""
+
+    answer: list[Any] | Exception | None = None
+
+    def outputs(self) -> list[Any]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class _Helpers:
+    """Helpers, each busy with one task at most.
+
+    Args:
+      number: how many to fork.
+      set_up: what each does first.
+    """
+
+    def __init__(self, number: int, set_up: Callable[[], None]):
+        forking = multiprocessing.get_context("fork")
+        self._processes = []
+        self._idle: list[connection.Connection] = []
+        self._busy: dict[connection.Connection, _Task] = {}
+        for _ in range(number):
+            ours, theirs = forking.Pipe()
+            pipes = (theirs, [*self._idle, ours], set_up)
+            self._processes.append(forking.Process(target=_serve, args=pipes, daemon=True))
+            self._processes[-1].start()
+            theirs.close()  # so that its end is seen here
+            self._idle.append(ours)
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    def start(self, work: Work, *args: Any) -> _Task:
+        """Gives work to a helper, once one is idle."""
+        while not self._idle:
+            self._receive()
+        pipe, task = self._idle.pop(), _Task()
+        with _killed_as_failure():
+            pipe.send((work, args))
+        self._busy[pipe] = task
+        return task
+
+    def finish(self, task: _Task) -> list[Any]:
+        """Waits for a task, and returns its outputs or raises its error."""
+        while task.answer is None:
+            self._receive()
+        return task.outputs()
+
+    def _receive(self) -> None:
+        for pipe in connection.wait(self._busy):
+            with _killed_as_failure():
+                self._busy.pop(pipe).answer = pickle.loads(pipe.recv_bytes())
+            self._idle.append(pipe)
+
+    def end(self) -> None:
+        """Ends them, whatever they do: they could still be writing."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.join()
+
+
+_running: list[_Helpers] = []  # those in use, if any
 
 
 @contextlib.contextmanager
 def started(uses_gpu: bool = False) -> Iterator[None]:
     """Starts helpers, which end with the block, where they pay and are safe.
 
-    They are safe in a command, where TensorFlow has no threads yet, and on Linux: libraries of
-    macOS can crash in a forked process.
+    They are safe in a command, where TensorFlow hasn't started its own threads yet; on Linux, since
+    libraries of macOS can crash in a forked process; and without Cloud Storage, whose clients have
+    threads and connections.
 
     Args:
       uses_gpu: whether their work is faster on a GPU; they can't share one, so then there are none.
     """
     cores = _usable_cores()
     number = min(cores, MAX_HELPERS)
-    is_safe = app.is_command() and sys.platform == "linux"
+    is_local = not any("://" in each for each in sys.argv)
+    is_safe = app.is_command() and sys.platform == "linux" and is_local
     if number == 1 or not is_safe or (uses_gpu and tf.config.list_physical_devices("GPU")):
         yield
         return
-    forking, threads = multiprocessing.get_context("fork"), cores // number
-    with futures.ProcessPoolExecutor(number, forking, _set_up, (threads,)) as pool:
-        pool.submit(os.getpid).result()  # forks all of them
-        _pools.append(pool)
-        try:
-            yield
-        except BaseException:
-            for helper in multiprocessing.active_children():
-                helper.kill()  # they could still be writing
-            raise
-        finally:
-            _pools.remove(pool)
+    helpers = _Helpers(number, lambda: _limit(threads=cores // number))
+    _running.append(helpers)
+    try:
+        yield
+    finally:
+        _running.pop()
+        helpers.end()
 
 
 def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open(CPU_QUOTA) as file,
+    ):  # such as that of Docker
+        quota, period = map(int, file.read().split())
+        cores = min(cores, max(1, quota // period))
+    return cores
 
 
-def _set_up(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them too, but the command decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _limit(threads: int) -> None:
+    """Limits what TensorFlow uses in a helper."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+def _serve(
+    pipe: connection.Connection, others: list[connection.Connection], set_up: Callable[[], None]
+) -> NoReturn:
+    """Does what comes through a pipe, in a helper, as long as the command exists."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the command decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for each in others:
+        each.close()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    set_up()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            work, args = pipe.recv()
+            pipe.send_bytes(_do(work, *args))
+    os._exit(0)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent() -> NoReturn:
     connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    os._exit(0)
+
+
+def _do(work: Work, *args: Any) -> bytes:
+    """Returns the outputs of a task, or its error, pickled."""
+    try:
+        return pickle.dumps([*work(*args)], pickle.HIGHEST_PROTOCOL)
+    except (BadInput, Failure) as error:
+        return pickle.dumps(error)
+    except Exception as error:  # TensorFlow's lose their messages when they are pickled
+        as_text = RuntimeError(f"{type(error).__name__}: {error}")
+        as_text.add_note(traceback.format_exc())
+        return pickle.dumps(as_text)
+
+
+@contextlib.contextmanager
+def _killed_as_failure() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError):
+        raise Failure(
+            "a helper process was killed, perhaps for lack of memory: run again, on fewer cores "
+            "(taskset) or with more memory"
+        ) from None
 
 
 class FlatMap(beam.DoFn):
@@ -84,40 +200,25 @@ class FlatMap(beam.DoFn):
         counts in helpers are lost.
     """
 
-    def __init__(self, work: Callable[..., Iterable[Any]]):
+    def __init__(self, work: Work):
         super().__init__()
         self._work = work
 
     def start_bundle(self) -> None:
-        self._coming: collections.deque[futures.Future[list[Any]]] = collections.deque()
+        self._tasks: collections.deque[_Task] = collections.deque()
 
     def process(self, element: Any, *side_inputs: Any) -> Iterator[Any]:
-        if not _pools:
+        if not _running:
             yield from self._work(element, *side_inputs)
             return
-        self._coming.append(_pools[-1].submit(_do, self._work, element, *side_inputs))
-        if len(self._coming) > 2 * MAX_HELPERS:  # enough that none has to wait
-            yield from _outputs(self._coming.popleft())
+        helpers = _running[-1]
+        self._tasks.append(helpers.start(self._work, element, *side_inputs))
+        if len(self._tasks) > 2 * len(helpers):  # enough that none has to wait
+            yield from helpers.finish(self._tasks.popleft())
 
     def finish_bundle(self) -> Iterator[Any]:
-        while self._coming:
-            yield from map(_in_window, _outputs(self._coming.popleft()))
-
-
-def _do(work: Callable[..., Iterable[Any]], *args: Any) -> list[Any]:
-    try:
-        return [*work(*args)]
-    except (BadInput, Failure):
-        raise
-    except Exception as error:  # TensorFlow's lose their messages when they are pickled
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error
-
-
-def _outputs(coming: futures.Future[list[Any]]) -> list[Any]:
-    try:
-        return coming.result()
-    except BrokenProcessPool:
-        raise Failure("one of its processes was killed, perhaps for lack of memory") from None
+        while self._tasks:
+            yield from map(_in_window, _running[-1].finish(self._tasks.popleft()))
 
 
 def _in_window(output: Any) -> Any:

@@ -116,7 +116,9 @@ def run(
 
 def _helpers(options: PipelineOptions, uses_gpu: bool) -> contextlib.AbstractContextManager[None]:
     """Returns the context of helpers, if this process executes the stages alone."""
-    if _runs_here(options) and options.view_as(DirectOptions).direct_num_workers == 1:
+    local = options.view_as(DirectOptions)
+    alone = local.direct_num_workers == 1 and local.direct_running_mode == "in_memory"
+    if _runs_here(options) and alone:
         return helpers.started(uses_gpu)
     return contextlib.nullcontext()
 

@@ -17,6 +17,8 @@ from pipelines import helpers, runners
 from textrecords import app, spec
 from textrecords.errors import BadInput, Failure
 
+KILLED = "^a helper process was killed, perhaps for lack of memory: run again, on fewer"
+LARGE = 100_000_000  # bytes, far more than fit into a pipe
 STOPPING = """
 import os, sys, time
 from pipelines import helpers
@@ -24,7 +26,7 @@ from textrecords import app
 
 def main(argv):
     with helpers.started():
-        print(*[helper.pid for helper in helpers.multiprocessing.active_children()], flush=True)
+        print(*[each.pid for each in helpers.multiprocessing.active_children()], flush=True)
         time.sleep(100)
 
 app.run(main)
@@ -36,6 +38,7 @@ def command(monkeypatch):
     """Makes this process seem to be a command's, on two cores."""
     monkeypatch.setattr(app, "_commands", ["test"])
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(helpers, "CPU_QUOTA", "/no/such/file")
     # Here, unlike in a command, TensorFlow may have its threads.
     threading = "tensorflow.config.threading.set_intra_op_parallelism_threads"
     monkeypatch.setattr(threading, lambda number: None)
@@ -62,6 +65,25 @@ def die(element):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def fail_to_answer(element):
+    yield lambda: element  # can't be pickled
+
+
+def answer_at_length(element):
+    yield bytes(LARGE)
+
+
+@contextlib.contextmanager
+def answering():
+    """Yields helpers of which one is sending an answer, with its task."""
+    with helpers.started():
+        [running] = helpers._running
+        task = running.start(answer_at_length, "x")
+        [pipe] = running._busy
+        assert pipe.poll(60)
+        yield running, task
+
+
 def test_a_stage_yields_the_same_in_helpers(command):
     elements = [f"element {n}" for n in range(50)]
     with helpers.started(), beam.Pipeline(runner="FnApiRunner") as pipeline:
@@ -82,7 +104,7 @@ def test_a_stage_yields_the_same_in_helpers(command):
 
 
 def test_outputs_stay_in_order(command):
-    stage, waiting = helpers.FlatMap(repeat), 2 * helpers.MAX_HELPERS
+    stage, waiting = helpers.FlatMap(repeat), 4  # two for each helper
     with helpers.started():
         stage.start_bundle()
         during = [each for n in range(waiting + 2) for each in stage.process(n, 1)]
@@ -97,8 +119,9 @@ def test_outputs_stay_in_order(command):
     ("work", "error", "message"),
     [
         (refuse, BadInput, "^x is bad$"),
-        (fail, RuntimeError, "^KeyError: 'x'$"),
-        (die, Failure, "^one of its processes was killed, perhaps for lack of memory$"),
+        (fail, RuntimeError, "^KeyError: 'x'"),
+        (fail_to_answer, RuntimeError, "pickle"),
+        (die, Failure, KILLED),
     ],
 )
 def test_an_error_in_a_helper_is_one_of_the_stage(command, work, error, message):
@@ -108,6 +131,41 @@ def test_an_error_in_a_helper_is_one_of_the_stage(command, work, error, message)
         assert [*stage.process("x")] == []
         list(stage.finish_bundle())
     assert multiprocessing.active_children() == []
+
+
+def test_an_answer_of_any_length_arrives(command):
+    with answering() as (running, task):
+        assert running.finish(task) == [bytes(LARGE)]
+
+
+def test_a_helper_that_is_killed_while_it_answers_is_a_failure(command):
+    with answering() as (running, task):
+        for helper in multiprocessing.active_children():
+            helper.kill()
+        with pytest.raises(Failure, match=KILLED):
+            running.finish(task)
+
+
+def test_a_helper_that_is_killed_between_two_tasks_is_a_failure(command):
+    with helpers.started():
+        for helper in multiprocessing.active_children():
+            helper.kill()
+            helper.join()
+        with pytest.raises(Failure, match=KILLED):
+            helpers._running[-1].start(repeat, "x", 1)
+
+
+def test_an_error_elsewhere_ends_helpers_that_are_answering(command):
+    with pytest.raises(BadInput, match=r"^elsewhere$"), answering():
+        raise BadInput("elsewhere")
+    assert multiprocessing.active_children() == []
+
+
+def test_what_went_wrong_in_a_helper_is_shown_where_it_happened(command):
+    with helpers.started(), pytest.raises(RuntimeError) as error:
+        helpers._running[-1].finish(helpers._running[-1].start(fail, "x"))
+    [note] = error.value.__notes__
+    assert "raise KeyError(element)" in note
 
 
 def test_helpers_are_gone_after_the_block_and_stages_work_without(command):
@@ -126,6 +184,7 @@ def test_helpers_are_gone_after_the_block_and_stages_work_without(command):
     [
         ("os.sched_getaffinity", lambda process: {3}),
         ("textrecords.app._commands", []),
+        ("sys.argv", ["test", "--input=gs://bucket/folder"]),
         ("sys.platform", "darwin"),
     ],
 )
@@ -133,6 +192,17 @@ def test_nothing_is_forked_where_it_does_not_pay_or_is_not_safe(command, monkeyp
     monkeypatch.setattr(what, value)
     with helpers.started():
         assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(
+    ("quota", "number"),
+    [("max 100000\n", 2), ("200000 100000\n", 2), ("199999 100000\n", 0), ("5000 100000\n", 0)],
+)
+def test_a_quota_of_the_cpu_counts_as_fewer_cores(command, monkeypatch, tmp_path, quota, number):
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(helpers, "CPU_QUOTA", str(tmp_path / "cpu.max"))
+    with helpers.started():
+        assert len(multiprocessing.active_children()) == number
 
 
 @pytest.mark.parametrize(("uses_gpu", "number"), [(True, 0), (False, 2)])
@@ -149,7 +219,13 @@ def test_there_are_at_most_so_many_helpers(command, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "number"), [([], 2), (["--direct_num_workers=2"], 0), (["--direct_num_workers=0"], 0)]
+    ("flags", "number"),
+    [
+        ([], 2),
+        (["--direct_num_workers=2"], 0),
+        (["--direct_num_workers=0"], 0),
+        (["--direct_running_mode=multi_processing"], 0),
+    ],
 )
 def test_the_local_engine_has_helpers_unless_it_has_workers(command, flags, number):
     options = runners.parse_options("DirectRunner", flags, "pipelines.preprocess")
@@ -158,6 +234,7 @@ def test_the_local_engine_has_helpers_unless_it_has_workers(command, flags, numb
 
 
 @pytest.mark.integration
+@pytest.mark.skipif(helpers._usable_cores() == 1, reason="there is a single core")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_helpers_end_with_their_command(number):
     with subprocess.Popen(
@@ -165,7 +242,7 @@ def test_helpers_end_with_their_command(number):
     ) as command:
         forked = [*map(int, command.stdout.readline().split())]
         command.send_signal(number)
-    assert len(forked) == len(os.sched_getaffinity(0)) > 1
+    assert len(forked) == min(helpers._usable_cores(), helpers.MAX_HELPERS)
     deadline = time.time() + 30
     while any(map(_exists, forked)) and time.time() < deadline:
         time.sleep(0.05)
