@@ -29,7 +29,7 @@ SAMPLE_COUNT = 50_000  # generated reviews, if no folder is given
 PACKAGES = ("apache-beam", "keras", "pyarrow", "tensorflow", "tensorflow-transform")
 # Those that start processes come first: a process's peak memory includes that of its parent at that
 # time, and this process is small until it loads TensorFlow.
-PARTS = ("scale", "preprocess", "tables", "score", "startup", "feed", "step", "length")
+PARTS = ("scale", "preprocess", "score", "startup", "tables", "feed", "step", "length")
 DEFAULT_PARTS = PARTS[1:]
 
 Contender = Callable[[], dict[str, Any]]  # does the work once; returns what else was measured
@@ -57,11 +57,11 @@ def main(argv: list[str]) -> None:
             print(f"{name}: preparing")
             part = importlib.import_module(f"benchmarks.{name}")
             source = args.counts if name == "scale" else input_dir
-            contenders, facts = part.contenders(source, work_dir)
+            contenders, facts = part.contenders(source, tempfile.mkdtemp(dir=work_dir))
             measured = summarize(measure(contenders, args.repeats))
             results[name] = {**run, "facts": facts, "contenders": measured}
+            args.output.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
             show(name, facts, measured)
-    args.output.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     print(f"wrote {args.output}")
 
 

@@ -145,6 +145,7 @@ def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
     class Part:
         @staticmethod
         def contenders(counts, work_dir):
+            os.mkdir(os.path.join(work_dir, "texts"))
             return {"a": lambda: {"reviews": counts[0], "peak_mib": 1.5}}, {"reviews": 6}
 
     monkeypatch.setattr(run.importlib, "import_module", {"benchmarks.scale": Part}.get)
@@ -164,10 +165,31 @@ def test_results_are_written_with_machine_and_command(tmp_path, monkeypatch):
     assert (name, measured["median"]["peak_mib"], len(measured["runs"])) == ("a", 1.5, 2)
 
 
+def test_parts_neither_share_folders_nor_lose_results_to_each_other(tmp_path, monkeypatch):
+    class Part:
+        @staticmethod
+        def contenders(counts, work_dir):
+            os.mkdir(os.path.join(work_dir, "texts"))
+            return {"a": lambda: {"reviews": 1}}, {}
+
+    class Failing:
+        @staticmethod
+        def contenders(counts, work_dir):
+            raise Failure("no time")
+
+    parts = {"benchmarks.scale": Part, "benchmarks.preprocess": Part, "benchmarks.score": Failing}
+    monkeypatch.setattr(run.importlib, "import_module", parts.get)
+    monkeypatch.setattr(run.sample, "write", lambda folder, **more: None)
+    output = tmp_path / "results.json"
+    with pytest.raises(Failure, match="no time"):
+        run.main(["--only", "scale,preprocess,score", "--output", str(output)])
+    assert json.loads(output.read_text()).keys() == {"scale", "preprocess"}
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--only=speed"], "--only speed: the parts are scale, preprocess, tables, score"),
+        (["--only=speed"], "--only speed: the parts are scale, preprocess, score, startup"),
         (["--input=nowhere"], "no input folder nowhere"),
     ],
 )

@@ -347,6 +347,8 @@ def kept_folder(path: str, *, holds: str) -> Iterator[None]:
 def locked(path: str) -> Iterator[None]:
     """Holds the lock for writing a folder; it is released however the process ends.
 
+    If the process has forked others, it's released when these have ended, too.
+
     Raises:
       BadInput: if another run holds it.
     """
