@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -89,7 +88,7 @@ class _Helpers:
     def _receive(self) -> None:
         for pipe in connection.wait(self._busy):
             with _killed_as_failure():
-                self._busy.pop(pipe).answer = pickle.loads(pipe.recv_bytes())
+                self._busy.pop(pipe).answer = pipe.recv()
             self._idle.append(pipe)
 
     def end(self) -> None:
@@ -159,8 +158,7 @@ def _serve(
     set_up()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            work, args = pipe.recv()
-            pipe.send_bytes(_do(work, *args))
+            _answer(pipe, *pipe.recv())
     os._exit(0)
 
 
@@ -169,16 +167,16 @@ def _end_with_parent() -> NoReturn:
     os._exit(0)
 
 
-def _do(work: Work, *args: Any) -> bytes:
-    """Returns the outputs of a task, or its error, pickled."""
+def _answer(pipe: connection.Connection, work: Work, args: tuple[Any, ...]) -> None:
+    """Sends the outputs of a task, or its error."""
     try:
-        return pickle.dumps([*work(*args)], pickle.HIGHEST_PROTOCOL)
+        pipe.send([*work(*args)])
     except (BadInput, Failure) as error:
-        return pickle.dumps(error)
+        pipe.send(error)
     except Exception as error:  # TensorFlow's lose their messages when they are pickled
         as_text = RuntimeError(f"{type(error).__name__}: {error}")
         as_text.add_note(traceback.format_exc())
-        return pickle.dumps(as_text)
+        pipe.send(as_text)
 
 
 @contextlib.contextmanager
