@@ -25,7 +25,7 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.transforms.window import GlobalWindows
 
-from textrecords import app
+from textrecords import app, concurrency, storage
 from textrecords.errors import BadInput, Failure
 
 MAX_HELPERS = 8  # each takes memory, and with more than these other stages take most of the time
@@ -39,29 +39,24 @@ class _Task:
 
     answer: list[Any] | Exception | None = None
 
-    def outputs(self) -> list[Any]:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
 
 class _Helpers:
     """Helpers, each busy with one task at most.
 
     Args:
       number: how many to fork.
-      set_up: what each does first.
+      threads: for each operation of TensorFlow, in each of them.
     """
 
-    def __init__(self, number: int, set_up: Callable[[], None]):
+    def __init__(self, number: int, threads: int):
         forking = multiprocessing.get_context("fork")
         self._processes = []
         self._idle: list[connection.Connection] = []
         self._busy: dict[connection.Connection, _Task] = {}
         for _ in range(number):
             ours, theirs = forking.Pipe()
-            pipes = (theirs, [*self._idle, ours], set_up)
-            self._processes.append(forking.Process(target=_serve, args=pipes, daemon=True))
+            args = (theirs, [*self._idle, ours], threads)
+            self._processes.append(forking.Process(target=_serve, args=args, daemon=True))
             self._processes[-1].start()
             theirs.close()  # so that its end is seen here
             self._idle.append(ours)
@@ -83,7 +78,9 @@ class _Helpers:
         """Waits for a task, and returns its outputs or raises its error."""
         while task.answer is None:
             self._receive()
-        return task.outputs()
+        if isinstance(task.answer, Exception):
+            raise task.answer
+        return task.answer
 
     def _receive(self) -> None:
         for pipe in connection.wait(self._busy):
@@ -115,12 +112,12 @@ def started(uses_gpu: bool = False) -> Iterator[None]:
     """
     cores = _usable_cores()
     number = min(cores, MAX_HELPERS)
-    is_local = not any("://" in each for each in sys.argv)
-    is_safe = app.is_command() and sys.platform == "linux" and is_local
+    is_remote = any(map(storage.is_remote, sys.argv))
+    is_safe = app.is_command() and sys.platform == "linux" and not is_remote
     if number == 1 or not is_safe or (uses_gpu and tf.config.list_physical_devices("GPU")):
         yield
         return
-    helpers = _Helpers(number, lambda: _limit(threads=cores // number))
+    helpers = _Helpers(number, threads=cores // number)
     _running.append(helpers)
     try:
         yield
@@ -130,24 +127,16 @@ def started(uses_gpu: bool = False) -> Iterator[None]:
 
 
 def _usable_cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    with (
-        contextlib.suppress(OSError, ValueError),
-        open(CPU_QUOTA) as file,
-    ):  # such as that of Docker
-        quota, period = map(int, file.read().split())
+    """Returns how many cores this process may use, by the quota of a container as well."""
+    cores = concurrency.usable_cores()
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = map(int, storage.read_text(CPU_QUOTA).split())
         cores = min(cores, max(1, quota // period))
     return cores
 
 
-def _limit(threads: int) -> None:
-    """Limits what TensorFlow uses in a helper."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-
-
 def _serve(
-    pipe: connection.Connection, others: list[connection.Connection], set_up: Callable[[], None]
+    pipe: connection.Connection, others: list[connection.Connection], threads: int
 ) -> NoReturn:
     """Does what comes through a pipe, in a helper, as long as the command exists."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the command decides
@@ -155,7 +144,8 @@ def _serve(
     for each in others:
         each.close()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    set_up()
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
     with contextlib.suppress(EOFError, OSError):
         while True:
             _answer(pipe, *pipe.recv())

@@ -1,12 +1,19 @@
-"""Work on several items at once, in threads."""
+"""Work on several items at once, in threads, and the cores for that."""
 
 import collections
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+
+def usable_cores() -> int:
+    """Returns how many cores there are for this process."""
+    # macOS can't restrict a process to some of them.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def prefetch(items: Iterable[T], work: Callable[[T], U], *, threads: int = 1) -> Iterator[U]:

@@ -28,6 +28,8 @@ XLA = True  # compiles the step
 FREE = ("name", "trainable", "units", "return_sequences", "seed")
 FREE_SUFFIXES = ("_initializer", "_regularizer", "_constraint")  # of weights
 OF_OUTPUTS = "activity_regularizer"
+# What the gates get at a step, <int32>[] -> <float32>[batch_size, 4 * units].
+Gates = Callable[[tf.Tensor], tf.Tensor]
 
 
 def to_train(model: keras.Model, network: Network, training: Training) -> keras.Model:
@@ -42,15 +44,14 @@ def to_train(model: keras.Model, network: Network, training: Training) -> keras.
       network: its shape.
       training: how it is trained; with `bucket_by_length`, batches have several widths.
     """
-    lstms = _lstms(model)
-    if not lstms or tf.config.list_physical_devices("GPU"):
+    if not _lstms(model) or tf.config.list_physical_devices("GPU"):
         return model
     width = None if training.bucket_by_length else network.max_len
     layers = [keras.Input([width], dtype="int32"), *model.layers]
-    if model.layers[0].mask_zero or not all(map(_is_plain, lstms)):
-        trained = keras.Sequential(layers)
-    else:
+    if _is_supported(model):
         trained = FastSequential(layers, training.batch_size * network.max_len)
+    else:
+        trained = keras.Sequential(layers)
     trained.compile(model.optimizer, model.loss, metrics=["accuracy"], jit_compile=XLA)
     return trained
 
@@ -58,15 +59,17 @@ def to_train(model: keras.Model, network: Network, training: Training) -> keras.
 def to_serve(model: keras.Model) -> keras.Model:
     """Returns the model that scores tokens of any length as `model` does; it shares the layers.
 
-    It is `model` itself where `to_train` would return that.
+    It is `model` itself on a GPU, and for networks that `FastSequential` doesn't support.
     """
-    lstms = _lstms(model)
-    masks = bool(lstms) and model.layers[0].mask_zero
-    if not lstms or masks or not all(map(_is_plain, lstms)):
-        return model
-    if tf.config.list_physical_devices("GPU"):
+    if not _is_supported(model) or tf.config.list_physical_devices("GPU"):
         return model
     return FastSequential([keras.Input([None], dtype="int32"), *model.layers])
+
+
+def _is_supported(model: keras.Model) -> bool:
+    """Returns whether `FastSequential` computes what a network does."""
+    lstms = _lstms(model)
+    return bool(lstms) and not model.layers[0].mask_zero and all(map(_is_plain, lstms))
 
 
 def _lstms(model: keras.Model) -> list[keras.layers.LSTM]:
@@ -127,14 +130,14 @@ class FastSequential(keras.Sequential):
         return outputs
 
 
-# What the gates get at a step, <int32>[] -> <float32>[batch_size, 4 * units].
-Gates = Callable[[tf.Tensor], tf.Tensor]
-
-
 def _steps(gates: tf.Tensor) -> Gates:
     """Returns the steps of <float32>[max_len, batch_size, 4 * units]."""
-    max_len = gates.shape[0] or tf.shape(gates)[0]
-    return tf.TensorArray(gates.dtype, max_len).unstack(gates).read
+    return tf.TensorArray(gates.dtype, _length(gates)).unstack(gates).read
+
+
+def _length(values: tf.Tensor) -> int | tf.Tensor:
+    """Returns the size of the first axis, as a number if it's known: XLA needs that."""
+    return values.shape[0] or tf.shape(values)[0]
 
 
 def _look_up(
@@ -194,7 +197,7 @@ def _run_lstm(lstm: keras.layers.LSTM, gates: Gates, tokens: tf.Tensor) -> tf.Te
       returns sequences, <float32>[max_len, batch_size, units].
     """
     kernel = tf.convert_to_tensor(lstm.cell.recurrent_kernel)
-    max_len = tokens.shape[0] or tf.shape(tokens)[0]
+    max_len = _length(tokens)
     zeros = tf.zeros([tf.shape(tokens)[1], lstm.units])
     every = [tf.TensorArray(tf.float32, max_len)] if lstm.return_sequences else []
 

@@ -15,7 +15,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 
-from textrecords import atomic, checksums, storage
+from textrecords import atomic, checksums, concurrency, storage
 from textrecords.errors import BadInput
 
 # Of 1 MB each. A training has one or two, for full batches and the last one; as many for
@@ -92,8 +92,7 @@ def _made_with() -> str:
 
 def _cores() -> tuple[int, list[str]]:
     """Returns how many cores there are for this process, and on Linux the features of all."""
-    # macOS can't restrict a process to some of them.
-    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    number = concurrency.usable_cores()
     with contextlib.suppress(OSError):
         lines = storage.read_text(CPU_INFO).splitlines()
         return number, [line for line in lines if line.startswith(OF_CORES)]
