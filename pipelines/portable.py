@@ -26,7 +26,7 @@ from apache_beam.runners.portability.job_server import JobServer
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from pipelines import flink
-from textrecords import signals, terminal
+from textrecords import app, signals, terminal
 from textrecords.errors import BadInput, Failure
 
 WORKER = os.path.join(sysconfig.get_path("scripts"), "textrecords-worker")
@@ -65,14 +65,29 @@ def run(pipeline: beam.Pipeline) -> None:
     runner = options.view_as(StandardOptions).runner  # read now, since Beam clears it
     cluster = flink.Cluster.of(options) if _is_flink_cluster(options) else None
     try:
-        # A worker in this process also prints the errors that it passes on.
-        with contextlib.redirect_stderr(io.StringIO()), _job_server_of(pipeline.runner):
+        with _hidden_stderr(), _job_server_of(pipeline.runner):
             _wait(_submit(pipeline, runner), runner)
     except BaseException:
         if cluster is not None and not cluster.cancel(CANCEL_SECONDS):
             may_run = f"the Flink job {cluster.job} may still be running: see {cluster.url}"
             signals.say_at_end(terminal.one_line(may_run))
         raise
+
+
+@contextlib.contextmanager
+def _hidden_stderr() -> Iterator[None]:
+    """Hides what a worker in this process prints, such as the errors that it passes on.
+
+    In a command also after a failure: a thread may go on with a stage until the command ends.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        try:
+            yield
+        except BaseException:
+            if app.is_command():
+                stack.pop_all()
+            raise
 
 
 def _is_on_cluster(options: PipelineOptions) -> bool:

@@ -23,7 +23,9 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     """
     _commands.append(sys.argv[0])
     _ready_streams()
+    errors = sys.stderr
     signals.handle_stop()
+    imports.hide_logs()
     imports.set_keras_up()
     imports.leave_unused(sys.argv)
     try:
@@ -39,10 +41,11 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
                 sys.stdout.flush()
             signals.end(signals.received() or signal.SIGINT)
         if not isinstance(error, BadInput | Failure | OSError):
+            sys.stderr = errors
             raise
         with contextlib.suppress(OSError):
             sys.stdout.close()  # otherwise Python would retry at exit, and fail again
-        print(f"error: {terminal.one_line(error)}", file=sys.stderr, flush=True)
+        print(f"error: {terminal.one_line(error)}", file=errors, flush=True)
         # Skips Python's cleanup: a thread still running a stage of an engine that has gone away
         # can crash in it.
         os._exit(2 if isinstance(error, BadInput) else 1)

@@ -134,7 +134,7 @@ app.run(preprocess.main)
 """
 
 
-def end_by(number, *flags, after=3, cores=1):
+def end_by(number, *flags, after=3, cores=1, env=None):
     """Runs preprocess, sends a signal after this many shards; returns its errors.
 
     With several cores, it's after this many shards of one helper.
@@ -145,6 +145,7 @@ def end_by(number, *flags, after=3, cores=1):
         [sys.executable, "-c", program, *flags],
         stderr=subprocess.PIPE,
         text=True,
+        env=env,
         preexec_fn=lambda: os.sched_setaffinity(0, usable),
     ) as command:
         errors = command.stderr.read()  # until its helpers have ended, too

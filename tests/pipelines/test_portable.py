@@ -3,6 +3,8 @@
 import contextlib
 import http.server
 import json
+import subprocess
+import sys
 
 import json_service
 import pytest
@@ -141,6 +143,46 @@ def test_any_other_failure_is_one_line(error, message):
     assert str(told).startswith("SparkRunner: the job failed: ")
     assert message in str(told)
     assert "\n" not in str(told)
+
+
+LOSES_ITS_ENGINE = """
+import logging, sys, threading, types
+from textrecords import app, imports
+with imports.quiet():
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from pipelines import portable
+
+def work():
+    while True:
+        logging.error("as a worker logs")
+        print("as a worker prints", file=sys.stderr)
+
+def run():
+    threading.Thread(target=work, daemon=True).start()
+    raise {error}
+
+def main(argv):
+    job = types.SimpleNamespace(wait_until_finish=run)
+    pipeline = types.SimpleNamespace(run=lambda: job, runner=types.SimpleNamespace())
+    pipeline.options = PipelineOptions([], runner="PrismRunner")
+    with imports.quiet_logs():
+        portable.run(pipeline)
+
+app.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "printed"),
+    [
+        ("RuntimeError('Socket closed')", "error: PrismRunner: the job failed: Socket closed\n"),
+        ("KeyboardInterrupt", "stopped\n"),
+    ],
+)
+def test_a_worker_that_goes_on_in_a_command_that_fails_prints_nothing(error, printed):
+    program = LOSES_ITS_ENGINE.format(error=error)
+    command = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert command.stderr == printed
 
 
 @pytest.mark.parametrize(
