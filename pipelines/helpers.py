@@ -18,7 +18,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import connection
+from multiprocessing import connection, reduction
 from typing import Any, NoReturn
 
 import apache_beam as beam
@@ -35,9 +35,17 @@ Work = Callable[..., Iterable[Any]]
 
 @dataclasses.dataclass(eq=False)
 class _Task:
-    """What a helper was given; `answer` is None until it's done, then outputs or an error."""
+    """What a helper was given.
 
-    answer: list[Any] | Exception | None = None
+    Attributes:
+      outputs: received and not yet used; pickled, which takes a fraction of the memory.
+      is_done: whether these are all.
+      error: that ended it, if any.
+    """
+
+    outputs: collections.deque[bytes] = dataclasses.field(default_factory=collections.deque)
+    is_done: bool = False
+    error: Exception | None = None
 
 
 class _Helpers:
@@ -74,19 +82,27 @@ class _Helpers:
         self._busy[pipe] = task
         return task
 
-    def finish(self, task: _Task) -> list[Any]:
-        """Waits for a task, and returns its outputs or raises its error."""
-        while task.answer is None:
-            self._receive()
-        if isinstance(task.answer, Exception):
-            raise task.answer
-        return task.answer
+    def finish(self, task: _Task) -> Iterator[Any]:
+        """Yields the outputs of a task as they come, or raises its error."""
+        while task.outputs or not task.is_done:
+            if task.outputs:
+                yield reduction.ForkingPickler.loads(task.outputs.popleft())
+            else:
+                self._receive()
+        if task.error:
+            raise task.error
 
     def _receive(self) -> None:
         for pipe in connection.wait(self._busy):
+            task = self._busy[pipe]
             with _killed_as_failure():
-                self._busy.pop(pipe).answer = pipe.recv()
+                if output := pipe.recv_bytes():
+                    task.outputs.append(output)
+                    continue
+                task.error = pipe.recv()
+            task.is_done = True
             self._idle.append(pipe)
+            del self._busy[pipe]
 
     def end(self) -> None:
         """Ends them, whatever they do: they could still be writing."""
@@ -158,15 +174,18 @@ def _end_with_parent() -> NoReturn:
 
 
 def _answer(pipe: connection.Connection, work: Work, args: tuple[Any, ...]) -> None:
-    """Sends the outputs of a task, or its error."""
+    """Sends each output of a task, then an empty message, and its error or None."""
+    problem: Exception | None = None
     try:
-        pipe.send([*work(*args)])
+        for output in work(*args):
+            pipe.send(output)
     except (BadInput, Failure) as error:
-        pipe.send(error)
+        problem = error
     except Exception as error:  # TensorFlow's lose their messages when they are pickled
-        as_text = RuntimeError(f"{type(error).__name__}: {error}")
-        as_text.add_note(traceback.format_exc())
-        pipe.send(as_text)
+        problem = RuntimeError(f"{type(error).__name__}: {error}")
+        problem.add_note(traceback.format_exc())
+    pipe.send_bytes(b"")
+    pipe.send(problem)
 
 
 @contextlib.contextmanager

@@ -6,9 +6,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipelines import totals
+from pipelines import helpers, totals
 from pipelines.grouping import Spread
-from pipelines.places import Listed, Place
+from pipelines.places import Listed, Place, seen
 from textrecords import text_source
 
 LISTED_AT_ONCE = 10_000  # files of a place in Cloud Storage, before the rest is split
@@ -39,12 +39,12 @@ class ListFiles(beam.PTransform):
                 places
                 | f"SpreadPlaces{number}" >> Spread()
                 | f"List{number}"
-                >> beam.FlatMap(list_place, self._source, limit).with_outputs(
+                >> beam.ParDo(helpers.FlatMap(list_place), self._source, limit).with_outputs(
                     LISTED, REST, main="files"
                 )
             )
             files.append(found.files)
-            listed.append(found[LISTED])
+            listed.append(found[LISTED] | f"CountFiles{number}" >> beam.Map(count))
             places = found[REST]
         spread = files | "Files" >> beam.Flatten() | "SpreadFiles" >> Spread()
         return spread, totals.total("Listed", listed | "Parts" >> beam.Flatten())
@@ -54,8 +54,13 @@ def list_place(place: Place, source: text_source.Source, limit: int | None) -> I
     """Yields what `Place.list_files` does, everything except lists of files with a tag."""
     for found in place.list_files(source, limit):
         if isinstance(found, list):
-            FILES.inc(len(found))
             yield found
         else:
             tag = LISTED if isinstance(found, Listed) else REST
             yield beam.pvalue.TaggedOutput(tag, found)
+
+
+def count(listed: Listed) -> Listed:
+    """Counts files for metrics and progress bars, and returns what it gets."""
+    FILES.inc(listed.num_reviews)
+    return seen(listed)

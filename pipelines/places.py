@@ -71,7 +71,6 @@ class Place:
                 continue
             reviews = [(key, entry) for key, entry, why in chunk if why is None]
             skipped = collections.Counter(why for _, _, why in chunk if why is not None)
-            text_source.SEEN["listed"] += len(reviews)
             yield Listed.of(self.split, self.label, reviews) + Listed(skipped=skipped)
             if reviews:
                 yield [(key, self.label, self.split, b"", "") for key, _ in reviews]
@@ -167,11 +166,25 @@ def list_here(
     places: Iterable[Place], source: text_source.Source, enough: int | None = None
 ) -> Listed:
     """Lists places in this process; stops once `enough` reviews are found."""
-    found = itertools.chain.from_iterable(place.list_files(source) for place in places)
     total = Listed()
-    for part in found:
+    for part in found_here(places, source):
         if isinstance(part, Listed):
             total += part
         if enough is not None and total.num_reviews >= enough:
             break
     return total
+
+
+def found_here(
+    places: Iterable[Place], source: text_source.Source
+) -> Iterator[list[Unread] | Listed]:
+    """Yields what places list in this process."""
+    for place in places:
+        for found in place.list_files(source):
+            yield seen(found) if isinstance(found, Listed) else found
+
+
+def seen(listed: Listed) -> Listed:
+    """Counts what was listed for progress bars, and returns what it gets."""
+    text_source.SEEN["listed"] += listed.num_reviews
+    return listed

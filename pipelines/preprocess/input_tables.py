@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from pipelines.places import Listed
+from pipelines.places import Listed, found_here
 from pipelines.preprocess import fingerprint, input_tree
 from pipelines.tables import readers, table_files
 from pipelines.tables.columns import Columns, named
@@ -44,12 +44,11 @@ class Tables:
     def _found(self) -> tuple[list[Unread], Listed]:
         """All rows, and their summary."""
         reviews, total = [], Listed()
-        for place in self.places:
-            for found in place.list_files(self.source):
-                if isinstance(found, Listed):
-                    total += found
-                else:
-                    reviews += map(Unread._make, found)
+        for found in found_here(self.places, self.source):
+            if isinstance(found, Listed):
+                total += found
+            else:
+                reviews += map(Unread._make, found)
         return reviews, total
 
     @property

@@ -95,10 +95,9 @@ class Tree:
 
     def all_reviews(self) -> Iterator[Unread]:
         """Yields all reviews, in no order."""
-        for place in self.places:
-            for found in place.list_files(self.source):
-                if isinstance(found, list):
-                    yield from map(Unread._make, found)
+        for found in places.found_here(self.places, self.source):
+            if isinstance(found, list):
+                yield from map(Unread._make, found)
 
     def fingerprint(self) -> Fingerprint:
         """Reads all reviews and returns the fingerprint of those that can be read."""

@@ -80,7 +80,7 @@ class Tokenizer(tf.Module):
             text = tf.strings.regex_replace(text, cleaning.LINE_END, " ")
         if self._options.normalize_unicode:
             return _lower_and_strip_unicode(text)
-        return tf.strings.regex_replace(tf.strings.lower(text), cleaning.PUNCTUATION, "")
+        return tf.strings.regex_replace(tf.strings.lower(text), f"{cleaning.PUNCTUATION}+", "")
 
     def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Returns the tokens of `text`, <string>[batch_size], as <string>[batch_size, (tokens)]."""

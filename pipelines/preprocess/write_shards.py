@@ -82,10 +82,13 @@ class Encoded:
     ids: np.ndarray
     lengths: np.ndarray
 
-    @property
-    def rows(self) -> list[np.ndarray]:
-        """The ids of each review, <int64>[tokens]."""
-        return np.split(self.ids, np.cumsum(self.lengths)[:-1])
+    def examples(self) -> Iterator[tuple[list[int], int, bytes]]:
+        """Yields the ids, the label and the key of each review."""
+        ids, end = self.ids.tolist(), 0
+        of_reviews = (self.lengths.tolist(), self.labels.to_pylist(), self.keys.to_pylist())
+        for length, label, key in zip(*of_reviews, strict=True):
+            begin, end = end, end + length
+            yield ids[begin:end], label, key
 
 
 class Encoder:
@@ -168,7 +171,8 @@ class WriteShard:
         with atomic.write_file(os.path.join(self.output_dir, name)) as part:
             with tf.io.TFRecordWriter(part, spec.COMPRESSIONS[self.compression]) as writer:
                 for encoded in concurrency.prefetch(batches, encoder.encode):
-                    _write(encoded, writer)
+                    for record in record_io.serialize(encoded.examples()):
+                        writer.write(record)
                     noted = list(self._notes(split, encoded, encoder))
                     written += _count(encoded, noted, written)
                     findings += noted
@@ -209,12 +213,6 @@ def _count(encoded: Encoded, noted: list[Finding], so_far: Written) -> Written:
         notes=collections.Counter(each["finding"] for each in noted),
         keys=sharding.Keys.of(encoded.keys.to_pylist()),
     )
-
-
-def _write(encoded: Encoded, writer: tf.io.TFRecordWriter) -> None:
-    labels, keys = encoded.labels.to_pylist(), encoded.keys.to_pylist()
-    for row, label, key in zip(encoded.rows, labels, keys, strict=True):
-        writer.write(record_io.serialize(row, label, key))
 
 
 def in_order(lists: Iterable[list[Review]]) -> list[Review]:

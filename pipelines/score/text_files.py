@@ -76,7 +76,6 @@ class Matches:
         yield Listed()
         paths = patterns.match(source.input_dir, source.pattern)
         for chunk in more_itertools.chunked(map(os.fsencode, paths), LISTED_TOGETHER):
-            text_source.SEEN["listed"] += len(chunk)
             yield Listed(collections.Counter({"": len(chunk)}), keys=sharding.Keys.of(chunk))
             yield [Unread(key)[:] for key in chunk]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pipelines import sharding
 from pipelines.places import Listed, size_and_digest, split_and_class
 from pipelines.tables.source import KeepTexts, TableSource, keep_texts
-from textrecords import spec, storage, text_source
+from textrecords import spec, storage
 from textrecords.errors import BadInput
 from textrecords.manifest import Fingerprint
 from textrecords.text_source import Unread
@@ -85,7 +85,6 @@ class TablePlace:
 def _list(items: list[Item], texts: KeepTexts) -> Iterator[list[Unread] | Listed]:
     skipped = collections.Counter(it for it in items if isinstance(it, str))
     listed = [texts.keep(*item) for item in items if not isinstance(item, str)]
-    text_source.SEEN["listed"] += len(listed)
     number = collections.Counter(split_and_class(each.split, each.label) for each in listed)
     yield Listed(number, skipped, keys=sharding.Keys.of([each.key for each in listed]))
     if listed:

@@ -69,6 +69,12 @@ def fail_to_answer(element):
     yield lambda: element  # can't be pickled
 
 
+def wait_after(element):
+    yield element
+    yield element
+    time.sleep(1000)
+
+
 def answer_at_length(element):
     yield bytes(LARGE)
 
@@ -135,7 +141,23 @@ def test_an_error_in_a_helper_is_one_of_the_stage(command, work, error, message)
 
 def test_an_answer_of_any_length_arrives(command):
     with answering() as (running, task):
-        assert running.finish(task) == [bytes(LARGE)]
+        assert [*running.finish(task)] == [bytes(LARGE)]
+
+
+def test_outputs_arrive_as_they_are_made_and_are_held_pickled(command):
+    with helpers.started():
+        [running] = helpers._running
+        task = running.start(wait_after, [b"0123456789"] * 1000)
+        outputs = running.finish(task)
+        assert next(outputs) == [b"0123456789"] * 1000
+        assert not task.is_done
+        assert not task.outputs
+        running._receive()
+        [held] = task.outputs
+        assert isinstance(held, bytes)
+        assert len(held) < 4000  # equal elements are pickled once
+        assert next(outputs) == [b"0123456789"] * 1000
+        assert not task.is_done
 
 
 def test_a_helper_that_is_killed_while_it_answers_is_a_failure(command):
@@ -143,7 +165,7 @@ def test_a_helper_that_is_killed_while_it_answers_is_a_failure(command):
         for helper in multiprocessing.active_children():
             helper.kill()
         with pytest.raises(Failure, match=KILLED):
-            running.finish(task)
+            list(running.finish(task))
 
 
 def test_a_helper_that_is_killed_between_two_tasks_is_a_failure(command):
@@ -163,7 +185,7 @@ def test_an_error_elsewhere_ends_helpers_that_are_answering(command):
 
 def test_what_went_wrong_in_a_helper_is_shown_where_it_happened(command):
     with helpers.started(), pytest.raises(RuntimeError) as error:
-        helpers._running[-1].finish(helpers._running[-1].start(fail, "x"))
+        list(helpers._running[-1].finish(helpers._running[-1].start(fail, "x")))
     [note] = error.value.__notes__
     assert "raise KeyError(element)" in note
 

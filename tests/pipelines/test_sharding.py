@@ -86,7 +86,10 @@ def test_a_shard_mixes_classes():
 
 
 def test_a_serialized_example_is_exact():
-    record = record_io.serialize(np.array([5, 1, 300]), 1, b"train/pos/0.txt")
+    # Of each example only what is its own: the others are longer, and shorter.
+    longer, shorter = ([7, 7, 7, 7], 0, b"train/neg/1000.txt"), ([9], -1, b"")
+    examples = [longer, ([5, 1, 300], 1, b"train/pos/0.txt"), shorter]
+    _, record, last = record_io.serialize(examples)
     # Features come in the order of their names, whatever the process.
     assert record == (
         b"\n@"
@@ -98,6 +101,10 @@ def test_a_serialized_example_is_exact():
     assert feature["tokens"].int64_list.value == [5, 1, 300]
     assert feature["label"].int64_list.value == [1]
     assert feature["key"].bytes_list.value == [b"train/pos/0.txt"]
+    feature = tf.train.Example.FromString(last).features.feature
+    assert feature["tokens"].int64_list.value == [9]
+    assert feature["label"].int64_list.value == [-1]
+    assert feature["key"].bytes_list.value == [b""]
 
 
 def test_quantiles_are_the_smallest_value_that_covers_the_share():

@@ -407,7 +407,11 @@ PREPROCESS = {
     "Found": lambda stages: Case(metadata.Found, stages.found),
     "WriteManifest": write_manifest,
 }
-LIST_FILES = {"List0": list_files, "Listed": add_up_listed}
+LIST_FILES = {
+    "List0": list_files,
+    "CountFiles0": lambda stages: Case(list_files_stage.count, (stages.listed,)),
+    "Listed": add_up_listed,
+}
 WRITE_FINDINGS = {"SplitLines": split_lines, "WriteLines": write_lines}
 WORDS, COUNTS, BUCKETS = np.array([b"a", b"b", b"c"]), np.array([3, 1, 2]), np.array([1, 0, 1])
 VOCABULARY = {

@@ -1,6 +1,5 @@
 """Rows of tables as reviews: each reason to skip one, and where its text is kept and read."""
 
-import collections
 import contextlib
 import dataclasses
 import errno
@@ -232,7 +231,6 @@ def in_texts(folder, place, *ranges):
 
 def test_a_table_is_listed_as_rows_with_a_summary_of_each_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "BATCH_ROWS", 3)
-    monkeypatch.setattr(text_source, "SEEN", collections.Counter(listed=10))
     content = "text,label,part\na,x,train\nlost,x,no\nbc,y,test\nlost,x,none\n,y,train\nd\n"
     (tmp_path / "t.csv").write_text(content)
     columns = Columns(("text",), "label", "part")
@@ -257,7 +255,6 @@ def test_a_table_is_listed_as_rows_with_a_summary_of_each_batch(tmp_path, monkey
         ],
     ]
     assert {type(row) for rows in found if isinstance(rows, list) for row in rows} == {tuple}
-    assert text_source.SEEN == {"listed": 14}
     assert (tmp_path / "out/.texts" / where[0][1:9].hex()).read_bytes() == b"abc"
 
 
