@@ -1,8 +1,12 @@
 """Beam's flags and runners: each runs, or is refused in one line."""
 
+import apache_beam as beam
 import pytest
+from apache_beam.runners.worker import statesampler
+from apache_beam.testing.util import assert_that, equal_to
 from tiny_tree import write
 
+from pipelines import runners
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import pipeline  # noqa: F401, which loads TensorFlow before Beam's options
 from textrecords import spec
@@ -38,6 +42,20 @@ def run(folder, *flags):
 def test_each_flag_of_the_local_engine_runs(tmp_path, flag):
     run(tmp_path, flag)
     assert (tmp_path / "out" / spec.MANIFEST).exists()
+
+
+def sampling(_):
+    return statesampler.get_current_tracker().sampling_period_ms
+
+
+def test_stages_of_the_local_engine_hardly_wait_for_their_samples(tmp_path):
+    def build(start, temp_dir):
+        periods = start | beam.Create([None]) | beam.Map(sampling)
+        assert_that(periods, equal_to([runners.SAMPLING_MS]))
+
+    options = runners.parse_options("DirectRunner", [], "pipelines.preprocess")
+    runners.run(build, options)
+    assert statesampler.StateSampler("", None).sampling_period_ms == 200  # Beam's own
 
 
 @pytest.mark.parametrize(
