@@ -78,7 +78,7 @@ def run(pipeline: beam.Pipeline) -> None:
 def _hidden_stderr() -> Iterator[None]:
     """Hides what a worker in this process prints, such as the errors that it passes on.
 
-    In a command also after a failure: a thread may go on with a stage until the command ends.
+    In a command it stays hidden after a failure, since a thread may go on with a stage.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
@@ -87,6 +87,7 @@ def _hidden_stderr() -> Iterator[None]:
         except BaseException:
             if app.is_command():
                 stack.pop_all()
+                signals.mute()  # also what is logged, and where a progress bar has put stderr back
             raise
 
 

@@ -12,7 +12,6 @@ from typing import NoReturn
 from textrecords import imports, signals, terminal
 from textrecords.errors import BadInput, Failure
 
-STDERR = 2  # the last of the standard descriptors
 _commands: list[str] = []  # the one that this process runs, if any
 
 
@@ -23,9 +22,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     """
     _commands.append(sys.argv[0])
     _ready_streams()
-    errors = sys.stderr
     signals.handle_stop()
-    imports.hide_logs()
     imports.set_keras_up()
     imports.leave_unused(sys.argv)
     try:
@@ -41,11 +38,11 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
                 sys.stdout.flush()
             signals.end(signals.received() or signal.SIGINT)
         if not isinstance(error, BadInput | Failure | OSError):
-            sys.stderr = errors
+            signals.unmute()
             raise
         with contextlib.suppress(OSError):
             sys.stdout.close()  # otherwise Python would retry at exit, and fail again
-        print(f"error: {terminal.one_line(error)}", file=errors, flush=True)
+        signals.print_last(f"error: {terminal.one_line(error)}")
         # Skips Python's cleanup: a thread still running a stage of an engine that has gone away
         # can crash in it.
         os._exit(2 if isinstance(error, BadInput) else 1)
@@ -73,7 +70,8 @@ def _ready_streams() -> None:
 
     Otherwise the next opened files would get their descriptors, and libraries would write to them.
     """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+    # The last of the standard descriptors is that of stderr.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= signals.STDERR:
         pass
     os.close(descriptor)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):

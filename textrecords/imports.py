@@ -81,26 +81,17 @@ def leave_unused(argv: Iterable[str]) -> None:
     _unused = UNUSED + (UNUSED_LOCALLY if is_local else ())
 
 
-def hide_logs() -> None:
-    """Hides the logs of libraries until the process ends, or `show_logs`.
-
-    For commands: errors are raised as exceptions anyway.
-    """
-    logging.disable(logging.CRITICAL)
-
-
 def show_logs() -> None:
     """Shows the logs of TensorFlow, Beam and other libraries, for `--verbose`."""
     global _verbose
     _verbose = True
-    logging.disable(logging.NOTSET)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     logging.basicConfig(level=logging.INFO)
 
 
 @contextlib.contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Hides the logs of libraries, in a user's own process too, unless `--verbose`."""
+    """Hides the logs of libraries unless `--verbose`; errors are raised as exceptions anyway."""
     before = logging.root.manager.disable
     if not _verbose:
         logging.disable(logging.CRITICAL)

@@ -1,12 +1,15 @@
-"""Stops a command on Ctrl-C and SIGTERM."""
+"""Stops a command on Ctrl-C and SIGTERM, and prints its last line."""
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 from typing import NoReturn
 
 SECONDS_TO_STOP = 5.0  # for cleaning up after a signal; the next run removes the rest
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STDERR = 2  # the descriptor
 
 
 class _Stop:
@@ -15,6 +18,7 @@ class _Stop:
     number: int | None = None  # kept, since Beam wraps the exception that a signal raises
     timer: threading.Timer | None = None
     message: str | None = None
+    stderr: int = STDERR  # the descriptor that the last line goes to
 
 
 def handle_stop() -> None:
@@ -52,9 +56,36 @@ def end(number: int) -> NoReturn:
     Skips Python's cleanup: with threads of TensorFlow still running, it sometimes exited with
     another code.
     """
-    words = "stopped" if _Stop.message is None else f"stopped: {_Stop.message}"
-    os.write(2, f"{words}\n".encode(errors="backslashreplace"))
+    print_last("stopped" if _Stop.message is None else f"stopped: {_Stop.message}")
     os._exit(128 + number)
+
+
+def print_last(line: str) -> None:
+    """Prints the last line of a command that has failed, on standard error."""
+    with (
+        contextlib.suppress(OSError),
+        open(_Stop.stderr, "w", errors="backslashreplace", closefd=False) as stream,
+    ):
+        stream.write(f"{line}\n")
+
+
+def mute() -> None:
+    """Drops whatever threads and libraries write to standard error, except the last line."""
+    if _Stop.stderr == STDERR:
+        _Stop.stderr = os.dup(STDERR)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, STDERR)
+        os.close(null)
+
+
+def unmute() -> None:
+    """Undoes `mute`, for a command that goes on, or fails in an unexpected way."""
+    if _Stop.stderr != STDERR:
+        os.dup2(_Stop.stderr, STDERR)
+        os.close(_Stop.stderr)
+        _Stop.stderr = STDERR
+        # It may be hidden, too.
+        sys.stderr = open(STDERR, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
 def _stop(number: int, _: object) -> NoReturn:

@@ -14,7 +14,7 @@ from pipelines.preprocess.kept_listing import KeptListing
 from pipelines.preprocess.options import Options
 from pipelines.tables import table_files
 from pipelines.unfit_files import Limits
-from textrecords import spec, storage, terminal, text_source
+from textrecords import signals, spec, storage, terminal, text_source
 from textrecords.dataset import open_dataset
 from textrecords.errors import BadInput
 from textrecords.manifest import DataFlags, Manifest
@@ -107,6 +107,7 @@ def _is_made_of(
                 else tree.check_listed(places.list_here(tree.places, tree.source, number + 1))
             )
     except BadInput:
+        signals.unmute()
         return False
     # Skipped files don't affect the records, so with --if_needed the dataset can be kept.
     same_skipped = options.if_needed or found.skipped == made.skipped

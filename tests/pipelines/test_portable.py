@@ -5,6 +5,7 @@ import http.server
 import json
 import subprocess
 import sys
+import types
 
 import json_service
 import pytest
@@ -14,6 +15,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     PortableOptions,
 )
+from on_terminal import Terminal
 
 from pipelines import flink, portable, runners
 from textrecords.errors import BadInput, Failure
@@ -146,32 +148,40 @@ def test_any_other_failure_is_one_line(error, message):
 
 
 LOSES_ITS_ENGINE = """
-import logging, sys, threading, types
-from textrecords import app, imports
+import logging, sys, threading, time, types
+from textrecords import app, imports, signals, terminal
 with imports.quiet():
     from apache_beam.options.pipeline_options import PipelineOptions
     from pipelines import portable
 
+stop = threading.Event()
+
 def work():
-    while True:
+    while not stop.is_set():
         logging.error("as a worker logs")
         print("as a worker prints", file=sys.stderr)
 
+worker = threading.Thread(target=work, daemon=True)
+
 def run():
-    threading.Thread(target=work, daemon=True).start()
+    worker.start()
+    time.sleep(0.1)
     raise {error}
 
 def main(argv):
     job = types.SimpleNamespace(wait_until_finish=run)
     pipeline = types.SimpleNamespace(run=lambda: job, runner=types.SimpleNamespace())
     pipeline.options = PipelineOptions([], runner="PrismRunner")
-    with imports.quiet_logs():
-        portable.run(pipeline)
+    with terminal.progress(lambda: ("working", 1, 2)):
+        time.sleep(1)
+        with imports.quiet_logs():
+            portable.run(pipeline)
 
-app.run(main)
+{end}
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("error", "printed"),
     [
@@ -180,9 +190,56 @@ app.run(main)
     ],
 )
 def test_a_worker_that_goes_on_in_a_command_that_fails_prints_nothing(error, printed):
-    program = LOSES_ITS_ENGINE.format(error=error)
+    program = LOSES_ITS_ENGINE.format(error=error, end="app.run(main)")
     command = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert command.stderr == printed
+    on_terminal = Terminal("-c", program)
+    on_terminal.read_all()
+    assert "as a worker" not in on_terminal.shown
+    assert on_terminal.shown.endswith(printed.replace("\n", "\r\n"))
+
+
+GOES_ON = """
+def other(argv):
+    try:
+        main(argv)
+    except portable.Failure:
+        stop.set()
+        worker.join()
+        {then}
+
+app.run(other)
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("then", "end"),
+    [
+        ("raise KeyError('unexpected')", "KeyError: 'unexpected'\n"),
+        ("signals.unmute(); print('and on', file=sys.stderr)", "and on\n"),
+    ],
+)
+def test_a_command_has_its_errors_back_where_they_are_needed(then, end):
+    end_of = GOES_ON.format(then=then)
+    program = LOSES_ITS_ENGINE.format(error="RuntimeError('Socket closed')", end=end_of)
+    command = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert command.stderr.endswith(end)
+    assert "as a worker" not in command.stderr
+
+
+def test_a_process_of_ones_own_keeps_its_stderr():
+    def fail():
+        print("hidden", file=sys.stderr)
+        raise RuntimeError("Socket closed")
+
+    job = types.SimpleNamespace(wait_until_finish=fail)
+    given = PipelineOptions([], runner="PrismRunner")
+    pipeline = types.SimpleNamespace(run=lambda: job, runner=types.SimpleNamespace(), options=given)
+    before = sys.stderr
+    with pytest.raises(Failure, match="Socket closed"):
+        portable.run(pipeline)
+    assert sys.stderr is before
 
 
 @pytest.mark.parametrize(
