@@ -47,6 +47,11 @@ class _Task:
     is_done: bool = False
     error: Exception | None = None
 
+    def take(self) -> Iterator[Any]:
+        """Yields the outputs that have been received."""
+        while self.outputs:
+            yield reduction.ForkingPickler.loads(self.outputs.popleft())
+
 
 class _Helpers:
     """Helpers, each busy with one task at most.
@@ -72,10 +77,13 @@ class _Helpers:
     def __len__(self) -> int:
         return len(self._processes)
 
+    @property
+    def are_busy(self) -> bool:
+        """Whether none is idle."""
+        return not self._idle
+
     def start(self, work: Work, *args: Any) -> _Task:
-        """Gives work to a helper, once one is idle."""
-        while not self._idle:
-            self._receive()
+        """Gives work to an idle helper."""
         pipe, task = self._idle.pop(), _Task()
         with _killed_as_failure():
             pipe.send((work, args))
@@ -84,15 +92,15 @@ class _Helpers:
 
     def finish(self, task: _Task) -> Iterator[Any]:
         """Yields the outputs of a task as they come, or raises its error."""
-        while task.outputs or not task.is_done:
-            if task.outputs:
-                yield reduction.ForkingPickler.loads(task.outputs.popleft())
-            else:
-                self._receive()
+        yield from task.take()
+        while not task.is_done:
+            self.receive()
+            yield from task.take()
         if task.error:
             raise task.error
 
-    def _receive(self) -> None:
+    def receive(self) -> None:
+        """Waits for an output of any task, or the end of one."""
         for pipe in connection.wait(self._busy):
             task = self._busy[pipe]
             with _killed_as_failure():
@@ -219,6 +227,10 @@ class FlatMap(beam.DoFn):
             yield from self._work(element, *side_inputs)
             return
         helpers = _running[-1]
+        while helpers.are_busy:
+            helpers.receive()
+            if self._tasks:  # for progress bars, and to hold less
+                yield from self._tasks[0].take()
         self._tasks.append(helpers.start(self._work, element, *side_inputs))
         if len(self._tasks) > 2 * len(helpers):  # enough that none has to wait
             yield from helpers.finish(self._tasks.popleft())

@@ -26,7 +26,7 @@ FEATURES = {
 
 def serialize(examples: Iterable[tuple[Sequence[int], int, bytes]]) -> Iterator[bytes]:
     """Yields a serialized tf.train.Example for each example, given by its ids, label and key."""
-    message = tf.train.Example()  # for all of them, since a new one takes twice the time
+    message = tf.train.Example()  # for all of them, since a new one takes much longer
     feature = message.features.feature
     tokens = feature[spec.TOKENS].int64_list.value
     label = feature[spec.LABEL].int64_list.value

@@ -1,5 +1,6 @@
 """How the files of an input are listed: what a place is split into, and that nothing is lost."""
 
+import collections
 import itertools
 
 import hypothesis
@@ -145,3 +146,18 @@ def test_a_stage_tags_what_is_no_list_of_files(monkeypatch):
     rest = itertools.chain.from_iterable(each.value.list_files(BUCKET) for each in outputs[3:])
     [last] = (found for found in rest if isinstance(found, list))
     assert last == [(b"a/3.txt", "b", 0, b"", "")]
+
+
+class TwoReviews:
+    """A place, as far as it's listed."""
+
+    def list_files(self, source):
+        yield Listed(collections.Counter({f"train/{source}": 2}))
+        yield [1, 2]
+
+
+def test_what_is_listed_in_this_process_is_counted_for_progress_bars():
+    before = text_source.SEEN["listed"]
+    found = [*places.found_here([TwoReviews(), TwoReviews()], "a")]
+    assert found == [Listed({"train/a": 2}), [1, 2]] * 2
+    assert text_source.SEEN["listed"] - before == 4

@@ -86,7 +86,7 @@ def test_a_shard_mixes_classes():
 
 
 def test_a_serialized_example_is_exact():
-    # Of each example only what is its own: the others are longer, and shorter.
+    # Nothing of its neighbours, a longer and a shorter one, is left in it.
     longer, shorter = ([7, 7, 7, 7], 0, b"train/neg/1000.txt"), ([9], -1, b"")
     examples = [longer, ([5, 1, 300], 1, b"train/pos/0.txt"), shorter]
     _, record, last = record_io.serialize(examples)

@@ -14,13 +14,14 @@ import pytest
 
 from pipelines import sharding
 from pipelines.places import Listed
+from pipelines.preprocess.find_input import find_input
 from pipelines.tables import places, readers, table_files
 from pipelines.tables.columns import Columns
 from pipelines.tables.places import TablePlace
 from pipelines.tables.source import BAD, KEPT, KeepTexts, TableSource, keep_texts
 from textrecords import storage, text_source
 from textrecords.errors import BadInput, Failure
-from textrecords.manifest import Fingerprint
+from textrecords.manifest import DataFlags, Fingerprint
 from textrecords.text_source import Unread
 
 TRAIN, VALIDATION, TEST, UNLABELLED = range(4)
@@ -297,6 +298,15 @@ def test_row_groups_of_parquet_are_left_to_other_workers_if_there_are_any(tmp_pa
     ]
     first, *found = place.list_files(source)
     assert (first, [len(each) for each in found if isinstance(each, list)]) == (summary, [5])
+
+
+def test_rows_listed_in_this_process_are_counted_for_progress_bars(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/train.csv").write_text("text,label\na,x\nb,y\nc,x\n")
+    before = text_source.SEEN["listed"]
+    tables = find_input(str(tmp_path / "in"), DataFlags()).stored_in(str(tmp_path / "out"))
+    assert tables.listed.num_reviews == 3
+    assert text_source.SEEN["listed"] - before == 3
 
 
 def test_a_file_that_is_gone_is_only_counted(tmp_path):
