@@ -172,12 +172,9 @@ def _silence() -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as devnull:
-        os.dup2(devnull.fileno(), 2)
+    before = signals.drop_stderr()
     try:
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(stderr, 2)
-        os.close(stderr)
+        signals.restore_stderr(before)

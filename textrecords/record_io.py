@@ -31,8 +31,8 @@ def serialize(examples: Iterable[tuple[Sequence[int], int, bytes]]) -> Iterator[
     tokens = feature[spec.TOKENS].int64_list.value
     label = feature[spec.LABEL].int64_list.value
     key = feature[spec.KEY].bytes_list.value
-    for example in examples:
-        tokens[:], label[:], key[:] = example[0], example[1:2], example[2:]
+    for ids, class_id, name in examples:
+        tokens[:], label[:], key[:] = ids, [class_id], [name]
         # A map is unordered: without this, the bytes differ between processes.
         yield message.SerializeToString(deterministic=True)
 

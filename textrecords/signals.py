@@ -69,20 +69,35 @@ def print_last(line: str) -> None:
         stream.write(f"{line}\n")
 
 
+def drop_stderr() -> int:
+    """Drops whatever is written to the descriptor of stderr, until `restore_stderr`.
+
+    Returns:
+      A descriptor of where it went before.
+    """
+    before = os.dup(STDERR)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, STDERR)
+    os.close(null)
+    return before
+
+
+def restore_stderr(before: int) -> None:
+    """Undoes `drop_stderr`, given what it returned."""
+    os.dup2(before, STDERR)
+    os.close(before)
+
+
 def mute() -> None:
     """Drops whatever threads and libraries write to standard error, except the last line."""
     if _Stop.stderr == STDERR:
-        _Stop.stderr = os.dup(STDERR)
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, STDERR)
-        os.close(null)
+        _Stop.stderr = drop_stderr()
 
 
 def unmute() -> None:
     """Undoes `mute`, for a command that goes on, or fails in an unexpected way."""
     if _Stop.stderr != STDERR:
-        os.dup2(_Stop.stderr, STDERR)
-        os.close(_Stop.stderr)
+        restore_stderr(_Stop.stderr)
         _Stop.stderr = STDERR
         # It may be hidden, too.
         sys.stderr = open(STDERR, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
