@@ -22,7 +22,14 @@ from tiny_tree import unread
 from model import train
 from pipelines import inspect_records
 from pipelines.preprocess import __main__ as preprocess
-from pipelines.preprocess import audit, review_batches, split_assignment, transform, vocabulary
+from pipelines.preprocess import (
+    audit,
+    count_words,
+    review_batches,
+    split_assignment,
+    transform,
+    vocabulary,
+)
 from pipelines.preprocess.review_batches import Review
 from textrecords import checksums, model_folder, spec, terminal, text_source
 from textrecords.dataset import open_dataset
@@ -195,12 +202,12 @@ def test_words_that_are_compared_are_the_tokens_of_the_transform_graph(texts):
     top_k=st.integers(1, 9),
 )
 def test_words_are_counted_as_a_counter_does(batches, top_k):
-    add = vocabulary.AddCounts()
+    add = count_words.AddCounts()
     totals = collections.defaultdict(add.create_accumulator)
     for words in batches:
         unique, counts = np.unique(np.array([*words, b"x"], object), return_counts=True)
         buckets = np.array([len(word) for word in unique])
-        for bucket, part in vocabulary.split_by_bucket(unique, counts, buckets):
+        for bucket, part in count_words.split_by_bucket(unique, counts, buckets):
             totals[bucket] = add.add_input(totals[bucket], part)
     lists = [
         vocabulary._most_frequent_of_bucket((bucket, add.extract_output(total)), top_k)

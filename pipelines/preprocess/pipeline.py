@@ -22,22 +22,22 @@ from pipelines.list_files import ListFiles
 from pipelines.places import Listed
 from pipelines.preprocess import (
     audit,
+    count_words,
     finished_shards,
     metadata,
     review_batches,
     split_assignment,
     transform,
-    write_shards,
 )
 from pipelines.preprocess.find_input import Input
 from pipelines.preprocess.plan import Plan
 from pipelines.preprocess.review_batches import Review
 from pipelines.preprocess.unique_keys import CheckUnique
-from textrecords import concurrency, json_files, storage, text_source
+from textrecords import json_files, storage
 
-# Each column of `review_batches.SCHEMA` is a tensor with one value per review.
-_ADAPTER = tfxio.TensorAdapterConfig(
-    review_batches.SCHEMA,
+# The inputs of the transform graph have one value per review.
+_INPUTS = tfxio.TensorAdapterConfig(
+    pa.schema([(field.name, pa.large_list(field.type)) for field in review_batches.SCHEMA]),
     {
         name: schema_pb2.TensorRepresentation(
             dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(column_name=name)
@@ -97,16 +97,18 @@ def _build(pipeline: beam.Pipeline, plan: Plan) -> None:
     every_shard = num_shards | "EveryShard" >> beam.FlatMap(sharding.every_shard)
     # (ShardId, list of Review) -> (ShardId, lists of Review)
     grouped = reviews | "GroupByShard" >> grouping.GroupByShard(every_shard)
-    # (ShardId, lists of Review) -> RecordBatch -> the transform graph
-    counted_texts = (
+    # (ShardId, lists of Review) -> (bucket, {word: count}) -> the transform graph
+    words = (
         grouped
         | "KeepCounted" >> beam.Filter(_is_of, plan.flags.counted_splits)
-        | "ReadToCount" >> beam.FlatMap(_read_shard, plan.tree.source)
+        | "CountWords" >> count_words.CountWords(plan.tree.source, plan.options)
     )
-    preprocessing_fn = functools.partial(transform.preprocessing_fn, options=plan.options)
-    transform_fn = (counted_texts, _ADAPTER) | "CountWords" >> tft_beam.AnalyzeDataset(
-        preprocessing_fn
+    preprocessing_fn = functools.partial(
+        transform.preprocessing_fn, options=plan.options, words=words
     )
+    # tf.Transform has nothing left to analyze.
+    batches = pipeline | "NoBatches" >> beam.Create([], reshuffle=False)
+    transform_fn = (batches, _INPUTS) | "MakeGraph" >> tft_beam.AnalyzeDataset(preprocessing_fn)
     _ = transform_fn | "WriteTransformFn" >> tft_beam.WriteTransformFn(plan.output_dir)
     transform_fn_dir = AsSingleton(transform_fn[0])
     # (ShardId, lists of Review) -> (split, Written) -> {split: Written}
@@ -170,12 +172,3 @@ def _audit(
 
 def _is_of(shard: tuple[sharding.ShardId, Iterable[list[Review]]], splits: tuple[str, ...]) -> bool:
     return shard[0][0] in splits
-
-
-def _read_shard(
-    shard: tuple[sharding.ShardId, Iterable[list[Review]]],
-    source: text_source.Source,
-) -> Iterable[pa.RecordBatch]:
-    read = functools.partial(review_batches.read_batch, source)
-    batches = review_batches.split_into_batches(write_shards.in_order(shard[1]))
-    return (batch for batch, _ in concurrency.prefetch(batches, read))

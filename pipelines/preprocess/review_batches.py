@@ -16,12 +16,11 @@ from textrecords.text_source import Unread
 BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
 BATCH_BYTES = 10_000_000  # of text: a batch of large files ends earlier, to fit in memory
 
-_BYTES = pa.large_list(pa.large_binary())
 SCHEMA = pa.schema(
     [
-        (spec.TEXT, _BYTES),
-        (spec.LABEL, pa.large_list(pa.int64())),
-        (spec.KEY, _BYTES),
+        (spec.TEXT, pa.large_binary()),
+        (spec.LABEL, pa.int64()),
+        (spec.KEY, pa.large_binary()),
     ]
 )
 # To lower case, and spaces of any kind to one.
@@ -102,13 +101,12 @@ def read_batch(
         _text(source, review, content) for review, content in zip(reviews, contents, strict=True)
     ]
     columns = [
-        pa.array(texts, pa.large_binary()),
-        pa.array([review.label for review in reviews], pa.int64()),
-        pa.array([review.key for review in reviews], pa.large_binary()),
+        texts,
+        [review.label for review in reviews],
+        [review.key for review in reviews],
     ]
     misread = {review.key: review.seems_in for review in reviews if review.seems_in}
-    wrapped = [_one_each(column) for column in columns]
-    return pa.RecordBatch.from_arrays(wrapped, schema=SCHEMA), misread
+    return pa.record_batch(columns, schema=SCHEMA), misread
 
 
 def _text(source: text_source.Source, review: Review, content: bytes) -> bytes:
@@ -117,8 +115,3 @@ def _text(source: text_source.Source, review: Review, content: bytes) -> bytes:
         path = os.fsdecode(source.path(review.key))
         raise Failure(f"{path} changed while it was being read: run again")
     return text
-
-
-def _one_each(values: pa.Array) -> pa.Array:
-    """Wraps each value in a list of one, as tf.Transform expects."""
-    return pa.LargeListArray.from_arrays(pa.array(range(len(values) + 1), pa.int64()), values)

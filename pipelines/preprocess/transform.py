@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import apache_beam as beam
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -124,13 +125,16 @@ def _table(mapping: dict[str, str], *, default: str) -> tf.lookup.StaticHashTabl
     )
 
 
-def preprocessing_fn(inputs: dict[str, tf.Tensor], options: TextOptions) -> dict[str, tf.Tensor]:
+def preprocessing_fn(
+    inputs: dict[str, tf.Tensor], options: TextOptions, words: beam.PCollection
+) -> dict[str, tf.Tensor]:
     """tf.Transform's `preprocessing_fn`.
 
     Args:
       inputs: `text` <string>[batch_size], valid UTF-8; `label` <int64>[batch_size]; `key`
         <string>[batch_size].
       options: the flags that determine the ids.
+      words: of train, with their counts, as `count_words.CountWords` returns them.
 
     Returns:
       `tokens`, a SparseTensor <int64>[batch_size, longest], and `label` and `key` unchanged. A
@@ -140,7 +144,8 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], options: TextOptions) -> dict
     tokenizer = tft.make_and_track_object(lambda: Tokenizer(options), name="tokenizer")
     tokens = tokenizer(inputs[spec.TEXT])
     path = vocabulary.write_vocabulary(
-        tokens.flat_values,
+        inputs[spec.TEXT],
+        words,
         top_k=options.max_tokens - spec.NUM_RESERVED,
         filename=spec.TOKENS,
     )

@@ -108,7 +108,7 @@ class Encoder:
     def encode(self, read: tuple[pa.RecordBatch, dict[bytes, str]]) -> Encoded:
         """Adds the ids to the results of `review_batches.read_batch`."""
         batch, misread = read
-        texts, labels, keys = (column.flatten() for column in batch.columns)
+        texts, labels, keys = batch.columns
         features = self._graph.transform_fn(
             {
                 spec.TEXT: tf.constant(texts.to_pylist()),

@@ -394,9 +394,9 @@ def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
     batch, misread = review_batches.read_batch(text_source.Source(str(tmp_path)), files)
     assert batch.schema == review_batches.SCHEMA
     assert batch.to_pydict() == {
-        "text": [["ok ☺".encode()], ["caf\ufffd".encode()], [b""]],
-        "label": [[1], [1], [1]],
-        "key": [[b"train/pos/b.txt"], [b"train/neg/a.txt"], [b"train/pos/c.txt"]],
+        "text": ["ok ☺".encode(), "caf\ufffd".encode(), b""],
+        "label": [1, 1, 1],
+        "key": [b"train/pos/b.txt", b"train/neg/a.txt", b"train/pos/c.txt"],
     }
     assert misread == {b"train/neg/a.txt": "latin-1 or cp1252"}
 

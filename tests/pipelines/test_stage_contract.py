@@ -26,11 +26,13 @@ from pipelines.places import Place, list_here
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import (
     audit,
+    count_words,
     finished_shards,
     input_tree,
     metadata,
     pipeline,
     split_assignment,
+    transform,
     vocabulary,
 )
 from pipelines.preprocess.audit import Digested
@@ -246,10 +248,15 @@ def keep_counted(stages):
     return Case(lambda shard: [stage(shard)], (stages.shard,))
 
 
-def read_to_count(stages):
-    stage = functools.partial(pipeline._read_shard, source=stages.source)
+def count_shard(stages):
+    split, options = count_words.split_shard, transform.TextOptions()
+    stage = count_words.Count(stages.source, options)
+
+    def in_order(shard):
+        return iter(sorted(itertools.chain.from_iterable(map(stage.count, split(shard)))))
+
     return Case(
-        lambda shard: iter(list(stage(shard))),
+        in_order,
         (stages.shard,),
         (stages.shuffled(stages.shard),),
         spoil=stages.change_files,
@@ -396,7 +403,6 @@ PREPROCESS = {
     "MoveTexts": move_texts,
     "Assign": assign,
     "KeepCounted": keep_counted,
-    "ReadToCount": read_to_count,
     "WriteShards": write_shard,
     "CountFiles": count_files,
     "CountRecords": count_records,
@@ -413,12 +419,14 @@ LIST_FILES = {
     "Listed": add_up_listed,
 }
 WRITE_FINDINGS = {"SplitLines": split_lines, "WriteLines": write_lines}
-WORDS, COUNTS, BUCKETS = np.array([b"a", b"b", b"c"]), np.array([3, 1, 2]), np.array([1, 0, 1])
-VOCABULARY = {
-    "SplitByBucket": lambda _: Case(vocabulary.split_by_bucket, (WORDS, COUNTS, BUCKETS)),
+COUNT_WORDS = {
+    "SplitShards": lambda stages: Case(count_words.split_shard, (stages.shard,)),
+    "Count": count_shard,
     "AddCounts": lambda _: Case(
         added, ([{b"a": 1, b"b": 2}, {b"a": 4}],), ([{b"a": 4}, {b"b": 2, b"a": 1}],)
     ),
+}
+VOCABULARY = {
     "MostFrequentOfBucket": lambda _: Case(
         vocabulary._most_frequent_of_bucket, ((0, {b"a": 1, b"b": 3, b"c": 3}), 2)
     ),
@@ -433,7 +441,7 @@ VOCABULARY = {
 
 def added(batches):
     """Adds as Beam does: some to one total, some to another, and then the totals."""
-    stage, totals = vocabulary.AddCounts(), []
+    stage, totals = count_words.AddCounts(), []
     for counts in batches:
         totals.append(stage.add_input(stage.create_accumulator(), counts))
     return dict(sorted(stage.extract_output(stage.merge_accumulators(totals)).items()))
@@ -543,7 +551,7 @@ SCORE = {
 # Beam's own, and tf.Transform's.
 OF_BEAM = {
     *("ListFiles", "GroupByText", "GroupByShard", "Findings", "WriteFindings", "Splits", "Classes"),
-    *("CountWords", "WriteTransformFn", "GroupKeys", "Spread", "Shards"),
+    *("CountWords", "NoBatches", "MakeGraph", "WriteTransformFn", "GroupKeys", "Spread", "Shards"),
 }
 
 
@@ -560,6 +568,11 @@ def test_a_stage_of_findings_keeps_the_contract(tmp_path, made, name):
 @pytest.mark.parametrize("name", PREPROCESS)
 def test_a_stage_of_preprocess_keeps_the_contract(tmp_path, made, name):
     stage_contract.check(PREPROCESS[name](Preprocess(tmp_path, made)))
+
+
+@pytest.mark.parametrize("name", COUNT_WORDS)
+def test_a_stage_of_counting_words_keeps_the_contract(tmp_path, made, name):
+    stage_contract.check(COUNT_WORDS[name](Preprocess(tmp_path, made)))
 
 
 @pytest.mark.parametrize("name", VOCABULARY)
@@ -602,6 +615,7 @@ def test_every_stage_is_tested(tmp_path, made, serving):
     assert top - OF_BEAM == set(PREPROCESS)
     inside = [label.partition("/_WriteVocabulary/")[2] for label in full]
     assert {label.partition("/")[0] for label in inside} - {""} == set(VOCABULARY)
+    assert parts(full, "CountWords") == set(COUNT_WORDS)
     of_beam = {"Places", "SpreadPlaces0", "Files", "Parts", "SpreadFiles"}
     assert parts(full, "ListFiles") - of_beam == set(LIST_FILES)
     assert parts(full, "WriteFindings") - {"GroupLines", "AuditShards"} == set(WRITE_FINDINGS)

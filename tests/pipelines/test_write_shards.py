@@ -76,13 +76,8 @@ def stage(tmp_path):
 
 def batch_of(texts, labels=None, keys=None):
     """Returns what `review_batches.read_batch` returns of texts."""
-    columns = (
-        pa.array(texts, pa.large_binary()),
-        pa.array(labels or [0] * len(texts), pa.int64()),
-        pa.array(keys or [b"%d" % n for n in range(len(texts))], pa.large_binary()),
-    )
-    wrapped = [review_batches._one_each(column) for column in columns]
-    return pa.RecordBatch.from_arrays(wrapped, schema=review_batches.SCHEMA), {b"1": "latin-1"}
+    columns = [texts, labels or [0] * len(texts), keys or [b"%d" % n for n in range(len(texts))]]
+    return pa.record_batch(columns, schema=review_batches.SCHEMA), {b"1": "latin-1"}
 
 
 def encoded(lengths, ids, labels, keys):
