@@ -25,7 +25,7 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.transforms.window import GlobalWindows
 
-from textrecords import app, concurrency, storage
+from textrecords import app, concurrency, signals, storage
 from textrecords.errors import BadInput, Failure
 
 MAX_HELPERS = 8  # each takes memory, and with more than these other stages take most of the time
@@ -70,7 +70,8 @@ class _Helpers:
             ours, theirs = forking.Pipe()
             args = (theirs, [*self._idle, ours], threads)
             self._processes.append(forking.Process(target=_serve, args=args, daemon=True))
-            self._processes[-1].start()
+            with signals.delayed():  # until it doesn't handle them as the command does
+                self._processes[-1].start()
             theirs.close()  # so that its end is seen here
             self._idle.append(ours)
 
@@ -165,6 +166,7 @@ def _serve(
     """Does what comes through a pipe, in a helper, as long as the command exists."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the command decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)
     for each in others:
         each.close()
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -18,7 +18,7 @@ from apache_beam.runners.runner import create_runner
 from apache_beam.runners.worker import statesampler
 
 from pipelines import dataflow, helpers, portable
-from textrecords import command_line, imports, storage
+from textrecords import command_line, imports, signals, storage
 from textrecords.errors import BadInput, Failure
 
 # Beam's DirectRunner tries to download an engine first, so which one it is depends on the network.
@@ -103,7 +103,8 @@ def run(
             _temporary_folder(options) as temp_dir,
         ):
             pipeline = _pipeline(options)
-            build(pipeline, temp_dir)
+            with signals.delayed():  # tf.Transform loads pandas
+                build(pipeline, temp_dir)
             if dataflow.is_chosen(options):
                 dataflow.run(pipeline, options)
             elif _runs_here(options):

@@ -27,6 +27,8 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     imports.leave_unused(sys.argv)
     try:
         main(sys.argv[1:])
+        if number := signals.received():  # and some library ignored the exception
+            signals.end(number)
         sys.stdout.flush()
         _end()
     except BrokenPipeError:  # such as `| head`; without this, Python would flush again at exit

@@ -8,7 +8,6 @@ import importlib.util
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -105,18 +104,13 @@ def quiet_logs() -> Iterator[None]:
 def quiet() -> Iterator[None]:
     """Imports TensorFlow or Beam without their messages, and a good deal faster.
 
-    Signals are delayed until the end: the libraries can crash if Python is stopped while it loads
-    them.
+    Stop signals are delayed until the end.
     """
     _give_matplotlib_a_folder()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
     # Only the first time: later, `gc.freeze` would also keep garbage for good.
     is_first = "tensorflow" not in sys.modules
-    try:
-        with _silence(), _fast() if is_first else contextlib.nullcontext():
-            yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with signals.delayed(), _silence(), _fast() if is_first else contextlib.nullcontext():
+        yield
 
 
 @contextlib.contextmanager

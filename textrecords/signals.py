@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from typing import NoReturn
 
 SECONDS_TO_STOP = 5.0  # for cleaning up after a signal; the next run removes the rest
@@ -26,6 +27,19 @@ def handle_stop() -> None:
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+
+
+@contextlib.contextmanager
+def delayed() -> Iterator[None]:
+    """Delays stop signals until the end of the block, in which libraries are loaded.
+
+    Many call Python from C and ignore its exceptions, or crash.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def received() -> int | None:

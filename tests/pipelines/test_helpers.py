@@ -36,6 +36,26 @@ app.run(main)
 """
 
 
+STARTING = """
+import multiprocessing.util, os, signal
+from textrecords import app, imports
+with imports.quiet():
+    from pipelines import helpers
+
+def main(argv):
+    os.sched_getaffinity = lambda process: {0, 1}
+    helpers.CPU_QUOTA = "/no/such/file"
+    # In the helper, before it ignores Ctrl-C; the command gets it as well.
+    multiprocessing.util.register_after_fork(
+        main, lambda _: os.killpg(os.getpgid(0), signal.SIGINT)
+    )
+    with helpers.started():
+        print("started")
+
+app.run(main)
+"""
+
+
 @pytest.fixture
 def command(monkeypatch):
     """Makes this process seem to be a command's, on two cores."""
@@ -295,6 +315,12 @@ def test_helpers_end_with_their_command(number):
     while any(map(_exists, forked)) and time.time() < deadline:
         time.sleep(0.05)
     assert [*filter(_exists, forked)] == []
+
+
+def test_ctrl_c_while_helpers_are_started_stops_the_command_in_one_line():
+    command = [sys.executable, "-c", STARTING]
+    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
 def _exists(process):

@@ -1,5 +1,8 @@
 """Beam's flags and runners: each runs, or is refused in one line."""
 
+import subprocess
+import sys
+
 import apache_beam as beam
 import pytest
 from apache_beam.runners.worker import statesampler
@@ -42,6 +45,29 @@ def run(folder, *flags):
 def test_each_flag_of_the_local_engine_runs(tmp_path, flag):
     run(tmp_path, flag)
     assert (tmp_path / "out" / spec.MANIFEST).exists()
+
+
+BUILDING = """
+import os, signal
+from textrecords import app, imports
+with imports.quiet():
+    from pipelines import runners
+
+def build(pipeline, temp_dir):
+    os.kill(os.getpid(), signal.SIGINT)
+    print("built")
+
+def main(argv):
+    runners.run(build, runners.parse_options("DirectRunner", [], "test"))
+
+app.run(main)
+"""
+
+
+def test_a_signal_waits_until_a_pipeline_is_built():
+    """Meanwhile tf.Transform loads pandas, which can lose the exception."""
+    done = subprocess.run([sys.executable, "-c", BUILDING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "built\n", "stopped\n")
 
 
 def sampling(_):

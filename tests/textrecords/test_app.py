@@ -28,6 +28,24 @@ def test_how_a_command_ends(body, code, stderr):
     assert stderr in (None, done.stderr)
 
 
+def test_a_command_is_stopped_even_if_a_library_ignores_the_signal():
+    program = """
+import os, signal
+from textrecords import app
+class Careless:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+def main(argv):
+    Careless()
+    print("went on")
+app.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "went on\n")
+    assert done.stderr.startswith("Exception ignored in")
+    assert done.stderr.endswith("stopped\n")
+
+
 def test_an_error_ends_a_command_whatever_threads_still_do():
     """At Python's own exit they can crash, and the code would be another one."""
     program = """
