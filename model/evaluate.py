@@ -106,7 +106,8 @@ def _scored(
 
     # Not `predict_on_batch`, which is traced again for each width.
     tokens_of_any_width = [tf.TensorSpec([None, None], tf.int32)]
-    score = tf.function(functools.partial(model, training=False), tokens_of_any_width)
+    call = functools.partial(model, training=False)
+    score = tf.function(call, tokens_of_any_width, autograph=False)
     total = input_pipeline.num_batches(rows, BATCH_SIZE)
     if config.training.bucket_by_length:  # then the outputs don't depend on the padding
         batches = input_pipeline.shuffled_batches(rows, BATCH_SIZE, seed=0, by_length=True)

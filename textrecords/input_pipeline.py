@@ -33,6 +33,10 @@ GATHERED_TOGETHER = 4096
 # Widths that batches of rows of similar length are cut to; XLA compiles the step for each of them.
 WIDTHS = 8
 
+# AutoGraph would take longer to look for Python's loops and branches on tensors in the functions of
+# a dataset than TensorFlow takes to trace them; there are none.
+_without_autograph = tf.autograph.experimental.do_not_convert
+
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -65,6 +69,7 @@ class Rows:
         return max(WINDOW_IDS // size // together, 1) * together
 
     @property
+    @_without_autograph
     def blocks(self) -> tf.data.Dataset:
         """Blocks (tokens <int32>[n, max_len], labels <int64>[n]) in a fixed order."""
         if self.in_memory:
@@ -142,6 +147,7 @@ def num_batches(rows: Rows, batch_size: int) -> int:
     return -(-rows.number // batch_size)
 
 
+@_without_autograph
 def batches(rows: Rows, batch_size: int) -> tf.data.Dataset:
     """Returns batches (tokens <int32>[batch_size, max_len], labels <int64>[batch_size]).
 
@@ -151,6 +157,7 @@ def batches(rows: Rows, batch_size: int) -> tf.data.Dataset:
     return rows.blocks.rebatch(batch_size).apply(known).prefetch(2).apply(_in_order)
 
 
+@_without_autograph
 def shuffled_batches(
     rows: Rows, batch_size: int, *, seed: int, first_step: int = 0, by_length: bool = False
 ) -> tf.data.Dataset:
@@ -177,6 +184,7 @@ def shuffled_batches(
     return shuffled.apply(endless).apply(_in_order)
 
 
+@_without_autograph
 def reshuffled_batches(rows: Rows, batch_size: int, *, seed: int) -> tf.data.Dataset:
     """Returns batches like those of `batches`, in a new order for each iteration.
 

@@ -35,7 +35,7 @@ def export(model: keras.Model, transform: tf.Module, path: str, config: ModelCon
 
     signature = [tf.TensorSpec(None, tf.string, name=spec.TEXT)]
 
-    @tf.function(input_signature=signature)  # one graph for two signatures
+    @tf.function(input_signature=signature, autograph=False)  # one graph for two signatures
     def tokenize(text: tf.Tensor) -> dict[str, tf.Tensor]:
         tokens = transform_graph.tokenize(transform, tf.reshape(text, [-1]))
         return {spec.TOKENS: input_pipeline.fit_tokens(tokens, config.network.input_size)}

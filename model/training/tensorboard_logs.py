@@ -56,7 +56,7 @@ def write_settings(logs_dir: str, config: ModelConfig, results: Mapping[str, flo
 
 
 def _graph(model: keras.Model) -> tf.Graph:
-    function = tf.function(lambda tokens: model(tokens, training=False))
+    function = tf.function(lambda tokens: model(tokens, training=False), autograph=False)
     return function.get_concrete_function(tf.TensorSpec([None, None], tf.int32, "tokens")).graph
 
 
