@@ -26,7 +26,7 @@ from textrecords.errors import BadInput
 
 with imports.quiet():
     from pipelines import sharding
-    from pipelines.preprocess import vocabulary
+    from pipelines.preprocess.count_words import NUM_BUCKETS
 
 SIZES = (10_000_000, 1_000_000_000)
 FITTED = (1_000, 10_000)  # reviews of train, for the growth of words
@@ -129,7 +129,7 @@ def estimate(
     waiting = requests * REQUEST_SECONDS / REQUESTS_AT_ONCE / 3600
     counts = num_shards * shard_bytes * words(in_shard) / words(sharding.KEYS_PER_SHARD)
     hours = size / trained["reviews_per_second"] / 3600
-    bucket = words(size) / vocabulary.NUM_BUCKETS * BYTES_PER_WORD
+    bucket = words(size) / NUM_BUCKETS * BYTES_PER_WORD
     return {
         "shards": f"{num_shards:,}",
         "MB per shard": f"{in_shard * record_bytes / 1e6:,.1f}",

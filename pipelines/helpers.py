@@ -70,7 +70,7 @@ class _Helpers:
             ours, theirs = forking.Pipe()
             args = (theirs, [*self._idle, ours], threads)
             self._processes.append(forking.Process(target=_serve, args=args, daemon=True))
-            with signals.delayed():  # until it doesn't handle them as the command does
+            with signals.delayed():  # until the helper has its own handlers
                 self._processes[-1].start()
             theirs.close()  # so that its end is seen here
             self._idle.append(ours)

@@ -103,7 +103,7 @@ def run(
             _temporary_folder(options) as temp_dir,
         ):
             pipeline = _pipeline(options)
-            with signals.delayed():  # tf.Transform loads pandas
+            with signals.delayed():  # tf.Transform loads pandas, which can ignore them
                 build(pipeline, temp_dir)
             if dataflow.is_chosen(options):
                 dataflow.run(pipeline, options)

@@ -27,9 +27,9 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     imports.leave_unused(sys.argv)
     try:
         main(sys.argv[1:])
+        sys.stdout.flush()
         if number := signals.received():  # and some library ignored the exception
             signals.end(number)
-        sys.stdout.flush()
         _end()
     except BrokenPipeError:  # such as `| head`; without this, Python would flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

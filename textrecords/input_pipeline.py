@@ -147,7 +147,6 @@ def num_batches(rows: Rows, batch_size: int) -> int:
     return -(-rows.number // batch_size)
 
 
-@_without_autograph
 def batches(rows: Rows, batch_size: int) -> tf.data.Dataset:
     """Returns batches (tokens <int32>[batch_size, max_len], labels <int64>[batch_size]).
 
@@ -343,6 +342,7 @@ def _parse(records: tf.Tensor, size: spec.InputSize) -> tf.RaggedTensor:
     return row_tables.make(fit_tokens(tokens, size), lengths, labels)
 
 
+@_without_autograph
 def _saved(
     shards: record_io.Shards, parse: Callable[[tf.Tensor], tf.RaggedTensor], folder: str
 ) -> record_io.Shards:

@@ -31,9 +31,10 @@ def handle_stop() -> None:
 
 @contextlib.contextmanager
 def delayed() -> Iterator[None]:
-    """Delays stop signals until the end of the block, in which libraries are loaded.
+    """Delays stop signals until the end of the block.
 
-    Many call Python from C and ignore its exceptions, or crash.
+    Libraries that are being loaded can ignore the exception that a signal raises, or crash on it; a
+    forked process would handle the signal as the command does.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:

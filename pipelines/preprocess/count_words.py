@@ -23,9 +23,9 @@ from pipelines.preprocess.review_batches import Review
 from pipelines.sharding import ShardId
 from textrecords import concurrency, spec, text_source
 
-# Reviews of a task: in more, words repeat more often, so fewer counts cross the stages; with fewer,
-# all helpers are busy to the end.
-TASK_SIZE = 4 * review_batches.BATCH_SIZE
+# Reviews in a task, and their bytes. Larger tasks repeat more words, so fewer counts pass between
+# stages; smaller ones keep all helpers busy to the end, and take less memory.
+TASK_SIZE, TASK_BYTES = 4 * review_batches.BATCH_SIZE, 2 * review_batches.BATCH_BYTES
 # Words are counted in buckets by hash, so that no worker has to hold all of them: with a billion
 # reviews, a bucket takes 70 MB.
 NUM_BUCKETS = 64
@@ -52,15 +52,17 @@ class CountWords(beam.PTransform):
         )
 
 
-def split_shard(shard: tuple[ShardId, Iterable[list[Review]]]) -> Iterator[list[Review]]:
-    """Yields the reviews of a shard in lists of `TASK_SIZE`."""
-    reviews = itertools.chain.from_iterable(shard[1])
-    return more_itertools.chunked(map(Review._make, reviews), TASK_SIZE)
+def split_shard(shard: tuple[ShardId, Iterable[list[Review]]]) -> Iterator[tuple[Review, ...]]:
+    """Yields the reviews of a shard in tasks."""
+    reviews = map(Review._make, itertools.chain.from_iterable(shard[1]))
+    return more_itertools.constrained_batches(
+        reviews, TASK_BYTES, TASK_SIZE, get_len=lambda review: review.size, strict=False
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Counts the words of a list of reviews.
+    """Counts the words of a task.
 
     Attributes:
       source, options: as in `CountWords`.
@@ -71,14 +73,14 @@ class Count:
     options: transform.TextOptions
     graph: Shared = dataclasses.field(default_factory=Shared)
 
-    def count(self, reviews: list[Review]) -> Iterator[tuple[int, dict[bytes, int]]]:
-        """Yields the words and counts of each bucket."""
-        count = self.graph.acquire(functools.partial(_make_graph, self.options))
+    def count(self, reviews: Iterable[Review]) -> Iterator[tuple[int, dict[bytes, int]]]:
+        """Yields the words of all these reviews by bucket, with their counts."""
+        count_batch = self.graph.acquire(functools.partial(_make_graph, self.options))
         totals: dict[int, collections.Counter[bytes]]
         totals = collections.defaultdict(collections.Counter)
         read = functools.partial(review_batches.read_batch, self.source)
         batches = map(read, review_batches.split_into_batches(reviews))
-        for counted in concurrency.prefetch(batches, count):
+        for counted in concurrency.prefetch(batches, count_batch):
             for bucket, counts in split_by_bucket(*counted):
                 totals[bucket].update(counts)
         yield from totals.items()
@@ -86,17 +88,18 @@ class Count:
 
 def _make_graph(
     options: transform.TextOptions,
-) -> Callable[[tuple[pa.RecordBatch, dict[bytes, str]]], Iterator[np.ndarray]]:
+) -> Callable[[tuple[pa.RecordBatch, dict[bytes, str]]], list[np.ndarray]]:
+    """Returns a function that counts the words of what `review_batches.read_batch` returns."""
     tokenize = transform.Tokenizer(options)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-    def count(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def graph(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         words, _, counts = tf.unique_with_counts(tokenize(texts).flat_values, out_idx=tf.int64)
         return words, counts, tf.strings.to_hash_bucket_fast(words, NUM_BUCKETS)
 
     def count_batch(read: tuple[pa.RecordBatch, dict[bytes, str]]) -> list[np.ndarray]:
         texts = read[0].column(spec.TEXT).to_pylist()
-        return [each.numpy() for each in count(tf.constant(texts, tf.string))]
+        return [each.numpy() for each in graph(tf.constant(texts, tf.string))]
 
     return count_batch
 

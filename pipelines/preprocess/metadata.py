@@ -93,7 +93,7 @@ def check_not_empty(manifest: Manifest) -> None:
                 "other words"
             )
     train = manifest.splits[spec.TRAIN]
-    # tf.Transform would write a made-up word to an empty vocabulary file.
+    # The vocabulary's file has a made-up word then.
     if train.examples == train.without_tokens:
         raise BadInput("no review of train has a word left after cleaning: add text to it")
 
@@ -133,8 +133,7 @@ def check_keys(splits: dict[str, Written], found: Found) -> None:
 def check_order(vocabulary: list[bytes], id_counts: np.ndarray) -> None:
     """Raises `Failure` unless tokens are sorted by descending count, then descending token.
 
-    tf.Transform writes the file in this order only if the runner keeps it. Ids out of order would
-    make a smaller `max_tokens` keep the wrong words.
+    Ids out of order would make a smaller `max_tokens` keep the wrong words.
     """
     counts = id_counts[spec.NUM_RESERVED :].tolist()
     ranked = list(zip(counts, vocabulary, strict=True))

@@ -13,7 +13,7 @@ from textrecords import spec, text_source
 from textrecords.errors import Failure
 from textrecords.text_source import Unread
 
-BATCH_SIZE = 1024  # reviews: larger batches share more words, so fewer counts cross the stages
+BATCH_SIZE = 1024  # reviews: with more, TensorFlow takes longer to find the distinct words of each
 BATCH_BYTES = 10_000_000  # of text: a batch of large files ends earlier, to fit in memory
 
 SCHEMA = pa.schema(

@@ -134,7 +134,7 @@ def preprocessing_fn(
       inputs: `text` <string>[batch_size], valid UTF-8; `label` <int64>[batch_size]; `key`
         <string>[batch_size].
       options: the flags that determine the ids.
-      words: of train, with their counts, as `count_words.CountWords` returns them.
+      words: those to choose from, with their counts, as `count_words.CountWords` returns them.
 
     Returns:
       `tokens`, a SparseTensor <int64>[batch_size, longest], and `label` and `key` unchanged. A

@@ -37,7 +37,7 @@ app.run(main)
 
 
 STARTING = """
-import multiprocessing.util, os, signal
+import multiprocessing.util, os, signal, time
 from textrecords import app, imports
 with imports.quiet():
     from pipelines import helpers
@@ -50,7 +50,7 @@ def main(argv):
         main, lambda _: os.killpg(os.getpgid(0), signal.SIGINT)
     )
     with helpers.started():
-        print("started")
+        time.sleep(100)
 
 app.run(main)
 """
@@ -317,6 +317,7 @@ def test_helpers_end_with_their_command(number):
     assert [*filter(_exists, forked)] == []
 
 
+@pytest.mark.integration
 def test_ctrl_c_while_helpers_are_started_stops_the_command_in_one_line():
     command = [sys.executable, "-c", STARTING]
     done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)

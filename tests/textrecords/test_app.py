@@ -40,7 +40,9 @@ def main(argv):
     print("went on")
 app.run(main)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=buffered)
     assert (done.returncode, done.stdout) == (143, "went on\n")
     assert done.stderr.startswith("Exception ignored in")
     assert done.stderr.endswith("stopped\n")
