@@ -253,7 +253,7 @@ class Assign:
 
 
 def _reviews(bucket: Bucket) -> Iterator[Review]:
-    return map(Review._make, itertools.chain.from_iterable(bucket[1]))
+    return review_batches.join(bucket[1])
 
 
 def _repeated(reviews: Iterable[Review]) -> set[bytes]:

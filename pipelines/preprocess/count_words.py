@@ -7,11 +7,9 @@ and pass on the sums of several batches. Counts are integers, exact at any size.
 import collections
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
-import more_itertools
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
@@ -54,10 +52,7 @@ class CountWords(beam.PTransform):
 
 def split_shard(shard: tuple[ShardId, Iterable[list[Review]]]) -> Iterator[tuple[Review, ...]]:
     """Yields the reviews of a shard in tasks."""
-    reviews = map(Review._make, itertools.chain.from_iterable(shard[1]))
-    return more_itertools.constrained_batches(
-        reviews, TASK_BYTES, TASK_SIZE, get_len=lambda review: review.size, strict=False
-    )
+    return review_batches.split(review_batches.join(shard[1]), TASK_SIZE, TASK_BYTES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +73,7 @@ class Count:
         count_batch = self.graph.acquire(functools.partial(_make_graph, self.options))
         totals: dict[int, collections.Counter[bytes]]
         totals = collections.defaultdict(collections.Counter)
-        read = functools.partial(review_batches.read_batch, self.source)
-        batches = map(read, review_batches.split_into_batches(reviews))
+        batches = review_batches.read_batches(self.source, reviews)
         for counted in concurrency.prefetch(batches, count_batch):
             for bucket, counts in split_by_bucket(*counted):
                 totals[bucket].update(counts)

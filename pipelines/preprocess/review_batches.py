@@ -1,6 +1,7 @@
 """Reads reviews from their files, as Arrow record batches."""
 
 import codecs
+import itertools
 import os
 import string
 from collections.abc import Iterable, Iterator
@@ -78,11 +79,25 @@ def words(text: bytes) -> bytes:
     return text.strip(b" ")
 
 
-def split_into_batches(reviews: Iterable[Review]) -> Iterator[tuple[Review, ...]]:
-    """Yields the batches in which reviews are read."""
+def join(lists: Iterable[list[Review]]) -> Iterator[Review]:
+    """Yields the reviews of lists of plain tuples, as they pass between stages."""
+    return map(Review._make, itertools.chain.from_iterable(lists))
+
+
+def split(
+    reviews: Iterable[Review], max_reviews: int, max_bytes: int
+) -> Iterator[tuple[Review, ...]]:
+    """Splits reviews by their number and their bytes; a larger one is alone."""
     return more_itertools.constrained_batches(
-        reviews, BATCH_BYTES, BATCH_SIZE, get_len=lambda review: review.size, strict=False
+        reviews, max_bytes, max_reviews, get_len=lambda review: review.size, strict=False
     )
+
+
+def read_batches(
+    source: text_source.Source, reviews: Iterable[Review]
+) -> Iterator[tuple[pa.RecordBatch, dict[bytes, str]]]:
+    """Yields what `read_batch` returns for each batch of reviews."""
+    return (read_batch(source, batch) for batch in split(reviews, BATCH_SIZE, BATCH_BYTES))
 
 
 def read_batch(

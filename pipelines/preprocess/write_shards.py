@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import itertools
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -166,8 +165,7 @@ class WriteShard:
         )
         written = _nothing(len(classes), encoder.vocabulary_size)
         findings: list[Finding] = []
-        read = functools.partial(review_batches.read_batch, self.source)
-        batches = map(read, review_batches.split_into_batches(reviews))
+        batches = review_batches.read_batches(self.source, reviews)
         with atomic.write_file(os.path.join(self.output_dir, name)) as part:
             with tf.io.TFRecordWriter(part, spec.COMPRESSIONS[self.compression]) as writer:
                 for encoded in concurrency.prefetch(batches, encoder.encode):
@@ -217,5 +215,6 @@ def _count(encoded: Encoded, noted: list[Finding], so_far: Written) -> Written:
 
 def in_order(lists: Iterable[list[Review]]) -> list[Review]:
     """Returns the reviews of a shard in the order of writing."""
-    reviews = map(Review._make, itertools.chain.from_iterable(lists))
-    return sorted(reviews, key=lambda review: sharding.order_in_shard(review.key))
+    return sorted(
+        review_batches.join(lists), key=lambda review: sharding.order_in_shard(review.key)
+    )

@@ -407,9 +407,10 @@ def test_a_batch_ends_at_a_number_of_reviews_or_of_bytes(tmp_path, monkeypatch):
     texts = [b"1234", b"1234", b"12", b"1", b"2", b"3", b"123456789ab", b"\xff" * 4, b"1"]
     write(tmp_path, {f"{n}": text for n, text in enumerate(texts)})
     files = reviews_of(tmp_path, [b"%d" % n for n in range(9)])
-    keys = [[review.key for review in batch] for batch in review_batches.split_into_batches(files)]
+    batches = list(review_batches.read_batches(text_source.Source(str(tmp_path)), files))
+    keys = [batch.column("key").to_pylist() for batch, _ in batches]
     assert keys == [[b"0", b"1", b"2"], [b"3", b"4", b"5"], [b"6"], [b"7"], [b"8"]]
-    assert list(review_batches.split_into_batches([])) == []
+    assert list(review_batches.read_batches(text_source.Source(str(tmp_path)), [])) == []
 
 
 def test_work_is_one_item_ahead_and_in_order():
