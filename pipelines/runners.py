@@ -158,7 +158,8 @@ def _pipeline(options: PipelineOptions) -> beam.Pipeline:
 def _temporary_folder(options: PipelineOptions) -> Iterator[str]:
     shared = options.view_as(GoogleCloudOptions).temp_location
     if shared is None or not storage.is_remote(shared):
-        with tempfile.TemporaryDirectory() as folder:
+        # After a failure, a thread may still be writing to it.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             yield folder
         return
     folder = f"{shared.rstrip('/')}/textrecords-{uuid.uuid4().hex}"

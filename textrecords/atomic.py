@@ -114,8 +114,8 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
         with _write_remote_folder(path, holds, marker) as new:
             yield new
         return
-    # A unique name: a worker may outlive a run that was killed, and keep writing.
-    new = os.path.join(sibling(path, "new"), uuid.uuid4().hex)
+    # Unique names: a worker may outlive a run that was killed, and keep writing.
+    new, temporary = (os.path.join(sibling(path, "new"), uuid.uuid4().hex) for _ in range(2))
     with contextlib.ExitStack() as stack:
         with _os_errors_as_bad_input(path):
             if not os.path.exists(parent := os.path.dirname(path)):
@@ -123,7 +123,12 @@ def write_folder(path: str, *, holds: str, marker: str) -> Iterator[str]:
             stack.enter_context(_swept(path))
             _check_replaceable(path, holds, marker)
             os.makedirs(new)
-        with _bad_input_keeps_nothing(new), _disk_errors_as_failures(path), _temporary_files(new):
+            os.mkdir(temporary)
+        with (
+            _bad_input_keeps_nothing(new),
+            _disk_errors_as_failures(path),
+            _temporary_files(temporary),
+        ):
             yield new
         with _os_errors_as_bad_input(path):
             for folder, _, names in os.walk(new):
@@ -252,7 +257,11 @@ def _sweep(path: str) -> None:
     if os.path.exists(old) and not os.path.exists(path):
         os.rename(old, path)  # a run was killed between two renames
     for name in os.listdir(new) if os.path.isdir(new) else ():
-        _keep(os.path.join(new, name), sibling(path, KEPT))
+        # Renamed first, since a thread that goes on with a stage after a failure may still write.
+        folder = os.path.join(new, uuid.uuid4().hex)
+        with contextlib.suppress(OSError):
+            os.rename(os.path.join(new, name), folder)
+        _keep(folder, sibling(path, KEPT))
     for folder in (new, old):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -298,14 +307,14 @@ def _temporary_files(folder: str) -> Iterator[None]:
     So the next run cleans up after a killed one, and no other disk needs space.
     """
     before = os.environ.get("TMPDIR")
-    with tempfile.TemporaryDirectory(prefix=".temp-", dir=folder) as os.environ["TMPDIR"]:
-        tempfile.tempdir = None  # makes it read TMPDIR again
-        try:
-            yield
-        finally:
-            os.environ.pop("TMPDIR")
-            os.environ.update({} if before is None else {"TMPDIR": before})
-            tempfile.tempdir = None
+    os.environ["TMPDIR"] = folder
+    tempfile.tempdir = None  # makes it read TMPDIR again
+    try:
+        yield
+    finally:
+        os.environ.pop("TMPDIR")
+        os.environ.update({} if before is None else {"TMPDIR": before})
+        tempfile.tempdir = None
 
 
 @contextlib.contextmanager

@@ -43,8 +43,7 @@ def write(folder: str, known: Mapping[str, str] | None = None) -> None:
     storage.write_text(os.path.join(about(folder), SUMS), "".join(lines))
     if storage.is_remote(folder):
         return
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]  # temporary files
+    for parent, _, names in os.walk(folder):
         for name in (*names, ""):
             storage.flush(os.path.join(parent, name))
 

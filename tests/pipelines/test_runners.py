@@ -1,7 +1,9 @@
 """Beam's flags and runners: each runs, or is refused in one line."""
 
+import os
 import subprocess
 import sys
+import tempfile
 
 import apache_beam as beam
 import pytest
@@ -13,7 +15,7 @@ from pipelines import runners
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import pipeline  # noqa: F401, which loads TensorFlow before Beam's options
 from textrecords import spec
-from textrecords.errors import BadInput
+from textrecords.errors import BadInput, Failure
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +70,25 @@ def test_a_signal_waits_until_a_pipeline_is_built():
     """Meanwhile tf.Transform loads pandas, which can lose the exception."""
     done = subprocess.run([sys.executable, "-c", BUILDING], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "built\n", "stopped\n")
+
+
+def test_a_thread_that_goes_on_after_a_failure_does_not_hide_it(tmp_path, monkeypatch):
+    """It may write a temporary file when their folder has been emptied."""
+    rmdir = os.rmdir
+
+    def build(_, temp_dir):
+        def write_and_remove(*args, **kwargs):
+            with open(f"{temp_dir}/late", "w"):
+                pass
+            rmdir(*args, **kwargs)
+
+        monkeypatch.setattr(os, "rmdir", write_and_remove)
+        raise Failure("the error")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    options = runners.parse_options("DirectRunner", [], "pipelines.preprocess")
+    with pytest.raises(Failure, match=r"^the error$"):
+        runners.run(build, options)
 
 
 def sampling(_):

@@ -1,5 +1,6 @@
 """Folders are complete or absent."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -63,7 +64,7 @@ def test_a_users_own_folder_is_refused(tmp_path, name):
 
 def test_all_files_with_sums_are_on_the_disk(tmp_path, monkeypatch):
     """Otherwise a power cut could leave a complete list of incomplete files."""
-    write(tmp_path, {"out/a": "x", "out/deep/er/b": "y", "out/logs/c": "z", "out/.temp-1/d": ""})
+    write(tmp_path, {"out/a": "x", "out/deep/er/b": "y", "out/logs/c": "z"})
     flushed, fsync = set(), os.fsync
 
     def record(file):
@@ -73,8 +74,7 @@ def test_all_files_with_sums_are_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", record)
     checksums.write(str(tmp_path / "out"))
     made = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
-    lasting = {path.stat().st_ino for path in made if ".temp-1" not in path.parts}
-    assert flushed == lasting
+    assert flushed == {path.stat().st_ino for path in made}
     assert checksums.SUMS in os.listdir(tmp_path / "out")
 
 
@@ -111,7 +111,7 @@ def test_what_a_killed_run_left_is_swept(tmp_path):
     (left / "manifest.json").write_text("half")
     (left / "link").symlink_to(tmp_path)
     with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
-        assert [name for name in os.listdir(new) if not name.startswith(".temp-")] == []
+        assert os.listdir(new) == []
     assert os.listdir(tmp_path) == ["out"]
     assert os.listdir(tmp_path / "out") == []
 
@@ -158,13 +158,15 @@ def test_what_is_finished_goes_if_the_input_is_bad(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_temporary_files_are_in_the_folder_and_removed_with_the_block(tmp_path):
+def test_temporary_files_are_beside_the_folder_and_removed_with_the_block(tmp_path):
     before = tempfile.gettempdir()
     with atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
         descriptor, path = tempfile.mkstemp()
         os.close(descriptor)
-        assert path.startswith(f"{new}/.temp-")
+        assert os.path.dirname(os.path.dirname(path)) == os.path.dirname(new)
         assert os.environ["TMPDIR"] == os.path.dirname(path)
+        assert os.listdir(new) == []
+    assert os.listdir(tmp_path) == ["out"]
     assert os.listdir(tmp_path / "out") == []
     assert tempfile.gettempdir() == before
 
@@ -224,6 +226,25 @@ def test_what_a_worker_left_half_written_does_not_stay(tmp_path):
         assert os.listdir(tmp_path / "out") == ["a"]
 
 
+def test_a_thread_that_goes_on_after_a_failure_leaves_nothing(tmp_path, monkeypatch):
+    """It may write when a folder has been emptied, and is about to be removed."""
+    rmdir = os.rmdir
+    with pytest.raises(Failure), atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        folders = [new, tempfile.gettempdir()]
+
+        def write_and_remove(*args, **kwargs):
+            for folder in folders:
+                with contextlib.suppress(FileNotFoundError), open(f"{folder}/late", "w"):
+                    pass
+            rmdir(*args, **kwargs)
+
+        monkeypatch.setattr(os, "rmdir", write_and_remove)
+        finish(new, "a", "new")
+        raise Failure
+    assert os.listdir(tmp_path) == [".out.textrecords-kept"]
+    assert sorted(os.listdir(tmp_path / ".out.textrecords-kept")) == [".a.finished", "a"]
+
+
 def test_a_stop_between_the_two_renames_is_recovered(tmp_path):
     write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
     with pytest.raises(KeyError), atomic.write_folder(str(tmp_path / "out"), **OURS):
@@ -243,7 +264,7 @@ def test_a_failure_between_the_two_renames_puts_the_old_one_back(
     rename = os.rename
 
     def fail(source, target):
-        if "-new" in source:
+        if "-new" in source and target == str(tmp_path / "out"):
             raise fault
         rename(source, target)
 
