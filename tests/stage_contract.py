@@ -12,7 +12,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 import pytest
 from apache_beam.internal import pickler
 
@@ -72,10 +71,8 @@ def plain(value: Any) -> Any:
     """Takes what is compared by its identity apart."""
     if isinstance(value, beam.pvalue.TaggedOutput):
         return value.tag, plain(value.value)
-    if isinstance(value, np.ndarray | pa.Array):
+    if isinstance(value, np.ndarray):
         return value.tolist()
-    if isinstance(value, pa.RecordBatch):
-        return value.to_pydict()
     if dataclasses.is_dataclass(value):
         return {
             field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)

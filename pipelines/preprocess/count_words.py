@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
 from pipelines import helpers
 from pipelines.preprocess import review_batches, transform
-from pipelines.preprocess.review_batches import Review
+from pipelines.preprocess.review_batches import Batch, Review
 from pipelines.sharding import ShardId
-from textrecords import concurrency, spec, text_source
+from textrecords import concurrency, text_source
 
 # Reviews in a task, and their bytes. Larger tasks repeat more words, so fewer counts pass between
 # stages; smaller ones keep all helpers busy to the end, and take less memory.
@@ -80,10 +79,8 @@ class Count:
         yield from totals.items()
 
 
-def _make_graph(
-    options: transform.TextOptions,
-) -> Callable[[tuple[pa.RecordBatch, dict[bytes, str]]], list[np.ndarray]]:
-    """Returns a function that counts the words of what `review_batches.read_batch` returns."""
+def _make_graph(options: transform.TextOptions) -> Callable[[Batch], list[np.ndarray]]:
+    """Returns a function that counts the words of a batch."""
     tokenize = transform.Tokenizer(options)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
@@ -91,9 +88,8 @@ def _make_graph(
         words, _, counts = tf.unique_with_counts(tokenize(texts).flat_values, out_idx=tf.int64)
         return words, counts, tf.strings.to_hash_bucket_fast(words, NUM_BUCKETS)
 
-    def count_batch(read: tuple[pa.RecordBatch, dict[bytes, str]]) -> list[np.ndarray]:
-        texts = read[0].column(spec.TEXT).to_pylist()
-        return [each.numpy() for each in graph(tf.constant(texts, tf.string))]
+    def count_batch(batch: Batch) -> list[np.ndarray]:
+        return [each.numpy() for each in graph(tf.constant(batch.texts))]
 
     return count_batch
 

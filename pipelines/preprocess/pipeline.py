@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import apache_beam as beam
 import pyarrow as pa
+import tensorflow as tf
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsSingleton
-from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
 from pipelines import grouping, helpers, runners, sharding, totals
@@ -25,7 +25,6 @@ from pipelines.preprocess import (
     count_words,
     finished_shards,
     metadata,
-    review_batches,
     split_assignment,
     transform,
 )
@@ -35,15 +34,9 @@ from pipelines.preprocess.review_batches import Review
 from pipelines.preprocess.unique_keys import CheckUnique
 from textrecords import json_files, storage
 
-# The inputs of the transform graph have one value per review.
+# The inputs of the transform graph, none of which is read from Arrow.
 _INPUTS = tfxio.TensorAdapterConfig(
-    pa.schema([(field.name, pa.large_list(field.type)) for field in review_batches.SCHEMA]),
-    {
-        name: schema_pb2.TensorRepresentation(
-            dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(column_name=name)
-        )
-        for name in review_batches.SCHEMA.names
-    },
+    pa.schema([]), {}, {name: tf.TensorSpec([None], of) for name, of in transform.INPUTS.items()}
 )
 
 

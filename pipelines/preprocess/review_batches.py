@@ -1,29 +1,21 @@
-"""Reads reviews from their files, as Arrow record batches."""
+"""Reads reviews from their files, in batches."""
 
 import codecs
 import itertools
 import os
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import more_itertools
-import pyarrow as pa
 
-from textrecords import spec, text_source
+from textrecords import text_source
 from textrecords.errors import Failure
 from textrecords.text_source import Unread
 
 BATCH_SIZE = 1024  # reviews: with more, TensorFlow takes longer to find the distinct words of each
 BATCH_BYTES = 10_000_000  # of text: a batch of large files ends earlier, to fit in memory
 
-SCHEMA = pa.schema(
-    [
-        (spec.TEXT, pa.large_binary()),
-        (spec.LABEL, pa.int64()),
-        (spec.KEY, pa.large_binary()),
-    ]
-)
 # To lower case, and spaces of any kind to one.
 _LOWER = bytes(range(256)).lower().translate(bytes.maketrans(b"\t\n\v\f\r", b" " * 5))
 _PUNCTUATION = string.punctuation.encode()
@@ -67,6 +59,22 @@ class Review(NamedTuple):
         return Unread(self.key, where=self.where)
 
 
+class Batch(NamedTuple):
+    """Reviews with their texts.
+
+    Attributes:
+      texts: valid UTF-8.
+      labels: positions of their classes.
+      keys: of their records.
+      misread: the encodings that files seem to be in instead of the given one, by key.
+    """
+
+    texts: list[bytes]
+    labels: list[int]
+    keys: list[bytes]
+    misread: dict[bytes, str]
+
+
 def words(text: bytes) -> bytes:
     """Returns the tokens of a text, valid UTF-8, with all flags' defaults, joined by spaces.
 
@@ -93,35 +101,23 @@ def split(
     )
 
 
-def read_batches(
-    source: text_source.Source, reviews: Iterable[Review]
-) -> Iterator[tuple[pa.RecordBatch, dict[bytes, str]]]:
+def read_batches(source: text_source.Source, reviews: Iterable[Review]) -> Iterator[Batch]:
     """Yields what `read_batch` returns for each batch of reviews."""
     return (read_batch(source, batch) for batch in split(reviews, BATCH_SIZE, BATCH_BYTES))
 
 
-def read_batch(
-    source: text_source.Source, reviews: Iterable[Review]
-) -> tuple[pa.RecordBatch, dict[bytes, str]]:
-    """Reads reviews, in order, as a record batch with `SCHEMA`.
-
-    Returns:
-      The batch, and the encodings that files seem to be in instead of the given one, by key.
-
-    Raises:
-      Failure: if a text isn't the one that was hashed.
-    """
+def read_batch(source: text_source.Source, reviews: Sequence[Review]) -> Batch:
+    """Reads reviews, in order; raises `Failure` if a text isn't the one that was hashed."""
     contents = source.read(review.unread for review in reviews)
     texts = [
         _text(source, review, content) for review, content in zip(reviews, contents, strict=True)
     ]
-    columns = [
+    return Batch(
         texts,
-        [review.label for review in reviews],
-        [review.key for review in reviews],
-    ]
-    misread = {review.key: review.seems_in for review in reviews if review.seems_in}
-    return pa.record_batch(columns, schema=SCHEMA), misread
+        labels=[review.label for review in reviews],
+        keys=[review.key for review in reviews],
+        misread={review.key: review.seems_in for review in reviews if review.seems_in},
+    )
 
 
 def _text(source: text_source.Source, review: Review, content: bytes) -> bytes:

@@ -9,6 +9,7 @@ import tensorflow_transform as tft
 from pipelines.preprocess import markup, vocabulary
 from textrecords import cleaning, spec
 
+INPUTS = {spec.TEXT: tf.string, spec.LABEL: tf.int64, spec.KEY: tf.string}
 # Many Windows editors put it before a text; it isn't part of it. Elsewhere U+FEFF is a character.
 BYTE_ORDER_MARK = r"^\x{FEFF}"
 # `--normalize_unicode`: characters that separate words, including dashes and the ellipsis;
@@ -144,10 +145,7 @@ def preprocessing_fn(
     tokenizer = tft.make_and_track_object(lambda: Tokenizer(options), name="tokenizer")
     tokens = tokenizer(inputs[spec.TEXT])
     path = vocabulary.write_vocabulary(
-        inputs[spec.TEXT],
-        words,
-        top_k=options.max_tokens - spec.NUM_RESERVED,
-        filename=spec.TOKENS,
+        words, top_k=options.max_tokens - spec.NUM_RESERVED, filename=spec.TOKENS
     )
     ids = tft.apply_vocabulary(tokens, path, default_value=-1)
     ids += spec.NUM_RESERVED  # tf.Transform's OOV, -1, becomes 1, and its first token, 0, 2

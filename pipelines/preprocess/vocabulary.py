@@ -19,13 +19,10 @@ NO_WORDS = b"(no words)\n"
 Counted = tuple[int, bytes]  # count, word: sorted like the vocabulary, but ascending
 
 
-def write_vocabulary(
-    texts: tf.Tensor, words: beam.PCollection, *, top_k: int, filename: str
-) -> tf.Tensor:
+def write_vocabulary(words: beam.PCollection, *, top_k: int, filename: str) -> tf.Tensor:
     """Writes the most frequent words, one per line; ties in descending order of bytes.
 
     Args:
-      texts: <string>[batch_size]; not used, but an analyzer needs an input.
       words: their counts, (bucket, {word: count}).
       top_k: the maximum number of words to keep.
       filename: of the asset in the transform graph.
@@ -34,7 +31,7 @@ def write_vocabulary(
       The path of the file, <string>[], once all words are counted.
     """
     (path,) = tft.experimental.ptransform_analyzer(
-        [texts],
+        [],  # the words come from elsewhere
         _WriteVocabulary(words, top_k, filename),
         output_dtypes=[tf.string],
         output_shapes=[[]],

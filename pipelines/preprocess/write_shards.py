@@ -3,19 +3,19 @@
 import collections
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
 from pipelines import sharding
 from pipelines.findings import Finding, finding
 from pipelines.preprocess import review_batches, text_notes, transform
-from pipelines.preprocess.review_batches import Review
+from pipelines.preprocess.review_batches import Batch, Review
 from textrecords import atomic, concurrency, record_io, spec, text_source
 from textrecords.dataset import read_vocabulary
 from textrecords.manifest import Shard
@@ -68,23 +68,19 @@ class Encoded:
     """A batch of reviews with their ids.
 
     Attributes:
-      texts, labels, keys: of the reviews, arrays of [batch_size].
-      misread: what `review_batches.read_batch` returns.
+      batch: the reviews.
       ids: of all reviews, concatenated, <int64>[tokens].
       lengths: tokens of each review, <int64>[batch_size].
     """
 
-    texts: pa.Array
-    labels: pa.Array
-    keys: pa.Array
-    misread: dict[bytes, str]
+    batch: Batch
     ids: np.ndarray
     lengths: np.ndarray
 
     def examples(self) -> Iterator[tuple[list[int], int, bytes]]:
         """Yields the ids, the label and the key of each review."""
         ids, end = self.ids.tolist(), 0
-        of_reviews = (self.lengths.tolist(), self.labels.to_pylist(), self.keys.to_pylist())
+        of_reviews = self.lengths.tolist(), self.batch.labels, self.batch.keys
         for length, label, key in zip(*of_reviews, strict=True):
             begin, end = end, end + length
             yield ids[begin:end], label, key
@@ -104,20 +100,15 @@ class Encoder:
         vocabulary = read_vocabulary(os.path.join(transform_fn_dir, spec.ASSET))
         self.vocabulary_size = len(vocabulary) + spec.NUM_RESERVED
 
-    def encode(self, read: tuple[pa.RecordBatch, dict[bytes, str]]) -> Encoded:
-        """Adds the ids to the results of `review_batches.read_batch`."""
-        batch, misread = read
-        texts, labels, keys = batch.columns
+    def encode(self, batch: Batch) -> Encoded:
+        """Adds the ids to a batch."""
+        columns = {spec.TEXT: batch.texts, spec.LABEL: batch.labels, spec.KEY: batch.keys}
         features = self._graph.transform_fn(
-            {
-                spec.TEXT: tf.constant(texts.to_pylist()),
-                spec.LABEL: tf.constant(labels.to_numpy()),
-                spec.KEY: tf.constant(keys.to_pylist()),
-            }
+            {name: tf.constant(column, transform.INPUTS[name]) for name, column in columns.items()}
         )
         tokens = features[spec.TOKENS]
         lengths = np.bincount(tokens.indices[:, 0].numpy())  # every review has at least one id
-        return Encoded(texts, labels, keys, misread, tokens.values.numpy(), lengths)
+        return Encoded(batch, tokens.values.numpy(), lengths)
 
     def without_tokens(self, encoded: Encoded) -> np.ndarray:
         """Returns which texts have no token, <bool>[batch_size].
@@ -127,8 +118,8 @@ class Encoder:
         first = np.cumsum(encoded.lengths) - encoded.lengths
         found = (encoded.lengths == 1) & (encoded.ids[first] == spec.OOV_ID)
         if found.any():
-            alone = tf.constant(encoded.texts.filter(pa.array(found)).to_pylist())
-            found[found] = self._tokenizer(alone).row_lengths() == 0
+            alone = list(itertools.compress(encoded.batch.texts, found))
+            found[found] = self._tokenizer(tf.constant(alone)).row_lengths() == 0
         return found
 
 
@@ -178,15 +169,15 @@ class WriteShard:
         return dataclasses.replace(written, shards=(written_shard,)), findings
 
     def _notes(self, split: str, encoded: Encoded, encoder: Encoder) -> Iterator[Finding]:
-        for key, seems in encoded.misread.items():
+        for key, seems in encoded.batch.misread.items():
             yield finding(text_notes.MISREAD, [key], split=split, seems=seems)
         without_tokens = encoder.without_tokens(encoded)
         is_short = (encoded.lengths < self._min_length) | (without_tokens & (self.min_tokens > 0))
-        found = text_notes.of_texts(encoded.texts) | {
+        found = text_notes.of_texts(encoded.batch.texts) | {
             text_notes.NO_TOKENS: without_tokens,
             text_notes.SHORT: is_short,
         }
-        yield from text_notes.take(split, encoded.keys.to_pylist(), found)
+        yield from text_notes.take(split, encoded.batch.keys, found)
 
     @property
     def _min_length(self) -> int:
@@ -202,14 +193,14 @@ def _nothing(num_classes: int, vocabulary_size: int) -> Written:
 
 def _count(encoded: Encoded, noted: list[Finding], so_far: Written) -> Written:
     """Returns the counts of a batch, with as many labels and ids as `so_far`."""
-    labels = encoded.labels.to_numpy()
+    labels = np.array(encoded.batch.labels)
     return Written(
         shards=(),
         label_counts=np.bincount(labels[labels >= 0], minlength=so_far.label_counts.size),
         length_counts=collections.Counter(encoded.lengths.tolist()),
         id_counts=np.bincount(encoded.ids, minlength=so_far.id_counts.size),
         notes=collections.Counter(each["finding"] for each in noted),
-        keys=sharding.Keys.of(encoded.keys.to_pylist()),
+        keys=sharding.Keys.of(encoded.batch.keys),
     )
 
 

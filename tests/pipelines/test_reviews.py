@@ -391,14 +391,12 @@ def test_read_batch_keeps_order_and_decodes_with_replacement(tmp_path):
         tmp_path, {"train/neg/a.txt": b"caf\xe9", "train/pos/b.txt": "ok ☺", "train/pos/c.txt": ""}
     )
     files = reviews_of(tmp_path, [b"train/pos/b.txt", b"train/neg/a.txt", b"train/pos/c.txt"])
-    batch, misread = review_batches.read_batch(text_source.Source(str(tmp_path)), files)
-    assert batch.schema == review_batches.SCHEMA
-    assert batch.to_pydict() == {
-        "text": ["ok ☺".encode(), "caf\ufffd".encode(), b""],
-        "label": [1, 1, 1],
-        "key": [b"train/pos/b.txt", b"train/neg/a.txt", b"train/pos/c.txt"],
-    }
-    assert misread == {b"train/neg/a.txt": "latin-1 or cp1252"}
+    assert review_batches.read_batch(text_source.Source(str(tmp_path)), files) == (
+        ["ok ☺".encode(), "caf\ufffd".encode(), b""],
+        [1, 1, 1],
+        [b"train/pos/b.txt", b"train/neg/a.txt", b"train/pos/c.txt"],
+        {b"train/neg/a.txt": "latin-1 or cp1252"},
+    )
 
 
 def test_a_batch_ends_at_a_number_of_reviews_or_of_bytes(tmp_path, monkeypatch):
@@ -408,7 +406,7 @@ def test_a_batch_ends_at_a_number_of_reviews_or_of_bytes(tmp_path, monkeypatch):
     write(tmp_path, {f"{n}": text for n, text in enumerate(texts)})
     files = reviews_of(tmp_path, [b"%d" % n for n in range(9)])
     batches = list(review_batches.read_batches(text_source.Source(str(tmp_path)), files))
-    keys = [batch.column("key").to_pylist() for batch, _ in batches]
+    keys = [batch.keys for batch in batches]
     assert keys == [[b"0", b"1", b"2"], [b"3", b"4", b"5"], [b"6"], [b"7"], [b"8"]]
     assert list(review_batches.read_batches(text_source.Source(str(tmp_path)), [])) == []
 

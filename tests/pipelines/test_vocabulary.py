@@ -32,7 +32,7 @@ def test_the_file_is_that_of_tf_transforms_own_vocabulary(tmp_path, top_k):
             tokenizer = tft.make_and_track_object(lambda: transform.Tokenizer(options), name="t")
             words = tokenizer(inputs["text"]).flat_values
             paths = [
-                vocabulary.write_vocabulary(inputs["text"], counted, top_k=top_k, filename="ours"),
+                vocabulary.write_vocabulary(counted, top_k=top_k, filename="ours"),
                 tft.vocabulary(words, top_k=top_k, vocab_filename="theirs"),
             ]
             return {

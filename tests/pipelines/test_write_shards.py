@@ -2,7 +2,6 @@ import collections
 import os
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tiny_dataset
@@ -12,7 +11,7 @@ from tiny_tree import write
 from pipelines import sharding
 from pipelines.findings import finding
 from pipelines.preprocess import review_batches, write_shards
-from pipelines.preprocess.review_batches import Review
+from pipelines.preprocess.review_batches import Batch, Review
 from pipelines.preprocess.transform import TextOptions
 from pipelines.preprocess.write_shards import Encoded, Encoder, Unwritten, WriteShard, Written
 from textrecords import checksums, record_io, spec, text_source
@@ -75,16 +74,14 @@ def stage(tmp_path):
 
 
 def batch_of(texts, labels=None, keys=None):
-    """Returns what `review_batches.read_batch` returns of texts."""
-    columns = [texts, labels or [0] * len(texts), keys or [b"%d" % n for n in range(len(texts))]]
-    return pa.record_batch(columns, schema=review_batches.SCHEMA), {b"1": "latin-1"}
+    keys = keys or [b"%d" % n for n in range(len(texts))]
+    return Batch(texts, labels or [0] * len(texts), keys, {b"1": "latin-1"})
 
 
 def encoded(lengths, ids, labels, keys):
     """Returns a batch of which only the counts and records matter."""
-    texts = pa.array([b""] * len(keys), pa.large_binary())
-    arrays = pa.array(labels, pa.int64()), pa.array(keys, pa.large_binary())
-    return Encoded(texts, *arrays, {}, np.array(ids), np.array(lengths))
+    batch = Batch([b""] * len(keys), labels, keys, {})
+    return Encoded(batch, np.array(ids), np.array(lengths))
 
 
 def test_what_was_written_adds_up():
@@ -119,11 +116,10 @@ def test_a_batch_gets_the_ids_of_the_graph(graph):
     encoder = Encoder(graph, TextOptions())
     assert encoder.vocabulary_size == 6
     texts = [b"good film what", b"", b"never"]
-    made = encoder.encode(batch_of(texts, [1, -1, 0], [b"x", b"y", b"\xff"]))
-    assert plain(made) == {
-        **{"texts": texts, "labels": [1, -1, 0], "keys": [b"x", b"y", b"\xff"]},
-        **{"misread": {b"1": "latin-1"}, "ids": [2, 4, 1, 1, 5], "lengths": [3, 1, 1]},
-    }
+    batch = batch_of(texts, [1, -1, 0], [b"x", b"y", b"\xff"])
+    made = encoder.encode(batch)
+    assert made.batch is batch
+    assert plain([made.ids, made.lengths]) == [[2, 4, 1, 1, 5], [3, 1, 1]]
     assert [ids for ids, _, _ in made.examples()] == [[2, 4, 1], [1], [5]]
 
 
