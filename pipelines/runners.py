@@ -15,9 +15,8 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 from apache_beam.runners.runner import create_runner
-from apache_beam.runners.worker import statesampler
 
-from pipelines import dataflow, helpers, portable
+from pipelines import dataflow, helpers, overhead, portable
 from textrecords import command_line, imports, signals, storage
 from textrecords.errors import BadInput, Failure
 
@@ -36,7 +35,6 @@ UNUSABLE = {
     "profile_memory": (True, "Beam's local engine fails with it; use for example memray"),
 }
 IN_PROCESS_RUNNERS = ("fnapirunner", "bundlebaseddirectrunner")
-SAMPLING_MS = 10  # between samples of what a stage does
 
 
 class _Options(PipelineOptions):
@@ -99,17 +97,17 @@ def run(
     try:
         with (
             imports.quiet_logs(),
+            overhead.reduced(),
             _helpers(options, uses_gpu),
             _temporary_folder(options) as temp_dir,
         ):
             pipeline = _pipeline(options)
-            with signals.delayed():  # tf.Transform loads pandas, which can ignore them
+            with signals.delayed():  # modules that are loaded meanwhile can ignore them
                 build(pipeline, temp_dir)
             if dataflow.is_chosen(options):
                 dataflow.run(pipeline, options)
             elif _runs_here(options):
-                with _short_waits():
-                    pipeline.run().wait_until_finish()
+                pipeline.run().wait_until_finish()
             else:
                 portable.run(pipeline)
     except (BadInput, Failure) as error:  # without the name of the stage that Beam adds
@@ -125,20 +123,6 @@ def _helpers(options: PipelineOptions, uses_gpu: bool) -> contextlib.AbstractCon
     if _runs_here(options) and alone:
         return helpers.started(uses_gpu)
     return contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def _short_waits() -> Iterator[None]:
-    """Makes the stages of the local engine end sooner.
-
-    Each waits for a thread that samples what it does, by default every 200 ms.
-    """
-    sampler = statesampler.StateSampler
-    statesampler.StateSampler = functools.partial(sampler, sampling_period_ms=SAMPLING_MS)
-    try:
-        yield
-    finally:
-        statesampler.StateSampler = sampler
 
 
 def _runs_here(options: PipelineOptions) -> bool:

@@ -9,9 +9,10 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.worker import statesampler
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms import core
 from tiny_tree import write
 
-from pipelines import runners
+from pipelines import overhead, runners
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import pipeline  # noqa: F401, which loads TensorFlow before Beam's options
 from textrecords import spec
@@ -53,7 +54,7 @@ BUILDING = """
 import os, signal
 from textrecords import app, imports
 with imports.quiet():
-    from pipelines import runners
+    from pipelines import overhead, runners
 
 def build(pipeline, temp_dir):
     os.kill(os.getpid(), signal.SIGINT)
@@ -91,6 +92,31 @@ def test_a_thread_that_goes_on_after_a_failure_does_not_hide_it(tmp_path, monkey
         runners.run(build, options)
 
 
+def test_beam_inspects_each_method_once_for_all_its_objects():
+    class Several(beam.DoFn):
+        def __init__(self, default):
+            self.process = lambda element, more=default: [element]
+
+        def setup(self, a=1, *, b=2):
+            pass
+
+    asked = []
+
+    def inspect(function):
+        asked.append(function)
+        return core.get_function_args_defaults(function)
+
+    arguments = overhead.remember(inspect)
+    one, other = Several(3), Several(4)
+    names, defaults = arguments(one.setup)
+    names.append("changed by a caller")
+    defaults.clear()
+    assert arguments(other.setup) == (["a"], [1])
+    assert arguments(one.process) == (["element", "more"], [3])
+    assert arguments(other.process) == (["element", "more"], [4])
+    assert asked == [one.setup, one.process, other.process]
+
+
 def sampling(_):
     return statesampler.get_current_tracker().sampling_period_ms
 
@@ -98,11 +124,13 @@ def sampling(_):
 def test_stages_of_the_local_engine_hardly_wait_for_their_samples(tmp_path):
     def build(start, temp_dir):
         periods = start | beam.Create([None]) | beam.Map(sampling)
-        assert_that(periods, equal_to([runners.SAMPLING_MS]))
+        assert_that(periods, equal_to([overhead.SAMPLING_MS]))
 
     options = runners.parse_options("DirectRunner", [], "pipelines.preprocess")
+    before = core.get_function_args_defaults
     runners.run(build, options)
     assert statesampler.StateSampler("", None).sampling_period_ms == 200  # Beam's own
+    assert core.get_function_args_defaults is before
 
 
 @pytest.mark.parametrize(
