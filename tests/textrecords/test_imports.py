@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tiny_tree import write
 
 pytestmark = pytest.mark.integration
 
@@ -81,6 +82,49 @@ app.run(main)
 def test_tensorflow_and_beam_are_loaded_without_what_a_command_does_not_use():
     assert run(LOADED, "--output=records") == "\n"
     assert run(LOADED, "--output=gs://bucket/records") == "google.cloud.storage\n"
+
+
+PREPROCESSED = """
+import os, sys
+from pipelines.preprocess import __main__ as preprocess
+from textrecords import app
+
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # so that there are no helpers
+
+def main(argv):
+    preprocess.main(argv)
+    print(*(name for name in ("keras", "h5py", "PIL", "pandas") if name in sys.modules))
+    import keras, h5py, PIL, pandas
+
+app.run(main)
+"""
+
+
+def test_preprocessing_loads_no_keras_and_no_pandas(tmp_path):
+    """Each takes a tenth of a second or more, in pandas' case in every helper."""
+    write(tmp_path / "in", {f"train/{name}/{n}.txt": "a film" for name in "ab" for n in range(3)})
+    out = run(PREPROCESSED, f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}")
+    assert out.splitlines()[-1] == ""
+
+
+TYPES = """
+import typing
+from textrecords import imports
+
+before = typing._type_convert
+with imports.quiet():
+    assert typing._type_convert is not before
+    one, other = (typing.TypeVar(name, "int", "List[str]", float) for name in "TU")
+assert typing._type_convert is before
+print([*map(repr, one.__constraints__)], one.__constraints__ == other.__constraints__)
+"""
+
+
+def test_types_that_are_given_by_name_are_the_same_when_each_is_converted_once():
+    assert run(TYPES) == (
+        "[\"ForwardRef('int')\", \"ForwardRef('List[str]')\", \"<class 'float'>\"] True\n"
+    )
 
 
 GARBAGE = """
