@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import gc
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +12,11 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import statesampler
 from apache_beam.transforms import core
 
+from textrecords import imports
+
 SAMPLING_MS = 10  # between samples of what a stage does
+# New objects before Python looks for cycles among them; elements of a pipeline have none.
+GARBAGE_THRESHOLD = 50_000
 
 Arguments = tuple[list[str], list[Any]]  # names, and default values
 
@@ -25,8 +31,21 @@ def reduced() -> Iterator[None]:
         # A stage reads each side input once, so measuring their sizes for a cache gains nothing.
         _replaced(worker_handlers, "STATE_CACHE_SIZE_MB", 0),
         _replaced(core, "get_function_args_defaults", remember(core.get_function_args_defaults)),
+        # Beam would import it to find that this isn't a notebook.
+        imports.without(*{"IPython"} - sys.modules.keys()),
+        _less_garbage_collection(),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _less_garbage_collection() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(GARBAGE_THRESHOLD, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextlib.contextmanager

@@ -125,17 +125,24 @@ def _fast(unused: Iterable[str]) -> Iterator[None]:
     They create a million permanent objects. Scanning these for garbage during the import, while a
     pipeline runs and at exit would take seconds.
     """
-    missing = (*_unused, *unused) if _unused else ()
-    before = {name: sys.modules.pop(name) for name in missing if name in sys.modules}
-    sys.modules.update(dict.fromkeys(missing))  # makes them seem to be missing
     gc.disable()
     try:
-        with _types_converted_once():
+        with without(*_unused, *unused if _unused else ()), _types_converted_once():
             yield
     finally:
         gc.freeze()
         gc.enable()
-        for name in missing:
+
+
+@contextlib.contextmanager
+def without(*packages: str) -> Iterator[None]:
+    """Makes packages seem to be missing."""
+    before = {name: sys.modules.pop(name) for name in packages if name in sys.modules}
+    sys.modules.update(dict.fromkeys(packages))
+    try:
+        yield
+    finally:
+        for name in packages:
             del sys.modules[name]
         sys.modules.update(before)  # of google.cloud only the name, a namespace that packages share
 

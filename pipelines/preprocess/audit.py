@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import heapq
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ MAX_NAMED = 100  # reviews of a finding: a text may occur a million times
 # A leaked text is kept in the last of its splits, where it would be evaluated.
 _BY_LEAK = (spec.UNLABELLED, *spec.SPLITS)
 DIGESTED, AUDITED = "digested", "audited"  # additional outputs
+_WORDS_HASH = operator.itemgetter(Review._fields.index("words_hash"))  # also of a plain tuple
 FILES, BAD_FILES, BYTES = (
     Metrics.counter("textrecords", name) for name in ("files_read", "bad_files", "bytes_read")
 )
@@ -170,10 +172,9 @@ class Assign:
           (ShardId, list of Review); as `FINDINGS`, lists of `Line`; as `AUDITED`, an `Audited`.
         """
         counted = Audited(*(collections.Counter() for _ in range(7)), sharding.NO_KEYS)
-        repeated = _repeated(_reviews(bucket))
         stay = {}
         findings = []
-        several = (review for review in _reviews(bucket) if review.words_hash in repeated)
+        several = review_batches.join(_same_words(bucket))
         for words_hash, found in self._by_words(several, moved):
             kept = self._kept(found)
             # The key of the review that stays in a split, or None if all do.
@@ -256,10 +257,12 @@ def _reviews(bucket: Bucket) -> Iterator[Review]:
     return review_batches.join(bucket[1])
 
 
-def _repeated(reviews: Iterable[Review]) -> set[bytes]:
-    """Returns the hashes of words that several reviews have."""
-    numbers = collections.Counter(review.words_hash for review in reviews)
-    return {words_hash for words_hash, number in numbers.items() if number > 1}
+def _same_words(bucket: Bucket) -> Iterator[list[Review]]:
+    """Yields, for each list of a bucket, the reviews with the words of another review."""
+    lists = bucket[1]
+    numbers = collections.Counter(map(_WORDS_HASH, itertools.chain.from_iterable(lists)))
+    for reviews in lists:
+        yield [review for review in reviews if numbers[_WORDS_HASH(review)] > 1]
 
 
 def _first_key(same: Same) -> bytes:

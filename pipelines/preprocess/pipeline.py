@@ -40,6 +40,7 @@ _INPUTS = tfxio.TensorAdapterConfig(
 )
 
 
+@tf.autograph.experimental.do_not_convert  # tf.Transform's functions have nothing to convert
 def run(plan: Plan, options: PipelineOptions) -> None:
     """Writes the dataset to the plan's folder, the manifest last."""
 

@@ -1,5 +1,6 @@
 """Beam's flags and runners: each runs, or is refused in one line."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -117,20 +118,27 @@ def test_beam_inspects_each_method_once_for_all_its_objects():
     assert asked == [one.setup, one.process, other.process]
 
 
-def sampling(_):
-    return statesampler.get_current_tracker().sampling_period_ms
+def settings(_):
+    period = statesampler.get_current_tracker().sampling_period_ms
+    return period, gc.get_threshold()[0], "IPython" in sys.modules
 
 
-def test_stages_of_the_local_engine_hardly_wait_for_their_samples(tmp_path):
+def test_what_reduces_the_overhead_of_a_pipeline_ends_with_it(tmp_path):
     def build(start, temp_dir):
-        periods = start | beam.Create([None]) | beam.Map(sampling)
-        assert_that(periods, equal_to([overhead.SAMPLING_MS]))
+        found = start | beam.Create([None]) | beam.Map(settings)
+        expected = overhead.SAMPLING_MS, overhead.GARBAGE_THRESHOLD, True
+        assert_that(found, equal_to([expected]))
+        assert sys.modules["IPython"] is None or already_loaded
 
+    already_loaded = "IPython" in sys.modules
+    garbage = gc.get_threshold()
     options = runners.parse_options("DirectRunner", [], "pipelines.preprocess")
     before = core.get_function_args_defaults
     runners.run(build, options)
     assert statesampler.StateSampler("", None).sampling_period_ms == 200  # Beam's own
     assert core.get_function_args_defaults is before
+    assert gc.get_threshold() == garbage
+    assert ("IPython" in sys.modules) == already_loaded
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ if hasattr(os, "sched_setaffinity"):
 
 def main(argv):
     preprocess.main(argv)
-    print(*(name for name in ("keras", "h5py", "PIL", "pandas") if name in sys.modules))
+    print(*(name for name in ("keras", "h5py", "PIL", "pandas", "IPython") if name in sys.modules))
     import keras, h5py, PIL, pandas
 
 app.run(main)
