@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import gc
-import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import statesampler
 from apache_beam.transforms import core
 
-from textrecords import imports
+from textrecords import app, imports
 
 SAMPLING_MS = 10  # between samples of what a stage does
 # New objects before Python looks for cycles among them; elements of a pipeline have none.
@@ -28,11 +27,12 @@ def reduced() -> Iterator[None]:
     with (
         # The end of a stage waits for a thread that takes samples, by default every 200 ms.
         _replaced(statesampler, "StateSampler", sampler),
-        # A stage reads each side input once, so measuring their sizes for a cache gains nothing.
+        # A stage here runs once, so that a cache of its side inputs, whose sizes Beam measures,
+        # gains nothing.
         _replaced(worker_handlers, "STATE_CACHE_SIZE_MB", 0),
         _replaced(core, "get_function_args_defaults", remember(core.get_function_args_defaults)),
-        # Beam would import it to find that this isn't a notebook.
-        imports.without(*{"IPython"} - sys.modules.keys()),
+        # Beam would import it to find that a command isn't a notebook.
+        imports.without(*["IPython"] * app.is_command()),
         _less_garbage_collection(),
     ):
         yield
@@ -41,7 +41,8 @@ def reduced() -> Iterator[None]:
 @contextlib.contextmanager
 def _less_garbage_collection() -> Iterator[None]:
     before = gc.get_threshold()
-    gc.set_threshold(GARBAGE_THRESHOLD, *before[1:])
+    if before[0]:  # otherwise it's turned off
+        gc.set_threshold(max(before[0], GARBAGE_THRESHOLD), *before[1:])
     try:
         yield
     finally:
@@ -61,8 +62,8 @@ def _replaced(module: types.ModuleType, name: str, value: Any) -> Iterator[None]
 def remember(inspect: Callable[[Callable], Arguments]) -> Callable[[Callable], Arguments]:
     """Returns a function that inspects each method once, whichever objects it's bound to.
 
-    Beam inspects all methods of each `DoFn` half a dozen times: 20,000 times for this project's
-    pipeline, which has 300 different ones. That takes half of the time to build it.
+    Beam inspects all methods of each `DoFn` half a dozen times: 20,000 inspections of 300 methods
+    for this project's pipeline, half of the time to build it.
     """
     known: dict[Callable, Arguments] = {}
 

@@ -258,9 +258,10 @@ def _sweep(path: str) -> None:
         os.rename(old, path)  # a run was killed between two renames
     for name in os.listdir(new) if os.path.isdir(new) else ():
         # Renamed first, since a thread that goes on with a stage after a failure may still write.
-        folder = os.path.join(new, uuid.uuid4().hex)
+        folder, renamed = (os.path.join(new, each) for each in (name, uuid.uuid4().hex))
         with contextlib.suppress(OSError):
-            os.rename(os.path.join(new, name), folder)
+            os.rename(folder, renamed)
+            folder = renamed
         _keep(folder, sibling(path, KEPT))
     for folder in (new, old):
         shutil.rmtree(folder, ignore_errors=True)

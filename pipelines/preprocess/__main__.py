@@ -113,7 +113,7 @@ def _report_kept(output: str) -> Iterator[None]:
 
 
 def _beam_options(options: Options, beam_flags: list[str]) -> "PipelineOptions":
-    with imports.quiet("keras", "h5py", "PIL"):  # tf.Transform uses tf_keras, and no images
+    with imports.quiet("keras", "h5py", "PIL"):  # for tf.Transform, TensorFlow loads tf_keras
         from pipelines import runners
         from pipelines.preprocess import pipeline  # noqa: F401, imports TensorFlow
     return runners.parse_options(options.runner, beam_flags, "pipelines.preprocess")

@@ -89,7 +89,7 @@ def _make_graph(options: transform.TextOptions) -> Callable[[Batch], list[np.nda
         return words, counts, tf.strings.to_hash_bucket_fast(words, NUM_BUCKETS)
 
     def count_batch(batch: Batch) -> list[np.ndarray]:
-        return [each.numpy() for each in graph(tf.constant(batch.texts))]
+        return [each.numpy() for each in graph(tf.constant(batch.texts, tf.string))]
 
     return count_batch
 

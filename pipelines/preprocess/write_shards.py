@@ -193,7 +193,7 @@ def _nothing(num_classes: int, vocabulary_size: int) -> Written:
 
 def _count(encoded: Encoded, noted: list[Finding], so_far: Written) -> Written:
     """Returns the counts of a batch, with as many labels and ids as `so_far`."""
-    labels = np.array(encoded.batch.labels)
+    labels = np.array(encoded.batch.labels, np.int64)
     return Written(
         shards=(),
         label_counts=np.bincount(labels[labels >= 0], minlength=so_far.label_counts.size),

@@ -8,6 +8,7 @@ import tempfile
 
 import apache_beam as beam
 import pytest
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import statesampler
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import core
@@ -55,7 +56,7 @@ BUILDING = """
 import os, signal
 from textrecords import app, imports
 with imports.quiet():
-    from pipelines import overhead, runners
+    from pipelines import runners
 
 def build(pipeline, temp_dir):
     os.kill(os.getpid(), signal.SIGINT)
@@ -69,7 +70,7 @@ app.run(main)
 
 
 def test_a_signal_waits_until_a_pipeline_is_built():
-    """Meanwhile tf.Transform loads pandas, which can lose the exception."""
+    """Modules that are loaded meanwhile can lose the exception."""
     done = subprocess.run([sys.executable, "-c", BUILDING], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "built\n", "stopped\n")
 
@@ -118,19 +119,27 @@ def test_beam_inspects_each_method_once_for_all_its_objects():
     assert asked == [one.setup, one.process, other.process]
 
 
+def test_who_never_looks_for_garbage_does_not_in_a_pipeline():
+    before = gc.get_threshold()
+    gc.set_threshold(0)
+    try:
+        with overhead.reduced():
+            assert gc.get_threshold()[0] == 0
+    finally:
+        gc.set_threshold(*before)
+
+
 def settings(_):
     period = statesampler.get_current_tracker().sampling_period_ms
-    return period, gc.get_threshold()[0], "IPython" in sys.modules
+    return period, gc.get_threshold()[0], worker_handlers.STATE_CACHE_SIZE_MB
 
 
 def test_what_reduces_the_overhead_of_a_pipeline_ends_with_it(tmp_path):
     def build(start, temp_dir):
         found = start | beam.Create([None]) | beam.Map(settings)
-        expected = overhead.SAMPLING_MS, overhead.GARBAGE_THRESHOLD, True
+        expected = overhead.SAMPLING_MS, overhead.GARBAGE_THRESHOLD, 0
         assert_that(found, equal_to([expected]))
-        assert sys.modules["IPython"] is None or already_loaded
 
-    already_loaded = "IPython" in sys.modules
     garbage = gc.get_threshold()
     options = runners.parse_options("DirectRunner", [], "pipelines.preprocess")
     before = core.get_function_args_defaults
@@ -138,7 +147,7 @@ def test_what_reduces_the_overhead_of_a_pipeline_ends_with_it(tmp_path):
     assert statesampler.StateSampler("", None).sampling_period_ms == 200  # Beam's own
     assert core.get_function_args_defaults is before
     assert gc.get_threshold() == garbage
-    assert ("IPython" in sys.modules) == already_loaded
+    assert worker_handlers.STATE_CACHE_SIZE_MB == 100  # Beam's own
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,22 @@ def test_a_thread_that_goes_on_after_a_failure_leaves_nothing(tmp_path, monkeypa
     assert sorted(os.listdir(tmp_path / ".out.textrecords-kept")) == [".a.finished", "a"]
 
 
+def test_what_is_finished_is_kept_even_if_its_folder_cannot_be_renamed(tmp_path, monkeypatch):
+    rename = os.rename
+
+    def fail(source, target):
+        if os.path.dirname(source) == os.path.dirname(target):
+            raise OSError(errno.EBUSY, "busy")
+        rename(source, target)
+
+    with pytest.raises(Failure), atomic.write_folder(str(tmp_path / "out"), **OURS) as new:
+        finish(new, "a", "new")
+        monkeypatch.setattr(os, "rename", fail)
+        raise Failure
+    assert os.listdir(tmp_path) == [".out.textrecords-kept"]
+    assert sorted(os.listdir(tmp_path / ".out.textrecords-kept")) == [".a.finished", "a"]
+
+
 def test_a_stop_between_the_two_renames_is_recovered(tmp_path):
     write(tmp_path, {".out.textrecords-old/a": "old", ".out.textrecords-new/a": "half"})
     with pytest.raises(KeyError), atomic.write_folder(str(tmp_path / "out"), **OURS):
