@@ -24,13 +24,14 @@ Arguments = tuple[list[str], list[Any]]  # names, and default values
 def reduced() -> Iterator[None]:
     """Makes pipelines start sooner, and the stages of the local engine start and end sooner."""
     sampler = functools.partial(statesampler.StateSampler, sampling_period_ms=SAMPLING_MS)
+    arguments = remember(core.get_function_args_defaults)
     with (
         # The end of a stage waits for a thread that takes samples, by default every 200 ms.
-        _replaced(statesampler, "StateSampler", sampler),
+        imports.replaced(statesampler, "StateSampler", sampler),
         # A stage here runs once, so that a cache of its side inputs, whose sizes Beam measures,
         # gains nothing.
-        _replaced(worker_handlers, "STATE_CACHE_SIZE_MB", 0),
-        _replaced(core, "get_function_args_defaults", remember(core.get_function_args_defaults)),
+        imports.replaced(worker_handlers, "STATE_CACHE_SIZE_MB", 0),
+        imports.replaced(core, "get_function_args_defaults", arguments),
         # Beam would import it to find that a command isn't a notebook.
         imports.without(*["IPython"] * app.is_command()),
         _less_garbage_collection(),
@@ -47,16 +48,6 @@ def _less_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-@contextlib.contextmanager
-def _replaced(module: types.ModuleType, name: str, value: Any) -> Iterator[None]:
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
 
 
 def remember(inspect: Callable[[Callable], Arguments]) -> Callable[[Callable], Arguments]:

@@ -148,14 +148,23 @@ def without(*packages: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _types_converted_once() -> Iterator[None]:
+def replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    """Gives a name of a library's module another value."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _types_converted_once() -> contextlib.AbstractContextManager[None]:
     """Converts each type that TensorFlow's operations name once.
 
     They name a dozen types 18,000 times, and Python 3.11 compiles each: a tenth of a second.
     """
     if sys.version_info >= (3, 12):  # it keeps the names
-        yield
-        return
+        return contextlib.nullcontext()
     convert = typing._type_convert
     of_name = functools.cache(convert)
 
@@ -164,11 +173,7 @@ def _types_converted_once() -> Iterator[None]:
         is_theirs = isinstance(given, str) and given.startswith("_atypes.")
         return (of_name if is_theirs else convert)(given, *args, **kwargs)
 
-    typing._type_convert = convert_once
-    try:
-        yield
-    finally:
-        typing._type_convert = convert
+    return replaced(typing, "_type_convert", convert_once)
 
 
 @functools.cache
