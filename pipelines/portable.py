@@ -10,6 +10,8 @@ import json
 import os
 import re
 import sysconfig
+import threading
+import types
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -24,15 +26,18 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability import flink_runner, spark_runner
 from apache_beam.runners.portability.job_server import JobServer
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
+from apache_beam.runners.worker import sdk_worker
+from apache_beam.utils.thread_pool_executor import UnboundedThreadPoolExecutor
 
 from pipelines import flink
-from textrecords import app, signals, terminal
+from textrecords import app, imports, signals, terminal
 from textrecords.errors import BadInput, Failure
 
 WORKER = os.path.join(sysconfig.get_path("scripts"), "textrecords-worker")
 # How long a worker waits for the next stage: a new one would have to import TensorFlow.
 CACHE_MILLIS = 10_000
 CANCEL_SECONDS = 60.0  # for a cancelled job to end
+BUNDLE_SECONDS = 10.0  # for the bundles in this process to end after their engine has
 # A worker's errors arrive as text: Python tracebacks, and the engine's Java ones.
 OURS = re.compile(
     rf".*^{BadInput.__module__}\.(BadInput|Failure): (.*?)(?: \[while running |\Z)",
@@ -65,7 +70,7 @@ def run(pipeline: beam.Pipeline) -> None:
     runner = options.view_as(StandardOptions).runner  # read now, since Beam clears it
     cluster = flink.Cluster.of(options) if _is_flink_cluster(options) else None
     try:
-        with _hidden_stderr(), _job_server_of(pipeline.runner):
+        with _hidden_stderr(), _bundles_ended(), _job_server_of(pipeline.runner):
             _wait(_submit(pipeline, runner), runner)
     except BaseException:
         if cluster is not None and not cluster.cancel(CANCEL_SECONDS):
@@ -89,6 +94,32 @@ def _hidden_stderr() -> Iterator[None]:
                 stack.pop_all()
                 signals.mute()  # also what is logged, and where a progress bar has put stderr back
             raise
+
+
+@contextlib.contextmanager
+def _bundles_ended() -> Iterator[None]:
+    """Waits, at the end of the block, for what workers in this process are still executing.
+
+    A worker whose engine was killed or has cancelled the job goes on with an element, and may write
+    to folders that are about to be removed: Beam creates them again.
+    """
+    pools: list[UnboundedThreadPoolExecutor] = []
+
+    def pool_of_worker() -> UnboundedThreadPoolExecutor:
+        pools.append(UnboundedThreadPoolExecutor())
+        return pools[-1]
+
+    # Beam's workers share a pool that can't be shut down, with servers that never end.
+    own = types.SimpleNamespace(shared_unbounded_instance=pool_of_worker)
+    try:
+        with imports.replaced(sdk_worker, "thread_pool_executor", own):
+            yield
+    finally:
+        signals.extend(BUNDLE_SECONDS)
+        # In a thread, since it can't be given a time.
+        end = threading.Thread(target=lambda: [pool.shutdown() for pool in pools], daemon=True)
+        end.start()
+        end.join(BUNDLE_SECONDS)
 
 
 def _is_on_cluster(options: PipelineOptions) -> bool:

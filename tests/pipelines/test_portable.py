@@ -3,10 +3,14 @@
 import contextlib
 import http.server
 import json
+import os
 import subprocess
 import sys
+import threading
 import types
+from concurrent import futures
 
+import grpc
 import json_service
 import pytest
 from apache_beam.options.pipeline_options import (
@@ -15,6 +19,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     PortableOptions,
 )
+from apache_beam.runners.worker import sdk_worker
 from on_terminal import Terminal
 
 from pipelines import flink, portable, runners
@@ -228,18 +233,48 @@ def test_a_command_has_its_errors_back_where_they_are_needed(then, end):
     assert "as a worker" not in command.stderr
 
 
+def waiting_in(wait):
+    """Returns a pipeline whose job is waited for by a call."""
+    job = types.SimpleNamespace(wait_until_finish=wait)
+    options = PipelineOptions([], runner="PrismRunner")
+    return types.SimpleNamespace(run=lambda: job, runner=types.SimpleNamespace(), options=options)
+
+
 def test_a_process_of_ones_own_keeps_its_stderr():
     def fail():
         print("hidden", file=sys.stderr)
         raise RuntimeError("Socket closed")
 
-    job = types.SimpleNamespace(wait_until_finish=fail)
-    given = PipelineOptions([], runner="PrismRunner")
-    pipeline = types.SimpleNamespace(run=lambda: job, runner=types.SimpleNamespace(), options=given)
     before = sys.stderr
     with pytest.raises(Failure, match="Socket closed"):
-        portable.run(pipeline)
+        portable.run(waiting_in(fail))
     assert sys.stderr is before
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(10, ["late"]), (0.1, [])])
+def test_a_failed_job_ends_after_what_a_worker_in_this_process_is_still_writing(
+    monkeypatch, tmp_path, seconds, written
+):
+    end = threading.Event()
+    engine = grpc.server(futures.ThreadPoolExecutor(1))
+    address = f"localhost:{engine.add_insecure_port('localhost:0')}"
+    engine.start()
+
+    def write():
+        end.wait(1)
+        (tmp_path / "late").touch()
+
+    def fail():
+        worker = sdk_worker.SdkHarness(address, worker_id="1")
+        worker._worker_thread_pool.submit(write)
+        engine.stop(grace=None)
+        raise RuntimeError("Socket closed")
+
+    monkeypatch.setattr(portable, "BUNDLE_SECONDS", seconds)
+    with pytest.raises(Failure, match="Socket closed"):
+        portable.run(waiting_in(fail))
+    assert os.listdir(tmp_path) == written
+    end.set()
 
 
 @pytest.mark.parametrize(
