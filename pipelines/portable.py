@@ -116,7 +116,7 @@ def _bundles_ended() -> Iterator[None]:
             yield
     finally:
         signals.extend(BUNDLE_SECONDS)
-        # In a thread, since it can't be given a time.
+        # In a thread, since it takes no timeout.
         end = threading.Thread(target=lambda: [pool.shutdown() for pool in pools], daemon=True)
         end.start()
         end.join(BUNDLE_SECONDS)
