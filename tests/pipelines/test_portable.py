@@ -251,9 +251,12 @@ def test_a_process_of_ones_own_keeps_its_stderr():
     assert sys.stderr is before
 
 
-@pytest.mark.parametrize(("seconds", "written"), [(10, ["late"]), (0.1, [])])
+@pytest.mark.parametrize(
+    ("waits", "takes", "written"),
+    [(60, 0.5, ["late"]), (0.1, 60, [])],  # seconds
+)
 def test_a_failed_job_ends_after_what_a_worker_in_this_process_is_still_writing(
-    monkeypatch, tmp_path, seconds, written
+    monkeypatch, tmp_path, waits, takes, written
 ):
     end = threading.Event()
     engine = grpc.server(futures.ThreadPoolExecutor(1))
@@ -261,7 +264,7 @@ def test_a_failed_job_ends_after_what_a_worker_in_this_process_is_still_writing(
     engine.start()
 
     def write():
-        end.wait(1)
+        end.wait(takes)
         (tmp_path / "late").touch()
 
     def fail():
@@ -270,7 +273,7 @@ def test_a_failed_job_ends_after_what_a_worker_in_this_process_is_still_writing(
         engine.stop(grace=None)
         raise RuntimeError("Socket closed")
 
-    monkeypatch.setattr(portable, "BUNDLE_SECONDS", seconds)
+    monkeypatch.setattr(portable, "BUNDLE_SECONDS", waits)
     with pytest.raises(Failure, match="Socket closed"):
         portable.run(waiting_in(fail))
     assert os.listdir(tmp_path) == written
