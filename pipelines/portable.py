@@ -73,6 +73,7 @@ def run(pipeline: beam.Pipeline) -> None:
         with _hidden_stderr(), _bundles_ended(), _job_server_of(pipeline.runner):
             _wait(_submit(pipeline, runner), runner)
     except BaseException:
+        signals.extend(CANCEL_SECONDS)
         if cluster is not None and not cluster.cancel(CANCEL_SECONDS):
             may_run = f"the Flink job {cluster.job} may still be running: see {cluster.url}"
             signals.say_at_end(terminal.one_line(may_run))
@@ -100,23 +101,25 @@ def _hidden_stderr() -> Iterator[None]:
 def _bundles_ended() -> Iterator[None]:
     """Waits, at the end of the block, for what workers in this process are still executing.
 
-    A worker whose engine was killed or has cancelled the job goes on with an element, and may write
-    to folders that are about to be removed: Beam creates them again.
+    A worker whose engine was killed or has cancelled the job goes on with what it has received of a
+    bundle, and may write to folders that are about to be removed: Beam creates them again. What
+    takes longer than `BUNDLE_SECONDS` may leave some, which the next run removes.
     """
     pools: list[UnboundedThreadPoolExecutor] = []
 
     def pool_of_worker() -> UnboundedThreadPoolExecutor:
-        pools.append(UnboundedThreadPoolExecutor())
-        return pools[-1]
+        pool = UnboundedThreadPoolExecutor()
+        pools.append(pool)
+        return pool
 
-    # Beam's workers share a pool that can't be shut down, with servers that never end.
+    # Beam's workers share one pool with its servers, which never end, so it can't be shut down.
     own = types.SimpleNamespace(shared_unbounded_instance=pool_of_worker)
     try:
         with imports.replaced(sdk_worker, "thread_pool_executor", own):
             yield
     finally:
         signals.extend(BUNDLE_SECONDS)
-        # In a thread, since it takes no timeout.
+        # In a thread, since `shutdown` takes no timeout.
         end = threading.Thread(target=lambda: [pool.shutdown() for pool in pools], daemon=True)
         end.start()
         end.join(BUNDLE_SECONDS)

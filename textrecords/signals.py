@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ class _Stop:
 
     number: int | None = None  # kept, since Beam wraps the exception that a signal raises
     timer: threading.Timer | None = None
+    deadline: float = 0.0  # of the timer
     message: str | None = None
     stderr: int = STDERR  # the descriptor that the last line goes to
 
@@ -59,10 +61,11 @@ def say_at_end_too(message: str) -> None:
 
 
 def extend(seconds: float) -> None:
-    """Gives a process that is being stopped this many more seconds from now."""
+    """Gives a process that is being stopped at least this many more seconds from now."""
     if _Stop.timer is not None:
         _Stop.timer.cancel()
-        _start_timer(seconds + SECONDS_TO_STOP)
+        left = _Stop.deadline - time.monotonic()
+        _start_timer(max(left, seconds + SECONDS_TO_STOP))
 
 
 def end(number: int) -> NoReturn:
@@ -127,6 +130,7 @@ def _stop(number: int, _: object) -> NoReturn:
 
 
 def _start_timer(seconds: float) -> None:
+    _Stop.deadline = time.monotonic() + seconds
     _Stop.timer = threading.Timer(seconds, end, [_Stop.number])
     _Stop.timer.daemon = True
     _Stop.timer.start()

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from textrecords import signals
+
 
 @pytest.mark.parametrize(
     ("body", "code", "stderr"),
@@ -190,3 +192,14 @@ def test_verbose_shows_what_libraries_log():
     )
     assert (quiet.returncode, quiet.stderr) == (0, "")
     assert (verbose.returncode, verbose.stderr) == (0, "INFO:root:from a library\n")
+
+
+def test_more_time_to_stop_never_shortens_what_was_given_before(monkeypatch):
+    monkeypatch.setattr(signals._Stop, "timer", None)
+    signals._start_timer(5)
+    try:
+        signals.extend(60)
+        signals.extend(10)
+        assert 60 < signals._Stop.timer.interval <= 60 + signals.SECONDS_TO_STOP
+    finally:
+        signals._Stop.timer.cancel()
