@@ -149,7 +149,7 @@ def without(*packages: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
-    """Gives a name of a library's module another value."""
+    """Gives a name of a library's module another value until the end of the block."""
     before = getattr(module, name)
     setattr(module, name, value)
     try:
