@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
-from apache_beam.runners.worker import statesampler
-from apache_beam.transforms import core
+from apache_beam.runners.worker import opcounters, statesampler
+from apache_beam.transforms import core, userstate
 
 from textrecords import app, imports
 
 SAMPLING_MS = 10  # between samples of what a stage does
 # New objects before Python looks for cycles among them; elements of a pipeline have none.
 GARBAGE_THRESHOLD = 50_000
+
+_OperationCounters = opcounters.OperationCounters
 
 Arguments = tuple[list[str], list[Any]]  # names, and default values
 
@@ -31,12 +33,33 @@ def reduced() -> Iterator[None]:
         # A stage here runs once, so that a cache of its side inputs, whose sizes Beam measures,
         # gains nothing.
         imports.replaced(worker_handlers, "STATE_CACHE_SIZE_MB", 0),
+        imports.replaced(opcounters, "OperationCounters", _counters_without_sizes),
         imports.replaced(core, "get_function_args_defaults", arguments),
+        imports.replaced(userstate, "get_dofn_specs", functools.cache(userstate.get_dofn_specs)),
         # Beam would import it to find that a command isn't a notebook.
         imports.without(*["IPython"] * app.is_command()),
         _less_garbage_collection(),
     ):
         yield
+
+
+def _counters_without_sizes(*args: Any, **kwargs: Any) -> opcounters.OperationCounters:
+    """Returns counters of a stage's elements that count, but don't estimate their size.
+
+    For an estimate, Beam encodes the first elements of each stage. Here these are most of them,
+    since an element is a list of thousands.
+    """
+    counters = _OperationCounters(*args, **kwargs)
+    counters.coder_impl = _NO_SIZES
+    return counters
+
+
+class _NoSizes:
+    def get_estimated_size_and_observables(self, value: Any) -> tuple[int, list[Any]]:
+        return 0, []
+
+
+_NO_SIZES = _NoSizes()
 
 
 @contextlib.contextmanager

@@ -8,10 +8,13 @@ import tempfile
 
 import apache_beam as beam
 import pytest
+from apache_beam import coders
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
-from apache_beam.runners.worker import statesampler
+from apache_beam.runners.worker import opcounters, statesampler
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.transforms import core
+from apache_beam.transforms import core, userstate
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.counters import CounterFactory
 from tiny_tree import write
 
 from pipelines import overhead, runners
@@ -129,6 +132,23 @@ def test_who_never_looks_for_garbage_does_not_in_a_pipeline():
         gc.set_threshold(*before)
 
 
+def test_the_size_of_elements_is_not_estimated_but_their_number_is_counted():
+    element = GlobalWindows.windowed_value(lambda: None)  # which can't be pickled
+
+    def counters():
+        coder = coders.WindowedValueCoder(coders.PickleCoder())
+        return opcounters.OperationCounters(CounterFactory(), "stage", coder, 0)
+
+    with pytest.raises(AttributeError, match="pickle"):
+        counters().update_from(element)
+    with overhead.reduced():
+        counted = counters()
+        counted.update_from(element)
+        counted.update_collect()
+    assert counted.element_counter.value() == 1
+    assert type(counted) is opcounters.OperationCounters
+
+
 def settings(_):
     period = statesampler.get_current_tracker().sampling_period_ms
     return period, gc.get_threshold()[0], worker_handlers.STATE_CACHE_SIZE_MB
@@ -142,10 +162,10 @@ def test_what_reduces_the_overhead_of_a_pipeline_ends_with_it(tmp_path):
 
     garbage = gc.get_threshold()
     options = runners.parse_options("DirectRunner", [], "pipelines.preprocess")
-    before = core.get_function_args_defaults
+    before = core.get_function_args_defaults, userstate.get_dofn_specs
     runners.run(build, options)
     assert statesampler.StateSampler("", None).sampling_period_ms == 200  # Beam's own
-    assert core.get_function_args_defaults is before
+    assert (core.get_function_args_defaults, userstate.get_dofn_specs) == before
     assert gc.get_threshold() == garbage
     assert worker_handlers.STATE_CACHE_SIZE_MB == 100  # Beam's own
 
