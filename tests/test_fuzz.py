@@ -209,13 +209,15 @@ def test_words_are_counted_as_a_counter_does(batches, top_k):
         buckets = np.array([len(word) for word in unique])
         for bucket, part in count_words.split_by_bucket(unique, counts, buckets):
             totals[bucket] = add.add_input(totals[bucket], part)
-    lists = [
-        vocabulary._most_frequent_of_bucket((bucket, add.extract_output(total)), top_k)
-        for bucket, total in totals.items()
-    ]
+    most = vocabulary.MostFrequent(top_k)
+    frequent = most.create_accumulator()
+    for bucket, total in totals.items():
+        counts = add.extract_output(total)
+        of_bucket = vocabulary._most_frequent_of_bucket((bucket, counts), top_k)
+        frequent = most.add_input(frequent, of_bucket)
     expected = collections.Counter(word for words in batches for word in [*words, b"x"])
     ranked = sorted(((count, word) for word, count in expected.items()), reverse=True)
-    assert vocabulary.most_frequent(lists, top_k) == ranked[:top_k]
+    assert most.extract_output(frequent) == ranked[:top_k]
 
 
 @hypothesis.given(

@@ -4,7 +4,7 @@
 one at a time. Here stages pass whole buckets of words.
 """
 
-import itertools
+import functools
 import os
 from collections.abc import Iterable
 
@@ -16,6 +16,7 @@ import tensorflow_transform.beam as tft_beam
 
 # TensorFlow can't look up words in an empty file. Words have no spaces, so this is never found.
 NO_WORDS = b"(no words)\n"
+HELD = 8  # times the words that are kept, before others are excluded
 Counted = tuple[int, bytes]  # count, word: sorted like the vocabulary, but ascending
 
 
@@ -55,18 +56,47 @@ class _WriteVocabulary(tft_beam.experimental.PTransformAnalyzer):
         return (
             self._words
             | "MostFrequentOfBucket" >> beam.Map(_most_frequent_of_bucket, self._top_k)
-            | "MostFrequent" >> beam.CombineGlobally(most_frequent, self._top_k)
+            | "MostFrequent" >> beam.CombineGlobally(MostFrequent(self._top_k))
             | "Write" >> beam.Map(_write, path)
         )
 
 
 def _most_frequent_of_bucket(bucket: tuple[int, dict[bytes, int]], top_k: int) -> list[Counted]:
-    return most_frequent([[(count, word) for word, count in bucket[1].items()]], top_k)
+    words = bucket[1]
+    counted = list(zip(words.values(), words, strict=True))
+    return counted if len(counted) <= top_k else most_frequent(counted, top_k)
 
 
-def most_frequent(lists: Iterable[list[Counted]], top_k: int) -> list[Counted]:
-    """Returns the most frequent words of several lists, the most frequent first."""
-    words = list(itertools.chain.from_iterable(lists))
+class MostFrequent(beam.CombineFn):
+    """Finds the most frequent words of many lists of Counted, and sorts them.
+
+    Args:
+      top_k: the maximum number of words to keep.
+    """
+
+    def __init__(self, top_k: int):
+        super().__init__()
+        self._top_k = top_k
+
+    def create_accumulator(self) -> list[Counted]:
+        return []
+
+    def add_input(self, words: list[Counted], more: list[Counted]) -> list[Counted]:
+        words += more
+        return words if len(words) < HELD * self._top_k else self.compact(words)
+
+    def merge_accumulators(self, lists: Iterable[list[Counted]]) -> list[Counted]:
+        return functools.reduce(self.add_input, lists)
+
+    def compact(self, words: list[Counted]) -> list[Counted]:
+        return most_frequent(words, self._top_k)
+
+    def extract_output(self, words: list[Counted]) -> list[Counted]:
+        return most_frequent(words, self._top_k)
+
+
+def most_frequent(words: list[Counted], top_k: int) -> list[Counted]:
+    """Returns the most frequent words, the most frequent first."""
     if len(words) > top_k:  # most words are rare: excluding them is cheaper than sorting them
         threshold = np.partition([count for count, _ in words], -top_k)[-top_k]
         words = [word for word in words if word[0] >= threshold]

@@ -5,18 +5,33 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from apache_beam.testing.util import assert_that, equal_to
 from tiny_tree import shard_of
 
 from pipelines.preprocess import transform, vocabulary
 from pipelines.preprocess.count_words import CountWords
 from textrecords import spec
 
+LISTS = [[(3, b"a"), (1, b"x")], [], [(3, "é".encode()), (7, b"z"), (3, b"b")]]
+SORTED = [(7, b"z"), (3, "é".encode()), (3, b"b"), (3, b"a"), (1, b"x")]
 
-def test_the_most_frequent_come_first_and_ties_are_in_descending_order():
-    lists = [[(3, b"a"), (1, b"x")], [], [(3, "é".encode()), (7, b"z"), (3, b"b")]]
-    words = [(7, b"z"), (3, "é".encode()), (3, b"b"), (3, b"a"), (1, b"x")]
-    assert vocabulary.most_frequent(lists, 10) == words
-    assert vocabulary.most_frequent(lists, 3) == words[:3]
+
+@pytest.mark.parametrize("top_k", [1, 3, 10])
+@pytest.mark.parametrize("held", [1, 100])
+def test_the_most_frequent_come_first_and_ties_are_in_descending_order(monkeypatch, held, top_k):
+    monkeypatch.setattr(vocabulary, "HELD", held)
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        most = pipeline | beam.Create(LISTS) | beam.CombineGlobally(vocabulary.MostFrequent(top_k))
+        assert_that(most, equal_to([SORTED[:top_k]]))
+
+
+def test_words_of_equal_counts_do_not_add_up():
+    most = vocabulary.MostFrequent(2)
+    words = most.create_accumulator()
+    for number in range(100):
+        words = most.add_input(words, [(1, b"%02d" % number)])
+        assert len(words) < 2 * vocabulary.HELD
+    assert most.extract_output(words) == [(1, b"99"), (1, b"98")]
 
 
 @pytest.mark.parametrize("top_k", [1, 5, 1000])
