@@ -7,7 +7,8 @@ and pass on the sums of several batches. Counts are integers, exact at any size.
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -50,8 +51,8 @@ class CountWords(beam.PTransform):
 
 
 def split_shard(shard: tuple[ShardId, Iterable[list[Review]]]) -> Iterator[tuple[Review, ...]]:
-    """Yields the reviews of a shard in tasks."""
-    return review_batches.split(review_batches.join(shard[1]), TASK_SIZE, TASK_BYTES)
+    """Yields the reviews of a shard in tasks, as plain tuples."""
+    return review_batches.split(itertools.chain.from_iterable(shard[1]), TASK_SIZE, TASK_BYTES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +68,12 @@ class Count:
     options: transform.TextOptions
     graph: Shared = dataclasses.field(default_factory=Shared)
 
-    def count(self, reviews: Iterable[Review]) -> Iterator[tuple[int, dict[bytes, int]]]:
-        """Yields the words of all these reviews by bucket, with their counts."""
+    def count(self, reviews: Sequence[Review]) -> Iterator[tuple[int, dict[bytes, int]]]:
+        """Yields the words of all these reviews, given as plain tuples, by bucket."""
         count_batch = self.graph.acquire(functools.partial(_make_graph, self.options))
         totals: dict[int, collections.Counter[bytes]]
         totals = collections.defaultdict(collections.Counter)
-        batches = review_batches.read_batches(self.source, reviews)
+        batches = review_batches.read_batches(self.source, review_batches.join([reviews]))
         for counted in concurrency.prefetch(batches, count_batch):
             for bucket, counts in split_by_bucket(*counted):
                 totals[bucket].update(counts)

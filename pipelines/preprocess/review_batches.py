@@ -2,6 +2,7 @@
 
 import codecs
 import itertools
+import operator
 import os
 import re
 import string
@@ -61,6 +62,9 @@ class Review(NamedTuple):
         return Unread(self.key, where=self.where)
 
 
+_SIZE = operator.itemgetter(Review._fields.index("size"))
+
+
 class Batch(NamedTuple):
     """Reviews with their texts.
 
@@ -95,9 +99,9 @@ def join(lists: Iterable[list[Review]]) -> Iterator[Review]:
 def split(
     reviews: Iterable[Review], max_reviews: int, max_bytes: int
 ) -> Iterator[tuple[Review, ...]]:
-    """Splits reviews by their number and their bytes; a larger one is alone."""
+    """Splits reviews, or plain tuples, by their number and their bytes; a larger one is alone."""
     return more_itertools.constrained_batches(
-        reviews, max_bytes, max_reviews, get_len=lambda review: review.size, strict=False
+        reviews, max_bytes, max_reviews, get_len=_SIZE, strict=False
     )
 
 

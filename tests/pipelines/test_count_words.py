@@ -66,7 +66,7 @@ def test_a_shard_is_split_into_tasks(monkeypatch):
     small, large = [(b"words", b"key", 0, size, b"text", None, 0, b"") for size in (1, 10)]
     tasks = list(count_words.split_shard((("train", 0), [[small] * 4, [], [small, large]])))
     assert tasks == [(small, small), (small, small), (small,), (large,)]
-    assert tasks[0][0].key == b"key"
+    assert type(tasks[0][0]) is tuple  # Beam and helpers pickle it faster than a named one
 
 
 def test_buckets_have_all_words_once():
