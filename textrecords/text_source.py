@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import fnmatch
+import functools
 import hashlib
 import os
 import re
@@ -86,7 +87,11 @@ class Source:
         return self.encoding.startswith(("utf-16", "utf-32"))
 
     def path(self, key: bytes) -> bytes:
-        return os.path.join(os.fsencode(self.input_dir), key)
+        return self._root + key
+
+    @functools.cached_property
+    def _root(self) -> bytes:
+        return os.path.join(os.fsencode(self.input_dir), b"")
 
     def walk(self, folder: str = "", start: str = "", end: str = "") -> Iterator[Found]:
         """Yields all files below a folder, in no order; hidden folders as single entries.
@@ -159,6 +164,8 @@ class Source:
 
         What can't be decoded becomes U+FFFD, as in the served model.
         """
+        if self.encoding == "utf-8" and content.isascii():  # most texts, and much faster
+            return content, False
         try:
             return content.decode(self.encoding).encode(), False
         except UnicodeError:
