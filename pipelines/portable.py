@@ -10,9 +10,11 @@ import json
 import os
 import re
 import sysconfig
-import threading
+import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any, TypeVar
 
 import apache_beam as beam
 import grpc
@@ -27,11 +29,13 @@ from apache_beam.runners.portability import flink_runner, spark_runner
 from apache_beam.runners.portability.job_server import JobServer
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 from apache_beam.runners.worker import sdk_worker
-from apache_beam.utils.thread_pool_executor import UnboundedThreadPoolExecutor
+from apache_beam.utils import thread_pool_executor
 
 from pipelines import flink
 from textrecords import app, imports, signals, terminal
 from textrecords.errors import BadInput, Failure
+
+T = TypeVar("T")
 
 WORKER = os.path.join(sysconfig.get_path("scripts"), "textrecords-worker")
 # How long a worker waits for the next stage: a new one would have to import TensorFlow.
@@ -69,14 +73,26 @@ def run(pipeline: beam.Pipeline) -> None:
     options = pipeline.options
     runner = options.view_as(StandardOptions).runner  # read now, since Beam clears it
     cluster = flink.Cluster.of(options) if _is_flink_cluster(options) else None
+    with (
+        _hidden_stderr(),
+        _bundles_ended(),
+        _cancelled_if_it_fails(cluster),
+        _job_server_of(pipeline.runner),
+    ):
+        _wait(_submit(pipeline, runner), runner)
+
+
+@contextlib.contextmanager
+def _cancelled_if_it_fails(cluster: flink.Cluster | None) -> Iterator[None]:
+    """Cancels the job on a cluster, if there is one, if the block raises."""
     try:
-        with _hidden_stderr(), _bundles_ended(), _job_server_of(pipeline.runner):
-            _wait(_submit(pipeline, runner), runner)
+        yield
     except BaseException:
-        signals.extend(CANCEL_SECONDS)
-        if cluster is not None and not cluster.cancel(CANCEL_SECONDS):
-            may_run = f"the Flink job {cluster.job} may still be running: see {cluster.url}"
-            signals.say_at_end(terminal.one_line(may_run))
+        if cluster is not None:
+            signals.extend(CANCEL_SECONDS)
+            if not cluster.cancel(CANCEL_SECONDS):
+                may_run = f"the Flink job {cluster.job} may still be running: see {cluster.url}"
+                signals.say_at_end(terminal.one_line(may_run))
         raise
 
 
@@ -105,24 +121,38 @@ def _bundles_ended() -> Iterator[None]:
     bundle, and may write to folders that are about to be removed: Beam creates them again. What
     takes longer than `BUNDLE_SECONDS` may leave some, which the next run removes.
     """
-    pools: list[UnboundedThreadPoolExecutor] = []
-
-    def pool_of_worker() -> UnboundedThreadPoolExecutor:
-        pool = UnboundedThreadPoolExecutor()
-        pools.append(pool)
-        return pool
-
-    # Beam's workers share one pool with its servers, which never end, so it can't be shut down.
-    own = types.SimpleNamespace(shared_unbounded_instance=pool_of_worker)
+    pool = _RememberingPool()
+    module = types.SimpleNamespace(shared_unbounded_instance=lambda: pool)
     try:
-        with imports.replaced(sdk_worker, "thread_pool_executor", own):
+        with imports.replaced(sdk_worker, "thread_pool_executor", module):
             yield
     finally:
         signals.extend(BUNDLE_SECONDS)
-        # In a thread, since `shutdown` takes no timeout.
-        end = threading.Thread(target=lambda: [pool.shutdown() for pool in pools], daemon=True)
-        end.start()
-        end.join(BUNDLE_SECONDS)
+        pool.wait(BUNDLE_SECONDS)
+
+
+class _RememberingPool(futures.Executor):
+    """Beam's pool of threads, as a job's workers use it: remembers what they are executing.
+
+    `shutdown` would wait, too, but does nothing in that pool, which Beam's servers share.
+    """
+
+    def __init__(self) -> None:
+        self._pool = thread_pool_executor.shared_unbounded_instance()
+        self._workers = self._pool._workers  # a worker logs their number
+        self._running: set[futures.Future] = set()
+
+    def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> futures.Future[T]:
+        future = self._pool.submit(function, *args, **kwargs)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
+
+    def wait(self, seconds: float) -> None:
+        """Waits until nothing is running, also of what is submitted meanwhile."""
+        end = time.monotonic() + seconds
+        while (running := {*self._running}) and (left := end - time.monotonic()) > 0:
+            futures.wait(running, left)
 
 
 def _is_on_cluster(options: PipelineOptions) -> bool:

@@ -251,33 +251,88 @@ def test_a_process_of_ones_own_keeps_its_stderr():
     assert sys.stderr is before
 
 
-@pytest.mark.parametrize(
-    ("waits", "takes", "written"),
-    [(60, 0.5, ["late"]), (0.1, 60, [])],  # seconds
-)
-def test_a_failed_job_ends_after_what_a_worker_in_this_process_is_still_writing(
-    monkeypatch, tmp_path, waits, takes, written
-):
-    end = threading.Event()
-    engine = grpc.server(futures.ThreadPoolExecutor(1))
-    address = f"localhost:{engine.add_insecure_port('localhost:0')}"
-    engine.start()
+@pytest.fixture
+def engine():
+    """Returns the address of a server to which workers can connect."""
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    address = f"localhost:{server.add_insecure_port('localhost:0')}"
+    server.start()
+    yield address
+    server.stop(grace=None)
 
-    def write():
-        end.wait(takes)
-        (tmp_path / "late").touch()
+
+@pytest.fixture
+def busy(engine, tmp_path):
+    """Returns a function that starts a worker which writes a file, and an event to wait no longer.
+
+    Without the event, the file is written after the seconds that the function gets.
+    """
+    end = threading.Event()
+
+    def start(name, seconds):
+        def write():
+            end.wait(seconds)
+            (tmp_path / name).touch()
+
+        worker = sdk_worker.SdkHarness(engine, worker_id=name)
+        worker._worker_thread_pool.submit(write)
+        worker._worker_thread_pool.shutdown()  # as it does when the engine has gone
+
+    yield start, end
+    end.set()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Socket closed"), KeyboardInterrupt(), None])
+def test_a_job_ends_after_what_workers_in_this_process_are_still_writing(tmp_path, busy, error):
+    start, _ = busy
+
+    def wait():
+        for name in ("one", "two"):
+            start(name, 0.5)
+        if error:
+            raise error
+
+    before = sdk_worker.thread_pool_executor
+    with contextlib.suppress(Failure, KeyboardInterrupt):
+        portable.run(waiting_in(wait))
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+    assert sdk_worker.thread_pool_executor is before
+
+
+def test_a_worker_that_goes_on_for_too_long_is_not_waited_for(monkeypatch, tmp_path, busy):
+    start, _ = busy
+    monkeypatch.setattr(portable, "BUNDLE_SECONDS", 0.1)
+    portable.run(waiting_in(lambda: start("late", 600)))
+    assert os.listdir(tmp_path) == []
+
+
+def test_other_jobs_of_this_process_are_not_waited_for(tmp_path, busy):
+    start, _ = busy
+    start("other", 600)
+    portable.run(waiting_in(lambda: None))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_job_on_a_cluster_is_cancelled_before_its_workers_here_are_waited_for(
+    monkeypatch, tmp_path, busy
+):
+    start, end = busy
+
+    class Cluster:
+        def cancel(self, seconds):
+            end.set()
+            return True
 
     def fail():
-        worker = sdk_worker.SdkHarness(address, worker_id="1")
-        worker._worker_thread_pool.submit(write)
-        engine.stop(grace=None)
+        start("late", 600)
         raise RuntimeError("Socket closed")
 
-    monkeypatch.setattr(portable, "BUNDLE_SECONDS", waits)
+    monkeypatch.setattr(portable, "_is_flink_cluster", lambda options: True)
+    monkeypatch.setattr(flink.Cluster, "of", lambda options: Cluster())
+    monkeypatch.setattr(portable, "BUNDLE_SECONDS", 60)
     with pytest.raises(Failure, match="Socket closed"):
         portable.run(waiting_in(fail))
-    assert os.listdir(tmp_path) == written
-    end.set()
+    assert os.listdir(tmp_path) == ["late"]
 
 
 @pytest.mark.parametrize(
