@@ -70,7 +70,7 @@ def set_keras_up() -> None:
 
 
 def leave_unused(argv: Iterable[str]) -> None:
-    """Makes `quiet` import TensorFlow and Beam without the packages that a command doesn't use.
+    """Makes libraries import, in `quiet` or lazily, no packages that a command doesn't use.
 
     For commands only: in a user's own process, libraries import what is installed.
 
@@ -78,6 +78,7 @@ def leave_unused(argv: Iterable[str]) -> None:
       argv: the arguments of the command, which contain all paths.
     """
     global _unused
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # otherwise it looks at all packages
     is_local = not any("://" in each for each in argv)
     _unused = UNUSED + (UNUSED_LOCALLY if is_local else ())
 

@@ -25,6 +25,11 @@ def main(argv):
 
 app.run(main)
 """
+PARSE = """
+from textrecords import app, json_files, manifest
+
+app.run(lambda argv: print(json_files.parse(manifest._Format, '{"format_version": 3}')))
+"""
 TEMPORARY = """
 import sys
 from textrecords import atomic, imports
@@ -52,6 +57,14 @@ def test_a_users_keras_configuration_changes_nothing(tmp_path):
     assert json.loads(run(KERAS, **environ)) == expected
     assert json.loads(run(KERAS, **environ, KERAS_HOME=str(folder))) == expected
     assert (folder / "keras.json").read_text() == content
+
+
+def test_a_command_looks_for_no_plugins_among_a_users_packages(tmp_path):
+    # If pydantic loaded it, it would warn that there is no such module.
+    plugin = "[pydantic]\nplugin = no_such_module:plugin\n"
+    package = {"METADATA": "Name: package\nVersion: 1\n", "entry_points.txt": plugin}
+    write(tmp_path, {f"package-1.dist-info/{name}": of for name, of in package.items()})
+    assert run(PARSE, PYTHONPATH=str(tmp_path)) == "_Format(format_version=3)\n"
 
 
 def test_a_home_that_cannot_be_written_leaves_no_traceback_and_no_files(tmp_path):
