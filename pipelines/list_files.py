@@ -6,7 +6,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipelines import helpers, totals
+from pipelines import helpers, sharding, totals
 from pipelines.grouping import Spread
 from pipelines.places import Listed, Place, seen
 from textrecords import text_source
@@ -51,9 +51,14 @@ class ListFiles(beam.PTransform):
 
 
 def list_place(place: Place, source: text_source.Source, limit: int | None) -> Iterator[Any]:
-    """Yields what `Place.list_files` does, everything except lists of files with a tag."""
+    """Yields what `Place.list_files` does, everything except lists of files with a tag.
+
+    A `Listed` of each list has its keys, for a check that none is lost on the way.
+    """
     for found in place.list_files(source, limit):
         if isinstance(found, list):
+            keys = sharding.Keys.of([key for key, *_ in found])
+            yield beam.pvalue.TaggedOutput(LISTED, Listed(keys=keys))
             yield found
         else:
             tag = LISTED if isinstance(found, Listed) else REST

@@ -111,7 +111,7 @@ class Listed:
       reviews: their number by split and class, as in `train/pos`.
       skipped: the number of skipped files by reason.
       files: the fingerprint of the reviews by path, size and version, before any was read.
-      keys: of the reviews.
+      keys: of the reviews, in a pipeline (`list_files.list_place`).
     """
 
     reviews: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
@@ -125,9 +125,8 @@ class Listed:
     ) -> "Listed":
         """Describes reviews of one split and class, given by key and entry."""
         files = Fingerprint.of(size_and_digest(key, entry) for key, entry in reviews)
-        keys = sharding.Keys.of([key for key, _ in reviews])
         number = collections.Counter({split_and_class(split, label): len(reviews)})
-        return cls(number, files=files, keys=keys)
+        return cls(number, files=files)
 
     def __add__(self, other: "Listed") -> "Listed":
         return Listed(

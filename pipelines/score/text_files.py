@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import more_itertools
 
-from pipelines import patterns, sharding
+from pipelines import patterns
 from pipelines.places import LISTED_TOGETHER, Listed, Place, list_here
 from textrecords import storage, text_source
 from textrecords.errors import BadInput
@@ -76,7 +76,7 @@ class Matches:
         yield Listed()
         paths = patterns.match(source.input_dir, source.pattern)
         for chunk in more_itertools.chunked(map(os.fsencode, paths), LISTED_TOGETHER):
-            yield Listed(collections.Counter({"": len(chunk)}), keys=sharding.Keys.of(chunk))
+            yield Listed(collections.Counter({"": len(chunk)}))
             yield [Unread(key)[:] for key in chunk]
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import os
 from collections.abc import Iterator
 
-from pipelines import sharding
 from pipelines.places import Listed, size_and_digest, split_and_class
 from pipelines.tables.source import KeepTexts, TableSource, keep_texts
 from textrecords import spec, storage
@@ -86,6 +85,6 @@ def _list(items: list[Item], texts: KeepTexts) -> Iterator[list[Unread] | Listed
     skipped = collections.Counter(it for it in items if isinstance(it, str))
     listed = [texts.keep(*item) for item in items if not isinstance(item, str)]
     number = collections.Counter(split_and_class(each.split, each.label) for each in listed)
-    yield Listed(number, skipped, keys=sharding.Keys.of([each.key for each in listed]))
+    yield Listed(number, skipped)
     if listed:
         yield [each[:] for each in listed]

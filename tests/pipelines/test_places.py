@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from tiny_tree import write
 
-from pipelines import list_files, places
+from pipelines import list_files, places, sharding
 from pipelines.places import Listed, Place
 from textrecords import storage, text_source
 
@@ -136,14 +136,16 @@ def test_the_files_of_a_skipped_place_are_counted(tmp_path):
     assert found == Listed(skipped={"no labels": 4})
 
 
-def test_a_stage_tags_what_is_no_list_of_files(monkeypatch):
+def test_a_stage_tags_what_is_no_list_of_files_and_notes_their_keys(monkeypatch):
     serve(monkeypatch, ["a/1.txt", "a/2.txt", "a/3.txt"])
     outputs = list(list_files.list_place(Place("a", "b"), BUCKET, 2))
     tags = [getattr(output, "tag", "files") for output in outputs]
-    assert tags[:3] == ["listed", "listed", "files"]
-    assert set(tags[3:]) == {"rest"}
-    assert outputs[2] == [(b"a/1.txt", "b", 0, b"", ""), (b"a/2.txt", "b", 0, b"", "")]
-    rest = itertools.chain.from_iterable(each.value.list_files(BUCKET) for each in outputs[3:])
+    assert tags[:4] == ["listed", "listed", "listed", "files"]
+    assert set(tags[4:]) == {"rest"}
+    assert outputs[3] == [(b"a/1.txt", "b", 0, b"", ""), (b"a/2.txt", "b", 0, b"", "")]
+    keys = sum((each.value.keys for each in outputs[:3]), sharding.NO_KEYS)
+    assert keys == sharding.Keys.of([b"a/1.txt", b"a/2.txt"])
+    rest = itertools.chain.from_iterable(each.value.list_files(BUCKET) for each in outputs[4:])
     [last] = (found for found in rest if isinstance(found, list))
     assert last == [(b"a/3.txt", "b", 0, b"", "")]
 

@@ -22,7 +22,7 @@ from model import train
 from pipelines import findings, grouping, sharding, totals
 from pipelines import list_files as list_files_stage
 from pipelines.findings import FINDINGS, finding
-from pipelines.places import Place, list_here
+from pipelines.places import Place
 from pipelines.preprocess import __main__ as preprocess
 from pipelines.preprocess import (
     audit,
@@ -94,7 +94,7 @@ class Preprocess:
         self.source = tree.source
         self.transform_fn_dir = str(made and made / "records" / spec.TRANSFORM_FN)
         self.unread = sorted(tree.all_reviews())
-        self.listed = tree.listed
+        self.listed = tree.check_listed(list_places(tree.places, tree.source))
         self.classes = tree.classes_of(self.listed)
         self.num_shards = self.plan.num_shards(self.listed)
         digested = list(audit.digest(self.unread, self.source, self.listed, self.classes))
@@ -168,11 +168,16 @@ def list_files(stages):
 
 
 def add_up_listed(stages):
-    good, bad = (
-        list_here([Place(f"train/{name}", name)], stages.source) for name in ("good", "bad")
-    )
     both = [Place(f"train/{name}", name) for name in ("good", "bad")]
-    return add_up([good, bad], list_here(both, stages.source))
+    parts = [list_places([place], stages.source) for place in both]
+    return add_up(parts, list_places(both, stages.source))
+
+
+def list_places(places, source):
+    """Returns the sum of what the stage gives for several places."""
+    outputs = (list_files_stage.list_place(place, source, None) for place in places)
+    every = itertools.chain.from_iterable(outputs)
+    return totals.add_up(each.value for each in every if isinstance(each, beam.pvalue.TaggedOutput))
 
 
 def check_listed(stages):
@@ -467,7 +472,7 @@ class Score:
         )
         self.source = texts.source
         self.keys = [b"a.txt", b"b.txt", b"deep/c.txt"]
-        self.listed = list_here(texts.places, texts.source)
+        self.listed = list_places(texts.places, texts.source)
         self.num_shards = {scoring.SCORES: 1}
         self.unread = [(key, "", 0, b"", "") for key in self.keys]
         self.rows = [

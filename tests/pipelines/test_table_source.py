@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pipelines import sharding
 from pipelines.places import Listed
 from pipelines.preprocess.find_input import find_input
 from pipelines.tables import places, readers, table_files
@@ -212,10 +211,6 @@ def test_texts_of_a_batch_and_the_errors_of_bad_rows_come_in_order(tmp_path):
     assert bad == {b"x": "no text"}
 
 
-def keys(*names):
-    return sharding.Keys.of([name.encode() for name in names])
-
-
 def fingerprint(path, name):
     """Returns the fingerprint of an input of one file."""
     status = path.stat()
@@ -241,15 +236,9 @@ def test_a_table_is_listed_as_rows_with_a_summary_of_each_batch(tmp_path, monkey
     where = in_texts(tmp_path / "out", place, (0, 1), (1, 2), (3, 0))
     assert found == [
         Listed(files=fingerprint(tmp_path / "t.csv", "t.csv")),
-        Listed(
-            {"train/x": 1, "test/y": 1},
-            {"rows of no split": 1},
-            keys=keys("t.csv#1", "t.csv#3"),
-        ),
+        Listed({"train/x": 1, "test/y": 1}, {"rows of no split": 1}),
         [(b"t.csv#1", "x", 0, where[0], ""), (b"t.csv#3", "y", 2, where[1], "")],
-        Listed(
-            {"train/y": 1, "test/": 1}, {"rows of no split": 1}, keys=keys("t.csv#5", "t.csv#6")
-        ),
+        Listed({"train/y": 1, "test/": 1}, {"rows of no split": 1}),
         [
             (b"t.csv#5", "y", 0, where[2], ""),
             (b"t.csv#6", "", 2, BAD + b"cells: 1, not 3", ""),
@@ -293,7 +282,7 @@ def test_row_groups_of_parquet_are_left_to_other_workers_if_there_are_any(tmp_pa
     where = in_texts(tmp_path / "out", groups[1], (0, 1), (1, 1))
     of = [f"x/t.parquet#{number}" for number in (3, 4)]
     assert found == [
-        Listed({"validation/x": 1, "validation/y": 1}, keys=keys(*of)),
+        Listed({"validation/x": 1, "validation/y": 1}),
         [(of[0].encode(), "x", 1, where[0], ""), (of[1].encode(), "y", 1, where[1], "")],
     ]
     first, *found = place.list_files(source)
